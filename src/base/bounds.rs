@@ -1,0 +1,105 @@
+//! Every bound of the engine, by name. Reaching one is an outcome that the caller sees; relations between bounds are
+//! proved at compile time at the foot of this file.
+
+/// Positions in the journal and lengths of frames are multiples of this.
+pub(crate) const ALIGN_BYTES: u64 = 8;
+
+/// Default size of the staging ring and of a segment.
+pub(crate) const RING_BYTES_DEFAULT: u64 = 8 << 20;
+pub(crate) const SEGMENT_BYTES_DEFAULT: u64 = 8 << 20;
+
+/// The least staging ring and segment, used by temporary databases.
+pub(crate) const GEOMETRY_BYTES_MIN: u64 = 4 << 20;
+
+/// The largest segment: a position inside one fits 32 bits.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 31;
+
+/// Journal bytes that may be issued and not yet durable.
+pub(crate) const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+
+/// Journal bytes that may lie between the checkpoint and the end of the journal, and so must be replayed at open.
+pub(crate) const REPLAY_BYTES_MAX: u64 = 64 << 20;
+
+/// Journal bytes since the last checkpoint at which the keeper starts another.
+pub(crate) const CHECKPOINT_BYTES: u64 = REPLAY_BYTES_MAX / 4;
+
+/// Objects that may be changed and not yet in the index.
+pub(crate) const DIRTY_ROWS_MAX: usize = 262_144;
+
+/// Objects, logs or entries handled in one hold of the core lock.
+pub(crate) const FREEZE_CHUNK: usize = 256;
+
+/// Largest encoded row of the index.
+pub(crate) const ROW_BYTES_MAX: usize = 4096;
+
+/// Runs that the index layer keeps in memory.
+pub(crate) const RUNS_CACHED_MAX: usize = 65_536;
+
+/// Run changes that one checkpoint carries; the rest waits for the next.
+pub(crate) const RUN_CHANGES_PER_CHECKPOINT_MAX: usize = 65_536;
+
+/// Times a command may ask for cold facts before it is refused as contended.
+pub(crate) const NEEDS_ROUNDS_MAX: usize = 16;
+
+/// Timers kept in memory.
+pub(crate) const TIMERS_IN_MEMORY: usize = 100_000;
+
+/// Body of one message or record.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Key of one record.
+pub(crate) const KEY_BYTES_MAX: usize = 64 << 10;
+
+/// All headers of one record, encoded.
+pub(crate) const HEADER_BLOCK_BYTES_MAX: usize = 64 << 10;
+
+/// Partitions of one stream.
+pub(crate) const PARTITIONS_MAX: u32 = 65_536;
+
+/// Partitions of all streams together.
+pub(crate) const LOGS_MAX: usize = 1 << 20;
+
+/// Bytes of a name.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+
+/// Frames with a payload above this carry a checksum per item, so that one item can be read without the rest.
+pub(crate) const LARGE_FRAME_BYTES: usize = 64 << 10;
+
+/// Spare segments made ahead when the database is idle (one of them is the reserve) and under load.
+pub(crate) const SPARES_IDLE: u64 = 2;
+pub(crate) const SPARES_LOADED: u64 = 8;
+
+/// Bytes of the ballast file, given up when the index needs room on a full disk.
+pub(crate) const BALLAST_BYTES: u64 = 8 << 20;
+
+/// Journal bytes that may lie on disk beyond twice the live bytes.
+pub(crate) const JOURNAL_BUDGET_BYTES: u64 = 256 << 20;
+
+/// Segments that one cleaning copies from.
+pub(crate) const SEGMENTS_PER_CLEANING_MAX: usize = 32;
+
+/// Records that one reader's batch holds at most.
+pub(crate) const RECORDS_PER_READ_MAX: usize = 65_536;
+
+/// Records that `append_batch` takes at most.
+pub(crate) const RECORDS_PER_BATCH_MAX: usize = 65_536;
+
+/// Microseconds after which written bytes are synced although nobody waits for them.
+pub(crate) const FLUSH_INTERVAL_MICROS_DEFAULT: u64 = 50_000;
+
+/// A forward step of the wall clock beyond this must be confirmed by boot time, or hold for `CLOCK_STEP_HOLD_MICROS`.
+pub(crate) const CLOCK_STEP_MICROS_MAX: u64 = 3_600_000_000;
+pub(crate) const CLOCK_STEP_HOLD_MICROS: u64 = 600_000_000;
+
+const _: () = {
+    assert!(GEOMETRY_BYTES_MIN.is_power_of_two());
+    assert!(RING_BYTES_DEFAULT.is_power_of_two() && RING_BYTES_DEFAULT >= GEOMETRY_BYTES_MIN);
+    assert!(SEGMENT_BYTES_DEFAULT.is_power_of_two() && SEGMENT_BYTES_DEFAULT >= RING_BYTES_DEFAULT);
+    assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+    assert!(UNSYNCED_BYTES_MAX % GEOMETRY_BYTES_MIN == 0);
+    assert!(CHECKPOINT_BYTES < REPLAY_BYTES_MAX);
+    assert!((BODY_BYTES_MAX + KEY_BYTES_MAX + HEADER_BLOCK_BYTES_MAX + 4096) as u64 <= GEOMETRY_BYTES_MIN / 2);
+    assert!(LARGE_FRAME_BYTES as u64 * 2 <= GEOMETRY_BYTES_MIN / 2);
+    assert!(SPARES_IDLE >= 2 && SPARES_LOADED > SPARES_IDLE);
+    assert!(FREEZE_CHUNK <= DIRTY_ROWS_MAX);
+};

@@ -1,0 +1,204 @@
+//! Bytes in and out: little-endian integers, LEB128 variable-length integers and length-prefixed slices.
+//!
+//! A [`Put`] writes into memory whose size was computed before, and panics when that size was wrong: the two are halves
+//! of one encoding. A [`Take`] reads bytes that may come from a damaged file and never panics.
+
+/// The bytes end before the value does, or the value has no meaning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("malformed bytes: {0}")]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// Writes values one after the other into a slice of exactly the right size.
+pub(crate) struct Put<'a> {
+    rest: &'a mut [u8],
+}
+
+impl<'a> Put<'a> {
+    pub(crate) fn new(out: &'a mut [u8]) -> Put<'a> {
+        Put { rest: out }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
+        head.copy_from_slice(bytes);
+        self.rest = rest;
+    }
+
+    #[inline]
+    pub(crate) fn u8(&mut self, value: u8) {
+        self.bytes(&[value]);
+    }
+
+    #[inline]
+    pub(crate) fn u16(&mut self, value: u16) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    #[inline]
+    pub(crate) fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    #[inline]
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// A LEB128 integer: seven bits a byte, least significant first, [`varint_len`] bytes in all.
+    #[inline]
+    pub(crate) fn varint(&mut self, mut value: u64) {
+        let mut at = 0;
+        while value >= 0x80 {
+            self.rest[at] = (value as u8) | 0x80;
+            value >>= 7;
+            at += 1;
+        }
+        self.rest[at] = value as u8;
+        self.rest = &mut std::mem::take(&mut self.rest)[at + 1..];
+    }
+
+    /// A varint length, then the bytes.
+    #[inline]
+    pub(crate) fn slice(&mut self, bytes: &[u8]) {
+        self.varint(bytes.len() as u64);
+        self.bytes(bytes);
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+/// Bytes that [`Put::varint`] takes for `value`.
+#[inline]
+pub(crate) const fn varint_len(value: u64) -> usize {
+    (70 - (value | 1).leading_zeros() as usize) / 7
+}
+
+/// Bytes that [`Put::slice`] takes for a slice of `len` bytes.
+#[inline]
+pub(crate) const fn slice_len(len: usize) -> usize {
+    varint_len(len as u64) + len
+}
+
+/// Reads values one after the other from bytes that nobody vouches for.
+#[derive(Clone, Copy)]
+pub(crate) struct Take<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Take<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Take<'a> {
+        Take { rest: bytes }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed("ends too early"))?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed("ends too early"))?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    #[inline]
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    #[inline]
+    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    #[inline]
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    #[inline]
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0_u64;
+        for (at, &byte) in self.rest.iter().take(10).enumerate() {
+            if at == 9 && byte > 1 {
+                return Err(Malformed("integer above 64 bits"));
+            }
+            value |= u64::from(byte & 0x7f) << (7 * at);
+            if byte < 0x80 {
+                self.rest = &self.rest[at + 1..];
+                return Ok(value);
+            }
+        }
+        Err(Malformed("ends inside an integer"))
+    }
+
+    /// A varint that must fit 32 bits.
+    #[inline]
+    pub(crate) fn varint32(&mut self) -> Result<u32, Malformed> {
+        u32::try_from(self.varint()?).map_err(|_| Malformed("integer above 32 bits"))
+    }
+
+    #[inline]
+    pub(crate) fn slice(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = usize::try_from(self.varint()?).map_err(|_| Malformed("length above memory"))?;
+        self.bytes(len)
+    }
+
+    /// A length-prefixed UTF-8 text.
+    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.slice()?).map_err(|_| Malformed("text is not UTF-8"))
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Everything must have been read.
+    pub(crate) fn end(self) -> Result<(), Malformed> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed("bytes after the end")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_come_back_and_take_the_bytes_that_were_foretold() {
+        for shift in 0..64 {
+            for value in [(1_u64 << shift) - 1, 1 << shift, (1 << shift) + 1] {
+                let mut out = vec![0; varint_len(value)];
+                Put::new(&mut out).varint(value);
+                let mut take = Take::new(&out);
+                assert_eq!(take.varint(), Ok(value));
+                assert_eq!(take.end(), Ok(()));
+            }
+        }
+        assert_eq!(varint_len(u64::MAX), 10);
+    }
+
+    #[test]
+    fn cut_or_overlong_bytes_are_malformed_and_never_a_panic() {
+        assert!(Take::new(&[0x80, 0x80]).varint().is_err());
+        assert!(Take::new(&[0xff; 11]).varint().is_err());
+        assert!(Take::new(&[5, b'a', b'b']).slice().is_err());
+        assert!(Take::new(&[1, 2, 3]).u32().is_err());
+        assert!(Take::new(&[2, 0xff, 0xfe]).text().is_err());
+        assert!(Take::new(&[1]).end().is_err());
+    }
+}

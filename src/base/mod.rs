@@ -1,0 +1,9 @@
+//! What every layer may rely on and nothing that touches a file: bounds, addresses, time types, the codec, and the one
+//! facade over threads, locks and atomics.
+
+pub(crate) mod bounds;
+pub(crate) mod codec;
+pub(crate) mod lsn;
+pub(crate) mod name;
+pub(crate) mod sync;
+pub(crate) mod time;

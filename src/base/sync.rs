@@ -1,0 +1,56 @@
+//! The one facade over threads, locks and atomics. Under `cfg(loom)` they are loom's, so that loom can try every order;
+//! nothing else in the library names `std::sync`, `parking_lot` or `std::thread`.
+
+#[cfg(loom)]
+pub(crate) use loom_facade::*;
+#[cfg(not(loom))]
+pub(crate) use real_facade::*;
+
+#[cfg(not(loom))]
+mod real_facade {
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::thread::JoinHandle;
+
+    pub(crate) use event_listener::{Event, EventListener, Listener};
+    pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+    /// Starts a named thread.
+    pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name(name.to_owned()).spawn(body)
+    }
+}
+
+#[cfg(loom)]
+mod loom_facade {
+    pub(crate) use std::sync::Arc;
+
+    pub(crate) use event_listener::{Event, EventListener, Listener};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use loom::thread::JoinHandle;
+
+    /// loom's mutex with parking_lot's shape: no poisoning.
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Mutex<T> {
+            Mutex(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(|e| e.into_inner())
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+
+    /// Starts a thread; loom has no names.
+    pub(crate) fn spawn(_name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+        Ok(loom::thread::spawn(body))
+    }
+}

@@ -1,0 +1,1 @@
+//! The simulated disk and the harness that holds the engine against a naive model.
