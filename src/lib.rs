@@ -1,2 +1,10 @@
 //! Towpath
+#![allow(dead_code)]
 mod base;
+mod engine;
+mod index;
+mod journal;
+mod primitives;
+mod storage;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;

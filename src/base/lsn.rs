@@ -36,7 +36,7 @@ impl Lsn {
     }
 
     pub(crate) const fn is_aligned(self) -> bool {
-        self.0 % ALIGN_BYTES == 0
+        self.0.is_multiple_of(ALIGN_BYTES)
     }
 }
 

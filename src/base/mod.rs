@@ -3,7 +3,11 @@
 
 pub(crate) mod bounds;
 pub(crate) mod codec;
+pub(crate) mod log;
 pub(crate) mod lsn;
 pub(crate) mod name;
+pub(crate) mod row;
+pub(crate) mod run;
+pub(crate) mod segment_id;
 pub(crate) mod sync;
 pub(crate) mod time;

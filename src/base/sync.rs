@@ -15,6 +15,39 @@ mod real_facade {
     pub(crate) use event_listener::{Event, EventListener, Listener};
     pub(crate) use parking_lot::{Mutex, MutexGuard};
 
+    /// What `park` waits on, as a waker.
+    struct Unpark(std::thread::Thread);
+
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    /// A waker that ends a [`park`] of this thread.
+    pub(crate) fn thread_waker() -> std::task::Waker {
+        std::task::Waker::from(Arc::new(Unpark(std::thread::current())))
+    }
+
+    /// Sleeps until this thread's waker was woken, or without cause; at most `micros` if given.
+    pub(crate) fn park(micros: Option<u64>) {
+        match micros {
+            Some(micros) => std::thread::park_timeout(std::time::Duration::from_micros(micros)),
+            None => std::thread::park(),
+        }
+    }
+
+    /// Sleeps until the listener is notified; at most `micros` if given. Tells whether it was.
+    pub(crate) fn wait_listener(listener: EventListener, micros: Option<u64>) -> bool {
+        match micros {
+            Some(micros) => listener.wait_timeout(std::time::Duration::from_micros(micros)).is_some(),
+            None => {
+                listener.wait();
+                true
+            }
+        }
+    }
+
     /// Starts a named thread.
     pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name(name.to_owned()).spawn(body)
@@ -47,6 +80,28 @@ mod loom_facade {
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
         }
+    }
+
+    struct Unpark(loom::thread::Thread);
+
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    pub(crate) fn thread_waker() -> std::task::Waker {
+        std::task::Waker::from(Arc::new(Unpark(loom::thread::current())))
+    }
+
+    /// loom knows no time: it sleeps until woken.
+    pub(crate) fn park(_micros: Option<u64>) {
+        loom::thread::park();
+    }
+
+    pub(crate) fn wait_listener(listener: EventListener, _micros: Option<u64>) -> bool {
+        listener.wait();
+        true
     }
 
     /// Starts a thread; loom has no names.

@@ -1,0 +1,127 @@
+//! How a command ends: one line on standard error and a documented code.
+
+use std::io;
+
+use towpath::Error;
+
+/// The codes, for `--help`.
+pub(crate) const CODES: &str = "Exit codes:
+  0   done
+  1   failed
+  2   wrong usage
+  3   not found
+  4   refused (options that differ, a wrong offset, a limit exceeded); nothing was stored
+  5   storage full; nothing was stored
+  6   damaged data; `towpath check` names the places
+  75  the database is in use by another process; try again later";
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const NOT_FOUND: u8 = 3;
+const REFUSED: u8 = 4;
+const STORAGE_FULL: u8 = 5;
+const DAMAGED: u8 = 6;
+const IN_USE: u8 = 75;
+
+/// Why a command did not reach its end.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Told in one line, with the code to exit with.
+    Told { code: u8, message: String },
+    /// Whoever read standard output has left, as `head` does. Not an error.
+    OutputClosed,
+}
+
+impl Failure {
+    pub(crate) fn failed(message: impl Into<String>) -> Failure {
+        Failure::Told { code: FAILED, message: message.into() }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure::Told { code: USAGE, message: message.into() }
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Failure {
+        Failure::Told { code: NOT_FOUND, message: message.into() }
+    }
+
+    pub(crate) fn refused(message: impl Into<String>) -> Failure {
+        Failure::Told { code: REFUSED, message: message.into() }
+    }
+
+    pub(crate) fn damaged(message: impl Into<String>) -> Failure {
+        Failure::Told { code: DAMAGED, message: message.into() }
+    }
+
+    /// The same failure, told with what it means for the caller's work.
+    pub(crate) fn with_consequence(self, consequence: &str) -> Failure {
+        match self {
+            Failure::Told { code, message } => Failure::Told { code, message: format!("{message}; {consequence}") },
+            Failure::OutputClosed => Failure::OutputClosed,
+        }
+    }
+
+    /// A failure to write to standard output.
+    pub(crate) fn output(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => Failure::failed(format!("cannot write to standard output: {error}")),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Told { code: code_of(&error), message: one_line(&error) }
+    }
+}
+
+fn code_of(error: &Error) -> u8 {
+    match error {
+        _ if error.is_corruption() => DAMAGED,
+        Error::NotFound { .. } => NOT_FOUND,
+        Error::StorageFull { .. } => STORAGE_FULL,
+        Error::Locked { .. } => IN_USE,
+        Error::Mismatch { .. }
+        | Error::InvalidName { .. }
+        | Error::InvalidOption { .. }
+        | Error::LimitExceeded { .. }
+        | Error::WrongOffset { .. }
+        | Error::OffsetOutOfRange { .. }
+        | Error::NotADatabase { .. }
+        | Error::UnsupportedFormat { .. }
+        | Error::UnsupportedFileSystem { .. } => REFUSED,
+        _ => FAILED,
+    }
+}
+
+/// The error with its causes in one line. A cause that the text above it already quotes is left out.
+fn one_line(error: &Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        let closed = Failure::output(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(matches!(closed, Failure::OutputClosed));
+    }
+
+    #[test]
+    fn what_is_not_found_has_its_own_code() {
+        let failure = Failure::from(Error::NotFound { kind: "stream", name: "orders".into() });
+        assert!(matches!(failure, Failure::Told { code: NOT_FOUND, message } if message.contains("orders")));
+    }
+}

@@ -1,0 +1,117 @@
+//! The `towpath` command.
+//!
+//! One file or folder per noun: [`stream`], [`check`], [`stats`], [`bench`], [`demo`]. What they share is how they end
+//! ([`exit`]), how they write ([`output`]) and how they read times and sizes ([`units`]).
+
+mod bench;
+mod check;
+mod demo;
+mod exit;
+mod output;
+mod stats;
+mod stream;
+mod units;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use towpath::{Database, Options};
+
+use crate::exit::Failure;
+
+/// Streams, from the shell, in a directory of this machine: no server to run.
+#[derive(Parser)]
+#[command(name = "towpath", version, after_help = exit::CODES, infer_subcommands = false)]
+struct Arguments {
+    /// The directory of the database
+    #[arg(long, global = true, value_name = "DIR", env = "TOWPATH_DATA", default_value = "./towpath-data")]
+    data: PathBuf,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    /// Create, append to, read, describe, trim and delete streams
+    #[command(subcommand, after_help = exit::CODES)]
+    Stream(stream::Verb),
+    /// Verify every frame, sidecar and the index against each other; changes nothing
+    #[command(after_help = exit::CODES)]
+    Check(check::Check),
+    /// Show what the database holds and what it has done since it was opened
+    #[command(after_help = exit::CODES)]
+    Stats(stats::Stats),
+    /// Measure on this machine
+    #[command(subcommand, after_help = exit::CODES)]
+    Bench(bench::Verb),
+    /// Feed a stream through real SIGKILLs and compare what was acknowledged with what is there
+    #[command(after_help = exit::CODES)]
+    Demo(demo::Demo),
+    /// The child process of `demo`
+    #[command(hide = true)]
+    DemoFeeder(demo::Feeder),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(Failure::Told { code, message }) => {
+            eprintln!("towpath: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let matches = Arguments::command().get_matches();
+    let data_was_named = matches.value_source("data") == Some(ValueSource::CommandLine);
+    let Arguments { data, noun } = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match noun {
+        Noun::Stream(verb) => verb.run(&data),
+        Noun::Check(check) => check.run(&data),
+        Noun::Stats(stats) => stats.run(&data),
+        Noun::Bench(verb) => verb.run(),
+        Noun::Demo(demo) => demo.run(data_was_named.then_some(data)),
+        Noun::DemoFeeder(feeder) => feeder.run(&data),
+        Noun::Completions { shell } => completions(shell),
+    }
+}
+
+/// Opens a database that must be there: a mistyped directory is told, not created.
+fn open_existing(data: &std::path::Path) -> Result<Database, Failure> {
+    Ok(Options::new().create(false).open(data)?)
+}
+
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "towpath", &mut script);
+    let mut output = output::Output::new();
+    output.bytes(&script)?;
+    output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_directory_named_before_or_after_the_verb_counts_as_named() {
+        for line in [["towpath", "--data", "d", "demo"], ["towpath", "demo", "--data", "d"]] {
+            let matches = Arguments::command().get_matches_from(line);
+            assert_eq!(matches.value_source("data"), Some(ValueSource::CommandLine));
+        }
+    }
+}

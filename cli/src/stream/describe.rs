@@ -1,0 +1,95 @@
+//! `towpath stream list` and `towpath stream describe`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use towpath::{PartitionDescription, StreamDescription};
+
+use crate::exit::Failure;
+use crate::open_existing;
+use crate::output::{Output, grouped, say_json, table};
+use crate::units::rfc3339;
+
+pub(crate) fn list(data: &Path, json: bool) -> Result<(), Failure> {
+    let database = open_existing(data)?;
+    let streams = database.streams()?;
+    database.close()?;
+    let mut output = Output::new();
+    if json {
+        for stream in &streams {
+            output.json(&Printed::new(stream))?;
+        }
+    } else {
+        let mut table = table(&["stream", "partitions", "records", "bytes"], &[1, 2, 3]);
+        for stream in streams.iter().map(Printed::new) {
+            let numbers = [stream.partitions.len() as u64, stream.records, stream.bytes].map(grouped);
+            table.add_row([stream.name.to_owned()].into_iter().chain(numbers));
+        }
+        output.line(table.to_string())?;
+    }
+    output.flush()
+}
+
+pub(crate) fn describe(data: &Path, name: &str, json: bool) -> Result<(), Failure> {
+    let database = open_existing(data)?;
+    let stream = database.stream(name)?.describe()?;
+    database.close()?;
+    if json {
+        return say_json(&Printed::new(&stream));
+    }
+    let mut output = Output::new();
+    output.line(format!("{name}: {}", options(&stream)))?;
+    let mut table = table(&["partition", "first offset", "end offset", "bytes", "last append"], &[0, 1, 2, 3]);
+    for partition in stream.partitions.iter().map(PrintedPartition::new) {
+        let PrintedPartition { partition, start_offset, end_offset, bytes, last_timestamp } = partition;
+        let numbers = [u64::from(partition), start_offset, end_offset, bytes].map(grouped);
+        table.add_row(numbers.into_iter().chain([last_timestamp.unwrap_or_else(|| "never".to_owned())]));
+    }
+    output.line(table.to_string())?;
+    output.flush()
+}
+
+fn options(stream: &StreamDescription) -> String {
+    format!("{} partitions", stream.partitions.len())
+}
+
+#[derive(Serialize)]
+struct Printed<'a> {
+    name: &'a str,
+    records: u64,
+    bytes: u64,
+    partitions: Vec<PrintedPartition>,
+}
+
+impl<'a> Printed<'a> {
+    fn new(stream: &'a StreamDescription) -> Printed<'a> {
+        let partitions: Vec<PrintedPartition> = stream.partitions.iter().map(PrintedPartition::new).collect();
+        Printed {
+            name: &stream.name,
+            records: partitions.iter().map(|partition| partition.end_offset - partition.start_offset).sum(),
+            bytes: partitions.iter().map(|partition| partition.bytes).sum(),
+            partitions,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PrintedPartition {
+    partition: u32,
+    start_offset: u64,
+    end_offset: u64,
+    bytes: u64,
+    last_timestamp: Option<String>,
+}
+
+impl PrintedPartition {
+    fn new(described: &PartitionDescription) -> PrintedPartition {
+        PrintedPartition {
+            partition: described.partition,
+            start_offset: described.start_offset,
+            end_offset: described.end_offset,
+            bytes: described.bytes,
+            last_timestamp: described.last_timestamp.map(rfc3339),
+        }
+    }
+}

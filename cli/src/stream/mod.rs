@@ -1,0 +1,167 @@
+//! `towpath stream …`: one file per verb that has more to it than a call.
+
+mod append;
+mod describe;
+mod merge;
+mod read;
+mod row;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use towpath::{Database, Level, StreamOptions};
+
+use crate::exit::Failure;
+use crate::open_existing;
+use crate::output::{counted, say};
+use crate::units;
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Create a stream; one that exists with the same options is left as it is
+    Create(Create),
+    /// Append standard input, one record per line
+    Append(append::Append),
+    /// Write records to standard output, in the order in which they were appended
+    Read(read::Read),
+    /// List all streams
+    List {
+        /// Print one JSON object per stream and line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the options and partitions of a stream
+    Describe {
+        /// The stream
+        name: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a stream and all its records
+    Delete {
+        /// The stream
+        name: String,
+    },
+    /// Delete the records before an offset
+    Trim(Trim),
+}
+
+#[derive(Args)]
+pub(crate) struct Create {
+    /// The stream: 1 to 255 bytes, no control characters, no leading $
+    name: String,
+    /// Partitions; records with the same key share one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    partitions: u32,
+    /// Delete records older than this, such as 90s, 12h or 7d
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    retention_age: Option<Duration>,
+    /// Keep at most this many bytes per partition, such as 4096, 100MB or 8MiB
+    #[arg(long, value_name = "B", value_parser = units::bytes)]
+    retention_bytes: Option<u64>,
+    /// Keep at most this many records per partition
+    #[arg(long, value_name = "N")]
+    retention_records: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Trim {
+    /// The stream
+    name: String,
+    /// The first offset to keep
+    #[arg(long, value_name = "OFFSET")]
+    before: u64,
+    /// The partition; may be left out if the stream has one
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+}
+
+/// What holds when an append has returned.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub(crate) enum LevelName {
+    /// It is on disk
+    Sync,
+    /// It survives the death of the process; a power cut may undo the newest 50 ms
+    Buffered,
+}
+
+impl LevelName {
+    pub(crate) fn level(self) -> Level {
+        match self {
+            LevelName::Sync => Level::Sync,
+            LevelName::Buffered => Level::Buffered,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            LevelName::Sync => "sync",
+            LevelName::Buffered => "buffered",
+        }
+    }
+}
+
+impl Verb {
+    pub(crate) fn run(self, data: &Path) -> Result<(), Failure> {
+        match self {
+            Verb::Create(create) => create.run(data),
+            Verb::Append(append) => append.run(data),
+            Verb::Read(read) => read.run(data),
+            Verb::List { json } => describe::list(data, json),
+            Verb::Describe { name, json } => describe::describe(data, &name, json),
+            Verb::Delete { name } => delete(data, &name),
+            Verb::Trim(trim) => trim.run(data),
+        }
+    }
+}
+
+impl Create {
+    fn run(self, data: &Path) -> Result<(), Failure> {
+        let mut options = StreamOptions::new().partitions(self.partitions);
+        if let Some(age) = self.retention_age {
+            options = options.retention_age(age);
+        }
+        if let Some(bytes) = self.retention_bytes {
+            options = options.retention_bytes(bytes);
+        }
+        if let Some(records) = self.retention_records {
+            options = options.retention_records(records);
+        }
+        let database = Database::open(data)?;
+        let stream = database.create_stream(&self.name, options)?;
+        let partitions = counted(u64::from(stream.partitions()), "partition");
+        drop(stream);
+        database.close()?;
+        say(format!("{} is there, with {partitions}.", self.name))
+    }
+}
+
+fn delete(data: &Path, name: &str) -> Result<(), Failure> {
+    let database = open_existing(data)?;
+    database.delete_stream(name)?;
+    database.close()?;
+    say(format!("{name} is deleted."))
+}
+
+impl Trim {
+    fn run(self, data: &Path) -> Result<(), Failure> {
+        let database = open_existing(data)?;
+        let stream = database.stream(&self.name)?;
+        let partition = match (self.partition, stream.partitions()) {
+            (Some(partition), _) => partition,
+            (None, 1) => 0,
+            (None, partitions) => {
+                return Err(Failure::usage(format!(
+                    "{} has {partitions} partitions and each counts its own offsets; name one with --partition",
+                    self.name
+                )));
+            }
+        };
+        stream.trim_before(partition, self.before)?;
+        drop(stream);
+        database.close()?;
+        say(format!("{} partition {partition} begins at offset {} or later.", self.name, self.before))
+    }
+}

@@ -1,0 +1,134 @@
+//! `towpath stream read`.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use clap::Args;
+use towpath::{Database, Error, Reader, Stream};
+
+use super::merge::Merge;
+use super::row::Row;
+use crate::exit::Failure;
+use crate::open_existing;
+use crate::output::Output;
+use crate::units::Start;
+
+/// Records that a followed partition hands over at a time, and batches that may wait to be printed.
+const FOLLOW_RECORDS: usize = 256;
+const FOLLOW_BATCHES: usize = 4;
+
+#[derive(Args)]
+pub(crate) struct Read {
+    /// The stream
+    name: String,
+    /// Where to begin: earliest, latest, an offset, or a time (2026-03-01T12:00:00Z, @1772366400, -5m)
+    #[arg(long, value_name = "FROM", default_value = "earliest", allow_hyphen_values = true)]
+    from: Start,
+    /// Read one partition only
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+    /// Stop after this many records
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+    /// Wait for more at the end
+    #[arg(long)]
+    follow: bool,
+    /// Print one JSON object per record and line; what is not UTF-8 as base64 under body_base64
+    #[arg(long)]
+    json: bool,
+}
+
+impl Read {
+    pub(crate) fn run(&self, data: &Path) -> Result<(), Failure> {
+        let database = open_existing(data)?;
+        let readers = self.readers(&database.stream(&self.name)?)?;
+        if self.follow {
+            return self.follow(database, readers);
+        }
+        let outcome = self.print(Merge::new(readers)?);
+        database.close()?;
+        outcome
+    }
+
+    fn readers(&self, stream: &Stream) -> Result<Vec<Reader>, Failure> {
+        let partitions = match self.partition {
+            Some(partition) if partition < stream.partitions() => partition..partition + 1,
+            Some(partition) => return Err(Failure::not_found(no_such_partition(stream, partition))),
+            None if matches!(self.from, Start::Offset(_)) && stream.partitions() > 1 => {
+                return Err(Failure::usage(format!(
+                    "{} has {} partitions and each counts its own offsets; name one with --partition",
+                    self.name,
+                    stream.partitions()
+                )));
+            }
+            None => 0..stream.partitions(),
+        };
+        partitions.map(|partition| Ok(stream.reader(partition, self.from.position())?)).collect()
+    }
+
+    fn print(&self, mut merge: Merge) -> Result<(), Failure> {
+        let mut output = Output::new();
+        let mut left = self.max.unwrap_or(u64::MAX);
+        while left > 0
+            && let Some(row) = merge.next()?
+        {
+            row.write(self.json, &mut output)?;
+            left -= 1;
+        }
+        output.flush()
+    }
+
+    /// Each partition is followed by a thread of its own. Closing the database ends their waiting.
+    fn follow(&self, database: Database, readers: Vec<Reader>) -> Result<(), Failure> {
+        let (sender, receiver) = sync_channel(FOLLOW_BATCHES);
+        let threads: Vec<_> = readers
+            .into_iter()
+            .map(|reader| {
+                let sender = sender.clone();
+                thread::spawn(move || hand_over(reader, &sender))
+            })
+            .collect();
+        drop(sender);
+        let outcome = self.print_followed(&receiver);
+        drop(receiver);
+        database.close()?;
+        for thread in threads {
+            if thread.join().is_err() {
+                return Err(Failure::failed("a reading thread panicked; this is a bug"));
+            }
+        }
+        outcome
+    }
+
+    fn print_followed(&self, receiver: &Receiver<Result<Vec<Row>, Error>>) -> Result<(), Failure> {
+        let mut output = Output::new();
+        let mut left = self.max.unwrap_or(u64::MAX);
+        while left > 0
+            && let Ok(rows) = receiver.recv()
+        {
+            for row in rows?.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                row.write(self.json, &mut output)?;
+                left -= 1;
+            }
+            output.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends what the reader receives until it fails or nobody listens.
+fn hand_over(mut reader: Reader, sender: &SyncSender<Result<Vec<Row>, Error>>) {
+    loop {
+        let rows = reader.receive(FOLLOW_RECORDS).map(|records| records.iter().map(|row| Row::new(&row)).collect());
+        let is_last = rows.is_err();
+        if sender.send(rows).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn no_such_partition(stream: &Stream, partition: u32) -> String {
+    let last = stream.partitions().saturating_sub(1);
+    format!("{} has no partition {partition}; its partitions are 0 to {last}", stream.name())
+}

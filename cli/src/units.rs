@@ -1,0 +1,158 @@
+//! Times, durations and sizes as people write them.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use towpath::{From, Timestamp};
+
+/// Where reading begins, as `--from` names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Start {
+    Earliest,
+    Latest,
+    Offset(u64),
+    Time(jiff::Timestamp),
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Start, String> {
+        match text {
+            "earliest" => return Ok(Start::Earliest),
+            "latest" => return Ok(Start::Latest),
+            _ => {}
+        }
+        if let Ok(offset) = text.parse() {
+            return Ok(Start::Offset(offset));
+        }
+        let time = if let Some(seconds) = text.strip_prefix('@') {
+            unix_time(seconds)
+        } else if let Some(ago) = text.strip_prefix('-') {
+            duration(ago).ok().and_then(|ago| jiff::Timestamp::now().checked_sub(ago).ok())
+        } else {
+            text.parse().ok()
+        };
+        time.map(Start::Time).ok_or_else(|| {
+            "expected earliest, latest, an offset, or a time such as 2026-03-01T12:00:00Z, @1772366400 or -5m"
+                .to_owned()
+        })
+    }
+}
+
+impl Start {
+    pub(crate) fn position(self) -> From {
+        match self {
+            Start::Earliest => From::Earliest,
+            Start::Latest => From::Latest,
+            Start::Offset(offset) => From::Offset(offset),
+            Start::Time(time) => From::Time(Timestamp::from_micros(time.as_microsecond().max(0).unsigned_abs())),
+        }
+    }
+}
+
+fn unix_time(seconds: &str) -> Option<jiff::Timestamp> {
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(fraction) {
+        return None;
+    }
+    let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    jiff::Timestamp::new(whole.parse().ok()?, nanos).ok()
+}
+
+/// A duration such as `90s`, `5m`, `1h30m`, `7d` or `2w`; a day has 24 hours.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let span: Span = text.parse().map_err(|_| "expected a duration such as 90s, 5m, 1h30m or 7d".to_owned())?;
+    let exact: SignedDuration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| "months and years have no fixed length; give days".to_owned())?;
+    Duration::try_from(exact).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+/// A size in bytes such as `4096`, `100MB` or `8MiB`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let scale: u64 = match unit.trim().trim_end_matches(['B', 'b']) {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return Err("expected bytes such as 4096, 100MB or 8MiB".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected bytes such as 4096, 100MB or 8MiB".to_owned())?;
+    number.checked_mul(scale).ok_or_else(|| "this is more than 64 bits hold".to_owned())
+}
+
+/// One character, or one of the escapes `\t`, `\0` and `\\`.
+pub(crate) fn separator(text: &str) -> Result<char, String> {
+    let mut letters = text.chars();
+    match (letters.next(), letters.next(), letters.next()) {
+        (Some('\\'), Some('t'), None) => Ok('\t'),
+        (Some('\\'), Some('0'), None) => Ok('\0'),
+        (Some('\\'), Some('\\'), None) => Ok('\\'),
+        (Some(letter), None, None) => Ok(letter),
+        _ => Err("expected one character, or \\t for a tab".to_owned()),
+    }
+}
+
+/// A time in RFC 3339.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_microsecond(micros).map_or_else(|_| format!("{micros}us"), |time| format!("{time:.6}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_words_offsets_and_times() {
+        let time = |text: &str| Start::Time(text.parse().unwrap());
+        assert_eq!("earliest".parse(), Ok(Start::Earliest));
+        assert_eq!("42".parse(), Ok(Start::Offset(42)));
+        assert_eq!("2026-03-01T12:00:00Z".parse(), Ok(time("2026-03-01T12:00:00Z")));
+        assert_eq!("@1772366400".parse(), Ok(time("2026-03-01T12:00:00Z")));
+        assert_eq!("@1772366400.25".parse(), Ok(time("2026-03-01T12:00:00.25Z")));
+        for wrong in ["yesterday", "@", "@1.x", "-", "-5", "-1month", ""] {
+            assert!(wrong.parse::<Start>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_relative_start_lies_in_the_past() {
+        let Ok(Start::Time(time)) = "-5m".parse() else { panic!("not a time") };
+        let ago = jiff::Timestamp::now().duration_since(time).as_secs();
+        assert!((299..=301).contains(&ago), "{ago}");
+    }
+
+    #[test]
+    fn durations_and_sizes_have_units() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert!(duration("1mo").is_err() && duration("-1s").is_err() && duration("5").is_err());
+        assert_eq!(bytes("4096"), Ok(4_096));
+        assert_eq!(bytes("100MB"), Ok(100_000_000));
+        assert_eq!(bytes("8MiB"), Ok(8 << 20));
+        assert!(bytes("MB").is_err() && bytes("1.5G").is_err() && bytes("99999999T").is_err());
+    }
+
+    #[test]
+    fn a_separator_is_one_character() {
+        assert_eq!(separator(","), Ok(','));
+        assert_eq!(separator("\\t"), Ok('\t'));
+        assert!(separator("").is_err() && separator("ab").is_err());
+    }
+
+    #[test]
+    fn times_are_written_in_rfc_3339() {
+        assert_eq!(rfc3339(Timestamp::from_micros(1_772_366_400_000_001)), "2026-03-01T12:00:00.000001Z");
+    }
+}

@@ -1,0 +1,148 @@
+//! All state behind the one core lock.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashSet;
+
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::sync::{Arc, Event};
+use crate::base::time::{Now, Timestamp};
+use crate::journal::tail::Tail;
+
+use super::clock::HybridClock;
+use super::logs::Logs;
+use super::machine::{Due, LogChange, Machine};
+use super::objects::Objects;
+use super::timers::Timers;
+
+/// How long after a limit was passed its log is ticked, so that one tick serves many appends.
+pub(crate) const SOON_MICROS: u64 = 50_000;
+
+/// What the core lock protects. Nothing here does I/O.
+#[derive(Debug)]
+pub(crate) struct Core<M> {
+    pub(crate) machine: M,
+    pub(crate) tail: Tail,
+    pub(crate) clock: HybridClock,
+    pub(crate) logs: Logs,
+    pub(crate) objects: Objects,
+    pub(crate) timers: Timers,
+    /// Logs to wake once `durable` has reached the address, in order.
+    pub(crate) effects: VecDeque<(Lsn, LogId)>,
+    /// Logs of which records died since the last checkpoint took this set.
+    pub(crate) trimmed: HashSet<LogId, foldhash::fast::RandomState>,
+    /// Somebody sees to it that what is issued gets synced within the flush interval.
+    pub(crate) flush_armed: bool,
+}
+
+/// Where an event stands in the journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventPlace {
+    pub(crate) segment: u64,
+    pub(crate) position: u32,
+    /// End of its frame.
+    pub(crate) end: Lsn,
+    pub(crate) sync: bool,
+}
+
+/// What is to be done once the core lock is released.
+#[derive(Debug, Default)]
+pub(crate) struct Afterwards {
+    pub(crate) wake: Vec<Arc<Event>>,
+    pub(crate) look_at_timers: bool,
+    pub(crate) nudge_committer: bool,
+    pub(crate) entered_segment: bool,
+    /// Asked by the caller: see to it that the frame is synced although nobody waits for it.
+    pub(crate) arm_flush: bool,
+}
+
+impl<M: Machine> Core<M> {
+    /// Makes an event of this life true.
+    #[inline]
+    pub(crate) fn apply(&mut self, event: &M::Event<'_>, place: EventPlace, now: Now, after: &mut Afterwards) {
+        let (machine, objects) = (&self.machine, &mut self.objects);
+        M::touches(event, &mut |key| objects.touch(key, place.end, place.sync, || machine.row(key)));
+        self.machine.apply(event);
+        match M::log_change(event) {
+            LogChange::None => {}
+            LogChange::Append(append) => {
+                let barrier = place.sync.then_some(place.end);
+                self.logs.append(&append, place.segment, place.position, barrier);
+                match barrier {
+                    Some(end) => self.effects.push_back((end, append.log)),
+                    None => after.wake.extend(self.logs.to_wake(append.log)),
+                }
+                self.arm_timer(append.log, now, after);
+            }
+            change => self.apply_log_change(change, now, after),
+        }
+    }
+
+    #[cold]
+    fn apply_log_change(&mut self, change: LogChange, now: Now, after: &mut Afterwards) {
+        match change {
+            LogChange::None | LogChange::Append(_) => {}
+            LogChange::Open { first, count } => {
+                for log in successive(first, count) {
+                    self.logs.open(log, 0, self.machine.timer_key(log).is_some());
+                }
+            }
+            LogChange::Close { first, count } => {
+                for log in successive(first, count) {
+                    after.wake.extend(self.logs.close(log));
+                    self.trimmed.insert(log);
+                }
+            }
+            LogChange::Trim { log, .. } => {
+                self.trimmed.insert(log);
+                after.wake.extend(self.logs.to_wake(log));
+            }
+            LogChange::Rearm { first, count } => {
+                for log in successive(first, count) {
+                    let timed = self.machine.timer_key(log).is_some();
+                    if let Some(cell) = self.logs.get_mut(log) {
+                        (cell.timed, cell.armed) = (timed, false);
+                    }
+                    self.arm_timer(log, now, after);
+                }
+            }
+        }
+    }
+
+    /// Arms the timer of a log if it wants one and has none.
+    #[inline]
+    pub(crate) fn arm_timer(&mut self, log: LogId, now: Now, after: &mut Afterwards) {
+        let Some(cell) = self.logs.get_mut(log) else { return };
+        if !cell.timed || cell.armed {
+            return;
+        }
+        let Some(key) = self.machine.timer_key(log) else { return };
+        if let Some(due) = self.machine.next_due(key, now) {
+            cell.armed = true;
+            let at = match due {
+                Due::Soon => Timestamp(now.wall.0 + SOON_MICROS),
+                Due::At(at) => at,
+            };
+            after.look_at_timers |= self.timers.arm(at, key);
+        }
+    }
+
+    /// Logs whose waiters `durable` releases, at most `max` of them. Tells whether more may be left.
+    pub(crate) fn take_effects(&mut self, durable: Lsn, max: usize, wake: &mut Vec<Arc<Event>>) -> bool {
+        for _ in 0..max {
+            match self.effects.front() {
+                Some((end, log)) if *end <= durable => {
+                    wake.extend(self.logs.to_wake(*log));
+                    self.effects.pop_front();
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+pub(crate) fn successive(first: LogId, count: u32) -> impl Iterator<Item = LogId> {
+    (first.0..first.0 + u64::from(count)).map(LogId)
+}

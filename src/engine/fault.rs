@@ -1,0 +1,67 @@
+//! Why the engine cannot do what it was asked, in its own terms; the api turns these into its public errors.
+
+use std::io;
+
+use crate::base::lsn::Lsn;
+use crate::index::IndexError;
+
+/// A failure that is not the machine's refusal.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("there is no room on the disk")]
+    StorageFull,
+    #[error("an earlier I/O error stopped this database until it is opened again")]
+    Poisoned,
+    #[error("an I/O error came between the write and its confirmation")]
+    OutcomeUnknown,
+    #[error("the time allowed for the call has passed")]
+    TimedOut,
+    #[error("the database is closed")]
+    Closed,
+    #[error("this process is a fork of the one that opened the database")]
+    Forked,
+    #[error("the frame would hold {actual} bytes, at most {max} are possible")]
+    FrameTooLarge { max: u64, actual: u64 },
+    #[error("other writers changed what this call rests on, again and again")]
+    Contended,
+    #[error("damage in {file} at {offset}: {reason}")]
+    Corrupt { file: String, offset: u64, from: Lsn, to: Lsn, reason: String },
+    #[error("the directory is held by process {pid}")]
+    Locked { pid: u32 },
+    #[error("{path} is not a database: {reason}")]
+    NotADatabase { path: String, reason: String },
+    #[error("format {found} with features {incompatible:#x}, this program reads up to format {supported}")]
+    UnsupportedFormat { found: u32, incompatible: u64, supported: u32 },
+    #[error("the file system is {kind}")]
+    UnsupportedFileSystem { kind: String },
+    #[error("there is no database at {path}")]
+    Missing { path: String },
+    #[error("{attempt}: {source}")]
+    Io { attempt: &'static str, source: io::Error },
+}
+
+impl Fault {
+    pub(crate) fn io(attempt: &'static str) -> impl FnOnce(io::Error) -> Fault {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::StorageFull,
+            _ => Fault::Io { attempt, source },
+        }
+    }
+}
+
+impl From<IndexError> for Fault {
+    fn from(error: IndexError) -> Fault {
+        match error {
+            IndexError::StorageFull => Fault::StorageFull,
+            IndexError::Poisoned => Fault::Poisoned,
+            IndexError::Io(source) => Fault::Io { attempt: "reading or writing the index", source },
+            damaged => Fault::Corrupt {
+                file: "index.redb".to_owned(),
+                offset: 0,
+                from: Lsn(0),
+                to: Lsn(0),
+                reason: damaged.to_string(),
+            },
+        }
+    }
+}

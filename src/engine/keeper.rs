@@ -1,0 +1,493 @@
+//! The keeper: moves state and positions from memory into the index, and gives back the room of what has died.
+//!
+//! One checkpoint, in this order (law 1):
+//! 1. freeze: what is dirty now will be in it, and `applied` is the end of the journal now;
+//! 2. encode the frozen rows, a chunk per hold of the core lock; note from where on the trimmed logs live;
+//! 3. sync the journal: `durable ≥ applied`, and what was noted in 2 is durable too;
+//! 4. write the sidecars of the segments that end at or below `applied`; sync them and their folder;
+//! 5. commit rows, runs and segments with `applied` in one index transaction;
+//! 6. forget the positions that have sidecars now; give the replay bound room;
+//! 7. remove the files that two commits have not referred to.
+//!
+//! A crash between any two of these leaves at most files that nothing refers to; the next open removes them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::bounds::{
+    BALLAST_BYTES, CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, JOURNAL_BUDGET_BYTES, RUN_CHANGES_PER_CHECKPOINT_MAX,
+    SEGMENTS_PER_CLEANING_MAX,
+};
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::row::RowKey;
+use crate::base::run::Run;
+use crate::base::segment_id::SegmentId;
+use crate::base::sync::{AtomicU64, MutexGuard, Ordering};
+use crate::base::time::Timestamp;
+use crate::index::{Checkpoint, Meta, SegmentRow};
+use crate::journal::cleaner::{self, Source, Target};
+use crate::journal::sidecar::{self, Stretch};
+use crate::storage::disk::Access;
+
+use super::Engine;
+use super::fault::Fault;
+use super::machine::Machine;
+use super::objects::Row;
+
+/// What a record costs on disk beside its own bytes, on average; used to judge how much of a segment lives.
+const RECORD_OVERHEAD_BYTES: u64 = 48;
+
+/// A segment of which less than this part lives is cleaned as soon as enough of them have gathered.
+const SPARSE_PART: u64 = 8;
+
+/// Commits that must not refer to a file before it is removed.
+const COMMITS_BEFORE_REMOVAL: u64 = 2;
+
+/// What the keeper has done.
+#[derive(Debug, Default)]
+pub(crate) struct KeeperCounters {
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) sidecars: AtomicU64,
+    pub(crate) cleaned_segments: AtomicU64,
+    pub(crate) copied_bytes: AtomicU64,
+    pub(crate) removed_segments: AtomicU64,
+    pub(crate) live_bytes: AtomicU64,
+    pub(crate) stored_bytes: AtomicU64,
+}
+
+/// What the keeper knows between checkpoints. Mirrors the index.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) meta: Meta,
+    /// Every segment that the index refers to.
+    pub(crate) segments: BTreeMap<SegmentId, SegmentRow>,
+    /// Files to remove once the index has made this many commits.
+    pub(crate) removals: VecDeque<(u64, SegmentId)>,
+    /// Logs whose dead runs did not all fit into the last checkpoint.
+    backlog: Vec<LogId>,
+    /// The ballast file exists.
+    pub(crate) ballast: bool,
+}
+
+/// What a checkpoint will say, as it is put together.
+struct Draft {
+    applied: Lsn,
+    keys: Vec<RowKey>,
+    rows: Vec<Row>,
+    wall_high: Timestamp,
+    trimmed: Vec<(LogId, Option<u64>)>,
+    sealed: Vec<u64>,
+    runs_added: Vec<Run>,
+    runs_removed: Vec<(LogId, u64)>,
+    changed: BTreeMap<SegmentId, Option<SegmentRow>>,
+    next_survivor: u64,
+}
+
+impl Keeper {
+    pub(crate) fn new(meta: Meta, segments: Vec<SegmentRow>, ballast: bool) -> Keeper {
+        let segments = segments.into_iter().map(|row| (row.id, row)).collect();
+        Keeper { meta, segments, removals: VecDeque::new(), backlog: Vec::new(), ballast }
+    }
+
+    /// Plans the removal of a segment's files, after enough commits that do not refer to it.
+    pub(crate) fn plan_removal(&mut self, id: SegmentId) {
+        self.removals.push_back((self.meta.commits + COMMITS_BEFORE_REMOVAL, id));
+    }
+
+    fn live_and_stored(&self) -> (u64, u64) {
+        self.segments.values().fold((0, 0), |(live, stored), row| (live + row.live_bytes, stored + row.file_bytes))
+    }
+}
+
+impl Draft {
+    /// The row of a segment as this checkpoint will leave it.
+    fn segment(&self, keeper: &Keeper, id: SegmentId) -> Option<SegmentRow> {
+        match self.changed.get(&id) {
+            Some(row) => *row,
+            None => keeper.segments.get(&id).copied(),
+        }
+    }
+
+    /// A run died or moved: its segment holds less.
+    fn remove_run(&mut self, keeper: &Keeper, run: &Run) {
+        self.runs_removed.push((run.log, run.first));
+        if let Some(row) = self.segment(keeper, run.segment) {
+            let live_bytes = row.live_bytes.saturating_sub(cost(run.bytes, run.records));
+            let row = (live_bytes > 0).then_some(SegmentRow { live_bytes, ..row });
+            self.changed.insert(run.segment, row);
+        }
+    }
+
+    fn add_runs(&mut self, id: SegmentId, stretches: &[Stretch], file_bytes: u64) {
+        let live_bytes = stretches.iter().map(|s| cost(s.bytes, s.records)).sum();
+        let row = SegmentRow { id, total_bytes: file_bytes.max(live_bytes), live_bytes, file_bytes };
+        self.changed.insert(id, Some(row));
+        for (slot, s) in stretches.iter().enumerate() {
+            self.runs_added.push(Run {
+                log: s.log,
+                first: s.first,
+                end: s.end,
+                segment: id,
+                slot: slot as u32,
+                records: s.records,
+                bytes: s.bytes,
+                min_timestamp: s.min_timestamp,
+                max_timestamp: s.max_timestamp,
+                min_expiry: s.min_expiry,
+            });
+        }
+    }
+}
+
+fn cost(bytes: u64, records: u64) -> u64 {
+    bytes + records * RECORD_OVERHEAD_BYTES
+}
+
+impl<M: Machine> Engine<M> {
+    /// One look at whether a checkpoint, a cleaning or a removal is due; does it if so. Tells whether to look again.
+    pub(crate) fn keep(&self) -> Result<bool, Fault> {
+        let wanted = self.workers.take_checkpoint_wanted();
+        let unapplied = self.marks.issued.get().since(self.marks.applied.get());
+        let changed = self.core.lock().objects.changed();
+        let due = unapplied >= CHECKPOINT_BYTES || changed >= DIRTY_ROWS_MAX / 2;
+        if wanted || due {
+            self.checkpoint()?;
+            // What died with this checkpoint is removed after the next: come back for it when there is a next.
+            return Ok(self.marks.is_full());
+        }
+        Ok(false)
+    }
+
+    /// Moves everything issued so far into the index. Blocks for the writes and syncs of steps 3 to 5.
+    pub(crate) fn checkpoint(&self) -> Result<(), Fault> {
+        let mut keeper = self.keeper.lock();
+        self.checkpoint_with(&mut keeper)
+    }
+
+    fn checkpoint_with(&self, keeper: &mut MutexGuard<'_, Keeper>) -> Result<(), Fault> {
+        self.restore_ballast(keeper);
+        let mut draft = self.freeze(keeper);
+        let written = self.write_draft(keeper, &mut draft);
+        if let Err(fault) = written {
+            let mut core = self.core.lock();
+            core.objects.thaw(&draft.keys);
+            core.trimmed.extend(draft.trimmed.iter().map(|(log, _)| *log));
+            return Err(fault);
+        }
+        self.adopt(keeper, draft);
+        self.remove_dead_files(keeper)?;
+        Ok(())
+    }
+
+    /// Steps 1 and 2.
+    fn freeze(&self, keeper: &mut Keeper) -> Draft {
+        let (applied, wall_high, trimmed) = {
+            let mut core = self.core.lock();
+            core.objects.freeze();
+            (core.tail.issued(), core.clock.high(), std::mem::take(&mut core.trimmed))
+        };
+        let mut logs: Vec<LogId> = trimmed.into_iter().chain(keeper.backlog.drain(..)).collect();
+        logs.sort_unstable();
+        logs.dedup();
+        let mut starts = Vec::with_capacity(logs.len());
+        for chunk in logs.chunks(FREEZE_CHUNK) {
+            let core = self.core.lock();
+            starts.extend(chunk.iter().map(|log| (*log, core.machine.log_start(*log))));
+        }
+        let mut more = true;
+        while more {
+            let mut core = self.core.lock();
+            let core = &mut *core;
+            more = core.objects.encode_frozen(FREEZE_CHUNK, |key| core.machine.row(key));
+        }
+        let rows = self.core.lock().objects.take_rows();
+        Draft {
+            applied,
+            keys: rows.iter().map(|(key, _)| *key).collect(),
+            rows,
+            wall_high,
+            trimmed: starts,
+            sealed: Vec::new(),
+            runs_added: Vec::new(),
+            runs_removed: Vec::new(),
+            changed: BTreeMap::new(),
+            next_survivor: keeper.meta.next_survivor,
+        }
+    }
+
+    /// Steps 3 to 5.
+    fn write_draft(&self, keeper: &mut Keeper, draft: &mut Draft) -> Result<(), Fault> {
+        #[cfg(not(planted = "checkpoint_ahead_of_journal"))]
+        self.wait_durable(self.marks.issued.get(), None)?;
+        let fresh = self.write_sidecars(draft)?;
+        self.find_dead_runs(keeper, draft)?;
+        let cleaned = self.clean(keeper, draft)?;
+        if fresh || cleaned {
+            let folder = self.segments.disk().sync_dir(sidecar::SIDECAR_FOLDER);
+            folder.map_err(Fault::io("syncing the segments folder"))?;
+        }
+        let geometry = self.segments.geometry();
+        let meta = Meta {
+            applied: draft.applied,
+            indexed: geometry.segment_start(geometry.segment_of(draft.applied)).max(keeper.meta.indexed),
+            commits: keeper.meta.commits + 1,
+            wall_high: draft.wall_high.max(keeper.meta.wall_high),
+            next_survivor: draft.next_survivor,
+            ..keeper.meta
+        };
+        let mut checkpoint = Checkpoint::of(meta);
+        checkpoint.rows = std::mem::take(&mut draft.rows);
+        checkpoint.runs_removed = std::mem::take(&mut draft.runs_removed);
+        checkpoint.runs_added = std::mem::take(&mut draft.runs_added);
+        checkpoint.segments = draft.changed.iter().map(|(id, row)| (*id, *row)).collect();
+        self.commit_index(keeper, checkpoint)?;
+        keeper.meta = meta;
+        Ok(())
+    }
+
+    /// Commits; on a full disk gives up the ballast and tries once more.
+    fn commit_index(&self, keeper: &mut Keeper, checkpoint: Checkpoint) -> Result<(), Fault> {
+        match self.index.commit(checkpoint.clone()) {
+            Err(crate::index::IndexError::StorageFull) if keeper.ballast => {
+                self.segments.disk().remove(super::open::BALLAST).map_err(Fault::io("giving up the ballast"))?;
+                keeper.ballast = false;
+                Ok(self.index.commit(checkpoint)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Step 4: sidecars for the segments that end at or below `applied`.
+    fn write_sidecars(&self, draft: &mut Draft) -> Result<bool, Fault> {
+        let before = self.segments.geometry().segment_of(draft.applied);
+        let sealed = self.core.lock().logs.unindexed_segments(before);
+        for number in &sealed {
+            let id = SegmentId::Journal(*number);
+            let stretches = self.collect_stretches(*number);
+            sidecar::write(&**self.segments.disk(), id, self.database_id, &stretches)
+                .map_err(Fault::io("writing a sidecar"))?;
+            self.keeper_counters.sidecars.fetch_add(1, Ordering::Relaxed);
+            draft.add_runs(id, &stretches, self.segments.geometry().segment_bytes());
+        }
+        draft.sealed = sealed;
+        Ok(!draft.sealed.is_empty())
+    }
+
+    fn collect_stretches(&self, segment: u64) -> Vec<Stretch> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        loop {
+            let core = self.core.lock();
+            let logs = core.logs.logs_in_segment(segment, stretches.len(), FREEZE_CHUNK);
+            if logs.is_empty() {
+                break;
+            }
+            // A log that ended meanwhile keeps an empty place, so that the count of places stays the count of logs.
+            stretches.extend(logs.iter().map(|log| {
+                let found = core.logs.get(*log).and_then(|cell| cell.in_segment(segment));
+                found.map_or_else(|| Stretch::empty(*log), |positions| positions.to_stretch(*log))
+            }));
+        }
+        stretches.retain(|stretch| stretch.records > 0);
+        stretches.sort_unstable_by_key(|stretch| (stretch.log, stretch.first));
+        stretches
+    }
+
+    /// Runs that lie wholly before the start of their logs.
+    fn find_dead_runs(&self, keeper: &mut Keeper, draft: &mut Draft) -> Result<(), Fault> {
+        const PAGE: usize = 1024;
+        let mut changes_left = RUN_CHANGES_PER_CHECKPOINT_MAX;
+        for (log, start) in std::mem::take(&mut draft.trimmed) {
+            let start_or_end = start.unwrap_or(u64::MAX);
+            let mut from = 0;
+            loop {
+                let page = self.index.runs(log, from, PAGE.min(changes_left))?;
+                let dead: Vec<Run> = page.iter().copied().take_while(|run| run.end <= start_or_end).collect();
+                dead.iter().for_each(|run| draft.remove_run(keeper, run));
+                changes_left -= dead.len();
+                from = dead.last().map_or(from, |run| run.end);
+                if changes_left == 0 {
+                    keeper.backlog.push(log);
+                }
+                if changes_left == 0 || dead.len() < PAGE {
+                    break;
+                }
+            }
+            // A run that this very checkpoint adds may be dead too: it goes with the next.
+            if draft.runs_added.iter().any(|run| run.log == log && run.end <= start_or_end) {
+                keeper.backlog.push(log);
+            }
+            draft.trimmed.push((log, start));
+            if changes_left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what lives out of segments that are mostly dead, as the policy asks.
+    fn clean(&self, keeper: &Keeper, draft: &mut Draft) -> Result<bool, Fault> {
+        let victims = self.choose_victims(keeper, draft);
+        if victims.is_empty() {
+            return Ok(false);
+        }
+        let id = SegmentId::Survivor(draft.next_survivor);
+        let mut sources = Vec::new();
+        for victim in &victims {
+            sources.push(self.source(*victim)?);
+        }
+        // The trims that these starts rest on must be durable before anything below them is left out.
+        self.wait_durable(self.marks.issued.get(), None)?;
+        let (database_id, epoch) = (self.database_id, self.control.lock().state().epoch);
+        let target = Target { id, database_id, epoch, measure: M::measure };
+        let copied = cleaner::copy(&self.segments, target, &sources)
+            .map_err(|fault| self.cleaning_fault(fault))?;
+        for victim in &victims {
+            self.move_runs(keeper, draft, *victim)?;
+        }
+        if let Some(survivor) = &copied {
+            draft.add_runs(id, &survivor.stretches, survivor.file_bytes);
+            draft.next_survivor += 1;
+            self.keeper_counters.copied_bytes.fetch_add(survivor.file_bytes, Ordering::Relaxed);
+        }
+        self.keeper_counters.cleaned_segments.fetch_add(victims.len() as u64, Ordering::Relaxed);
+        Ok(copied.is_some())
+    }
+
+    fn cleaning_fault(&self, fault: cleaner::CleaningFault) -> Fault {
+        match fault {
+            cleaner::CleaningFault::Io(source) => Fault::io("copying live records")(source),
+            cleaner::CleaningFault::Damaged { file, offset, lsn, reason } => {
+                Fault::Corrupt { file, offset, from: lsn, to: lsn, reason }
+            }
+        }
+    }
+
+    /// A segment to clean, with what lives of each log in it.
+    fn source(&self, id: SegmentId) -> Result<Source, Fault> {
+        let opened = Source::open(&self.segments, id, self.database_id).map_err(|fault| self.cleaning_fault(fault))?;
+        let logs = opened.logs();
+        let mut starts = Vec::with_capacity(logs.len());
+        for chunk in logs.chunks(FREEZE_CHUNK) {
+            let core = self.core.lock();
+            starts.extend(chunk.iter().map(|log| (*log, core.machine.log_start(*log))));
+        }
+        Ok(opened.with_starts(starts))
+    }
+
+    /// The runs of a cleaned segment are replaced by the survivor's.
+    fn move_runs(&self, keeper: &Keeper, draft: &mut Draft, victim: SegmentId) -> Result<(), Fault> {
+        let opened = Source::open(&self.segments, victim, self.database_id).map_err(|fault| self.cleaning_fault(fault))?;
+        for run in opened.runs() {
+            let known = self.index.run_at(run.0, run.1)?;
+            if let Some(known) = known.filter(|known| known.segment == victim && known.first == run.1)
+                && !draft.runs_removed.contains(&(known.log, known.first))
+            {
+                draft.remove_run(keeper, &known);
+            }
+        }
+        draft.changed.insert(victim, None);
+        Ok(())
+    }
+
+    /// Which segments to clean: those of which little lives, once enough of them have gathered; and, while the store
+    /// takes more than twice what lives plus the budget, those of which least lives.
+    fn choose_victims(&self, keeper: &Keeper, draft: &Draft) -> Vec<SegmentId> {
+        let rows = keeper.segments.keys().filter_map(|id| draft.segment(keeper, *id));
+        let mut rows: Vec<SegmentRow> = rows.filter(|row| row.live_bytes > 0).collect();
+        rows.sort_unstable_by_key(|row| row.live_bytes * 1024 / row.total_bytes.max(1));
+        let live: u64 = rows.iter().map(|row| row.live_bytes).sum();
+        let stored: u64 = rows.iter().map(|row| row.file_bytes).sum();
+        let sparse = rows.iter().take_while(|row| row.live_bytes < row.total_bytes / SPARSE_PART).count();
+        let crowded = stored > live * 2 + JOURNAL_BUDGET_BYTES;
+        let enough = if crowded { 1 } else { SPARSE_PART as usize };
+        let mut copied = 0;
+        let room = self.segments.geometry().segment_bytes();
+        let limit = if crowded { rows.len() } else { sparse };
+        let chosen: Vec<SegmentId> = rows
+            .iter()
+            .take(limit.min(SEGMENTS_PER_CLEANING_MAX))
+            .take_while(|row| {
+                copied += row.live_bytes;
+                copied <= room && row.live_bytes < row.total_bytes / 2
+            })
+            .map(|row| row.id)
+            .collect();
+        if chosen.len() >= enough { chosen } else { Vec::new() }
+    }
+
+    /// Step 6: the index has it; memory may forget it.
+    fn adopt(&self, keeper: &mut Keeper, draft: Draft) {
+        let geometry = self.segments.geometry();
+        for chunk in draft.keys.chunks(FREEZE_CHUNK) {
+            self.core.lock().objects.forget(chunk, self.marks.durable.get());
+        }
+        for number in &draft.sealed {
+            while self.core.lock().logs.forget_segment(*number, FREEZE_CHUNK) {}
+        }
+        let sealed: Vec<SegmentId> = draft.sealed.iter().map(|number| SegmentId::Journal(*number)).collect();
+        let first = geometry.segment_of(self.marks.applied.get());
+        for number in first..geometry.segment_of(draft.applied) {
+            // Segments without any record need no sidecar and are dead at once.
+            let id = SegmentId::Journal(number);
+            if !sealed.contains(&id) && !keeper.segments.contains_key(&id) {
+                keeper.plan_removal(id);
+            }
+        }
+        for (id, row) in draft.changed {
+            match row {
+                Some(row) => {
+                    keeper.segments.insert(id, row);
+                }
+                None => {
+                    keeper.segments.remove(&id);
+                    keeper.plan_removal(id);
+                }
+            }
+        }
+        let (live, stored) = keeper.live_and_stored();
+        self.keeper_counters.live_bytes.store(live, Ordering::Relaxed);
+        self.keeper_counters.stored_bytes.store(stored, Ordering::Relaxed);
+        self.keeper_counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.marks.applied.advance(draft.applied);
+        self.space.notify(usize::MAX);
+    }
+
+    /// Step 7.
+    fn remove_dead_files(&self, keeper: &mut Keeper) -> Result<(), Fault> {
+        #[cfg(not(planted = "unlink_after_one_commit"))]
+        let commits = keeper.meta.commits;
+        #[cfg(planted = "unlink_after_one_commit")]
+        let commits = keeper.meta.commits + COMMITS_BEFORE_REMOVAL;
+        let mut removed = false;
+        while keeper.removals.front().is_some_and(|(at, _)| *at <= commits) {
+            let Some((_, id)) = keeper.removals.pop_front() else { break };
+            self.segments.retire(id).map_err(Fault::io("removing a dead segment"))?;
+            self.keeper_counters.removed_segments.fetch_add(1, Ordering::Relaxed);
+            removed = true;
+        }
+        if removed && self.marks.is_full() {
+            self.workers.maker.nudge();
+        }
+        Ok(())
+    }
+
+    /// Once there is room again the ballast is rebuilt, before anything else takes it.
+    fn restore_ballast(&self, keeper: &mut Keeper) {
+        if keeper.ballast || self.marks.is_full() {
+            return;
+        }
+        let disk = self.segments.disk();
+        let made = disk.open(super::open::BALLAST, Access::Create).and_then(|file| {
+            let zeros = vec![0; 1 << 20];
+            for at in (0..BALLAST_BYTES).step_by(zeros.len()) {
+                file.write(at, &zeros)?;
+            }
+            file.sync_data()
+        });
+        keeper.ballast = made.is_ok();
+        if made.is_err() {
+            // No room yet: what was begun must not take what others need.
+            let _ = disk.remove(super::open::BALLAST);
+        }
+    }
+}

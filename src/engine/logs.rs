@@ -1,0 +1,334 @@
+//! What the engine keeps in memory of each log: where its newest records lie, what of it may be shown, who waits for it.
+//!
+//! Positions are kept only for segments that have no sidecar yet: 8 bytes an item. Older ones are in sidecars.
+//!
+//! Visibility (law 4): a record written for `Sync` is shown to others once `durable` has passed its frame, and later
+//! records of the same log wait behind it. A *barrier* is such a record that is not durable yet.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hashbrown::HashMap;
+
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::run::NEVER_EXPIRES;
+use crate::base::sync::{Arc, Event};
+use crate::base::time::Timestamp;
+use crate::journal::sidecar::Stretch;
+
+use super::machine::LogAppend;
+
+/// Entries in one allocation.
+const CHUNK_ENTRIES: usize = 512;
+
+/// The items of one log in one segment that has no sidecar yet.
+#[derive(Debug)]
+pub(crate) struct SegmentPositions {
+    pub(crate) segment: u64,
+    pub(crate) first: u64,
+    pub(crate) end: u64,
+    records: u64,
+    pub(crate) bytes: u64,
+    min_timestamp: Timestamp,
+    pub(crate) max_timestamp: Timestamp,
+    min_expiry: u64,
+    chunks: Vec<Vec<(u32, u32)>>,
+}
+
+impl SegmentPositions {
+    fn new(segment: u64, append: &LogAppend) -> SegmentPositions {
+        SegmentPositions {
+            segment,
+            first: append.first,
+            end: append.first,
+            records: 0,
+            bytes: 0,
+            min_timestamp: append.timestamp,
+            max_timestamp: append.timestamp,
+            min_expiry: NEVER_EXPIRES,
+            chunks: Vec::new(),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, append: &LogAppend, position: u32) {
+        let delta = u32::try_from(append.first - self.first).expect("a segment holds fewer than 2^32 records");
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK_ENTRIES => chunk.push((delta, position)),
+            _ => self.chunks.push(vec![(delta, position)]),
+        }
+        self.end = append.first + u64::from(append.count);
+        self.records += u64::from(append.count);
+        self.bytes += append.bytes;
+        self.max_timestamp = append.timestamp;
+    }
+
+    /// The entries from the one that holds `offset` on: (first offset, position).
+    fn entries_from(&self, offset: u64) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let delta = u32::try_from(offset.saturating_sub(self.first)).unwrap_or(u32::MAX);
+        let chunk = self.chunks.partition_point(|c| c[0].0 <= delta).saturating_sub(1);
+        let within = self.chunks.get(chunk).map_or(0, |c| c.partition_point(|e| e.0 <= delta).saturating_sub(1));
+        self.chunks[chunk.min(self.chunks.len())..]
+            .iter()
+            .flatten()
+            .skip(within)
+            .map(|(delta, position)| (self.first + u64::from(*delta), *position))
+    }
+
+    /// A copy in the form that a sidecar is made of.
+    pub(crate) fn to_stretch(&self, log: LogId) -> Stretch {
+        Stretch {
+            log,
+            first: self.first,
+            end: self.end,
+            records: self.records,
+            bytes: self.bytes,
+            min_timestamp: self.min_timestamp,
+            max_timestamp: self.max_timestamp,
+            min_expiry: self.min_expiry,
+            entries: self.chunks.iter().flatten().copied().collect(),
+        }
+    }
+}
+
+/// An item of a log in a segment without sidecar.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RecentItem {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) position: u32,
+}
+
+/// One log.
+#[derive(Debug)]
+pub(crate) struct LogCell {
+    /// Offset of the next record.
+    pub(crate) end: u64,
+    /// Oldest first. Offsets below the first of these are in sidecars.
+    recent: VecDeque<SegmentPositions>,
+    /// (end of its frame, first offset of the record), both growing.
+    barriers: VecDeque<(Lsn, u64)>,
+    /// A timer is armed for this log.
+    pub(crate) armed: bool,
+    /// The primitive gives this log a timer.
+    pub(crate) timed: bool,
+    waiting: u32,
+    event: Arc<Event>,
+}
+
+impl LogCell {
+    fn new(end: u64, timed: bool) -> LogCell {
+        LogCell {
+            end,
+            recent: VecDeque::new(),
+            barriers: VecDeque::new(),
+            armed: false,
+            timed,
+            waiting: 0,
+            event: Arc::new(Event::new()),
+        }
+    }
+
+    /// The first offset that is not shown yet.
+    pub(crate) fn visible_end(&mut self, durable: Lsn) -> u64 {
+        while self.barriers.front().is_some_and(|(end, _)| *end <= durable) {
+            self.barriers.pop_front();
+        }
+        self.barriers.front().map_or(self.end, |(_, offset)| *offset)
+    }
+
+    /// The first offset whose position is in memory; `end` if none is.
+    pub(crate) fn recent_first(&self) -> u64 {
+        self.recent.front().map_or(self.end, |positions| positions.first)
+    }
+
+    /// Up to `max` items from the one that holds `offset` on.
+    pub(crate) fn recent_items(&self, offset: u64, max: usize) -> impl Iterator<Item = RecentItem> + '_ {
+        let skip = self.recent.partition_point(|positions| positions.end <= offset);
+        self.recent
+            .iter()
+            .skip(skip)
+            .flat_map(move |p| {
+                p.entries_from(offset).map(|(offset, position)| RecentItem { segment: p.segment, offset, position })
+            })
+            .take(max)
+    }
+
+    /// The positions in one segment.
+    pub(crate) fn in_segment(&self, segment: u64) -> Option<&SegmentPositions> {
+        let at = self.recent.binary_search_by_key(&segment, |positions| positions.segment).ok()?;
+        self.recent.get(at)
+    }
+
+    /// The stretch of recent positions that holds `offset`.
+    pub(crate) fn recent_stretch(&self, offset: u64) -> Option<&SegmentPositions> {
+        self.recent.iter().find(|positions| positions.first <= offset && offset < positions.end)
+    }
+
+    /// Registers a waiter; the caller holds the core lock, so no wake can come in between.
+    pub(crate) fn wait(&mut self) -> Arc<Event> {
+        self.waiting += 1;
+        self.event.clone()
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.waiting -= 1;
+    }
+
+    fn to_wake(&self) -> Option<Arc<Event>> {
+        (self.waiting > 0).then(|| self.event.clone())
+    }
+}
+
+/// All logs.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    cells: HashMap<LogId, LogCell, foldhash::fast::RandomState>,
+    /// Which logs have positions in which segment without sidecar.
+    by_segment: BTreeMap<u64, Vec<LogId>>,
+}
+
+impl Logs {
+    pub(crate) fn get(&self, log: LogId) -> Option<&LogCell> {
+        self.cells.get(&log)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, log: LogId) -> Option<&mut LogCell> {
+        self.cells.get_mut(&log)
+    }
+
+    pub(crate) fn open(&mut self, log: LogId, end: u64, timed: bool) {
+        let before = self.cells.insert(log, LogCell::new(end, timed));
+        assert!(before.is_none(), "log {log:?} opened twice");
+    }
+
+    /// Forgets a log; the event wakes those who waited for it.
+    pub(crate) fn close(&mut self, log: LogId) -> Option<Arc<Event>> {
+        self.cells.remove(&log).and_then(|cell| cell.to_wake())
+    }
+
+    /// Records an append. With `barrier` its records stay hidden until `durable` reaches that address.
+    #[inline]
+    pub(crate) fn append(&mut self, append: &LogAppend, segment: u64, position: u32, barrier: Option<Lsn>) {
+        let cell = self.cells.get_mut(&append.log).expect("an append names a log that is open");
+        assert!(cell.end == append.first, "log {:?} ends at {}, append at {}", append.log, cell.end, append.first);
+        cell.end += u64::from(append.count);
+        if let Some(end) = barrier {
+            cell.barriers.push_back((end, append.first));
+        }
+        Self::place(&mut self.by_segment, cell, append, segment, position);
+    }
+
+    /// Records where an append lies that the state already knows of.
+    pub(crate) fn place_known(&mut self, append: &LogAppend, segment: u64, position: u32) {
+        if let Some(cell) = self.cells.get_mut(&append.log) {
+            Self::place(&mut self.by_segment, cell, append, segment, position);
+        }
+    }
+
+    #[inline]
+    fn place(
+        by_segment: &mut BTreeMap<u64, Vec<LogId>>,
+        cell: &mut LogCell,
+        append: &LogAppend,
+        segment: u64,
+        position: u32,
+    ) {
+        if cell.recent.back().is_none_or(|positions| positions.segment != segment) {
+            cell.recent.push_back(SegmentPositions::new(segment, append));
+            by_segment.entry(segment).or_default().push(append.log);
+        }
+        cell.recent.back_mut().expect("just made").push(append, position);
+    }
+
+    /// The event of a log's waiters, if it has any.
+    #[inline]
+    pub(crate) fn to_wake(&self, log: LogId) -> Option<Arc<Event>> {
+        self.cells.get(&log).and_then(LogCell::to_wake)
+    }
+
+    /// Segments below `before` that have positions in memory.
+    pub(crate) fn unindexed_segments(&self, before: u64) -> Vec<u64> {
+        self.by_segment.range(..before).map(|(segment, _)| *segment).collect()
+    }
+
+    /// The logs with positions in a segment.
+    pub(crate) fn logs_in_segment(&self, segment: u64, skip: usize, max: usize) -> Vec<LogId> {
+        self.by_segment.get(&segment).map(|l| l.iter().skip(skip).take(max).copied().collect()).unwrap_or_default()
+    }
+
+    /// Forgets the positions of up to `max` logs in a segment that has its sidecar in the index. Tells whether more are
+    /// left.
+    pub(crate) fn forget_segment(&mut self, segment: u64, max: usize) -> bool {
+        let Some(logs) = self.by_segment.get_mut(&segment) else { return false };
+        for log in logs.drain(logs.len().saturating_sub(max)..) {
+            if let Some(cell) = self.cells.get_mut(&log)
+                && cell.recent.front().is_some_and(|positions| positions.segment == segment)
+            {
+                cell.recent.pop_front();
+            }
+        }
+        let more = !logs.is_empty();
+        if !more {
+            self.by_segment.remove(&segment);
+        }
+        more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(first: u64, count: u32) -> LogAppend {
+        LogAppend { log: LogId(1), first, count, timestamp: Timestamp(first), bytes: 10 }
+    }
+
+    fn logs() -> Logs {
+        let mut logs = Logs::default();
+        logs.open(LogId(1), 0, false);
+        logs
+    }
+
+    #[test]
+    fn items_are_found_from_any_offset_across_chunks_and_segments() {
+        let mut logs = logs();
+        for i in 0..2000_u64 {
+            logs.append(&append(i * 3, 3), i / 900, (i % 900) as u32 * 8, None);
+        }
+        let cell = logs.get(LogId(1)).unwrap();
+        for offset in 0..6000 {
+            let item = cell.recent_items(offset, 1).next().unwrap();
+            assert_eq!(item.offset, offset / 3 * 3, "offset {offset}");
+            assert_eq!((item.segment, item.position), (offset / 3 / 900, (offset / 3 % 900) as u32 * 8));
+        }
+        assert_eq!(cell.recent_items(6000, 1).next(), None);
+        assert_eq!(cell.recent_items(2699, 3).map(|i| i.segment).collect::<Vec<_>>(), [0, 1, 1]);
+    }
+
+    #[test]
+    fn records_behind_an_undurable_sync_record_stay_hidden_and_older_ones_do_not() {
+        let mut logs = logs();
+        logs.append(&append(0, 2), 0, 0, None);
+        logs.append(&append(2, 1), 0, 8, Some(Lsn(100)));
+        logs.append(&append(3, 1), 0, 16, None);
+        logs.append(&append(4, 1), 0, 24, Some(Lsn(200)));
+        let cell = logs.get_mut(LogId(1)).unwrap();
+        assert_eq!(cell.visible_end(Lsn(0)), 2);
+        assert_eq!(cell.visible_end(Lsn(100)), 4);
+        assert_eq!(cell.visible_end(Lsn(200)), 5);
+    }
+
+    #[test]
+    fn forgetting_a_segment_leaves_the_later_ones() {
+        let mut logs = logs();
+        for segment in 0..3 {
+            logs.append(&append(segment * 10, 10), segment, 0, None);
+        }
+        assert_eq!(logs.unindexed_segments(2), [0, 1]);
+        assert!(!logs.forget_segment(0, 10));
+        assert_eq!(logs.get(LogId(1)).unwrap().recent_first(), 10);
+        assert_eq!(logs.unindexed_segments(9), [1, 2]);
+    }
+}

@@ -1,0 +1,136 @@
+//! Answers to what machines ask about records that are not in memory: how far a stretch from the start of a log goes.
+//!
+//! Whole runs are skipped by what the index and memory know of them; only the run in which the stretch ends is read.
+
+use crate::base::log::LogId;
+use crate::base::run::Run;
+use crate::base::time::Timestamp;
+
+use super::Engine;
+use super::fault::Fault;
+use super::machine::{Lookup, Machine, Stretch, Until};
+use super::read::{Cursor, Read};
+
+/// Records read at a time.
+const RECORDS_PER_READ: usize = 1024;
+
+/// A run, in a sealed segment or not.
+#[derive(Clone, Copy, Debug)]
+struct RunFacts {
+    first: u64,
+    end: u64,
+    bytes: u64,
+    max_timestamp: Timestamp,
+}
+
+impl From<Run> for RunFacts {
+    fn from(run: Run) -> RunFacts {
+        RunFacts { first: run.first, end: run.end, bytes: run.bytes, max_timestamp: run.max_timestamp }
+    }
+}
+
+impl<M: Machine> Engine<M> {
+    pub(crate) fn look_up(&self, lookup: Lookup) -> Result<Stretch, Fault> {
+        let mut stretch = Stretch { end: lookup.from, bytes: 0, next_timestamp: None };
+        loop {
+            let run = self.run_facts(lookup.log, stretch.end)?;
+            let Some(run) = run.filter(|run| run.first <= stretch.end && !ends_within(run, &lookup, &stretch)) else {
+                return self.measure(&lookup, stretch);
+            };
+            if run.first == stretch.end {
+                stretch.bytes += run.bytes;
+                stretch.end = run.end;
+            } else {
+                // The stretch begins inside this run: its records are counted one by one.
+                let rest = Lookup { until: Until::Offset(run.end), ..lookup };
+                stretch = self.measure(&rest, stretch)?;
+            }
+            if self.extent(lookup.log)?.is_none_or(|extent| stretch.end >= extent.end) {
+                return Ok(Stretch { next_timestamp: None, ..stretch });
+            }
+        }
+    }
+
+    /// The first offset of a log with this timestamp or a later one; `None` if there is none.
+    pub(crate) fn offset_for_time(&self, log: LogId, time: Timestamp) -> Result<Option<u64>, Fault> {
+        let Some(extent) = self.extent(log)? else { return Ok(None) };
+        let mut from = extent.start;
+        if let Some(run) = self.index.run_for_time(log, extent.start, time)? {
+            from = from.max(run.first);
+        } else if let Some(last) = self.index.last_run(log)? {
+            from = from.max(last.end);
+        }
+        let found = self.look_up(Lookup { log, from, until: Until::Time(time) })?;
+        Ok((found.end < extent.end).then_some(found.end))
+    }
+
+    /// The run that holds `offset`.
+    fn run_facts(&self, log: LogId, offset: u64) -> Result<Option<RunFacts>, Fault> {
+        let recent = {
+            let core = self.core.lock();
+            core.logs.get(log).and_then(|cell| cell.recent_stretch(offset)).map(|positions| RunFacts {
+                first: positions.first,
+                end: positions.end,
+                bytes: positions.bytes,
+                max_timestamp: positions.max_timestamp,
+            })
+        };
+        match recent {
+            Some(facts) => Ok(Some(facts)),
+            None => Ok(self.index.run_at(log, offset)?.map(RunFacts::from)),
+        }
+    }
+
+    /// Goes on record by record from where the stretch stands.
+    fn measure(&self, lookup: &Lookup, mut stretch: Stretch) -> Result<Stretch, Fault> {
+        let mut cursor = Cursor::default();
+        loop {
+            let batch = match self.read(lookup.log, stretch.end, RECORDS_PER_READ, &mut cursor)? {
+                Read::Items(batch) => batch,
+                Read::AtEnd | Read::Below { .. } | Read::Gone => return Ok(Stretch { next_timestamp: None, ..stretch }),
+            };
+            for item in batch.items() {
+                let (mut ended, timestamp) = (false, item.entry.timestamp);
+                let measured = M::measure(batch.bytes(item), &mut |offset, bytes| {
+                    if ended || offset < stretch.end {
+                        return;
+                    }
+                    if reached(lookup, &stretch, offset, timestamp) {
+                        ended = true;
+                        (stretch.end, stretch.next_timestamp) = (offset, Some(timestamp));
+                    } else {
+                        (stretch.end, stretch.bytes) = (offset + 1, stretch.bytes + bytes);
+                    }
+                });
+                measured.map_err(|fault| Fault::Corrupt {
+                    file: "segments".to_owned(),
+                    offset: 0,
+                    from: item.lsn,
+                    to: item.lsn,
+                    reason: fault.to_string(),
+                })?;
+                if ended {
+                    return Ok(stretch);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the stretch may end before the end of this run.
+fn ends_within(run: &RunFacts, lookup: &Lookup, stretch: &Stretch) -> bool {
+    match lookup.until {
+        Until::Offset(offset) => offset < run.end,
+        Until::Time(time) => run.max_timestamp >= time,
+        Until::Bytes(bytes) => stretch.bytes + run.bytes >= bytes,
+    }
+}
+
+/// Whether the stretch ends before the record at `offset`.
+fn reached(lookup: &Lookup, stretch: &Stretch, offset: u64, timestamp: Timestamp) -> bool {
+    match lookup.until {
+        Until::Offset(end) => offset >= end,
+        Until::Time(time) => timestamp >= time,
+        Until::Bytes(bytes) => stretch.bytes >= bytes,
+    }
+}

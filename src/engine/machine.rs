@@ -1,0 +1,233 @@
+//! What the engine asks of a primitive: to decide commands and to apply events, and to know nothing else.
+//!
+//! A machine is pure. It sees no clock (`Now` is an argument), no file, no thread, no other machine. `decide` looks at
+//! the state and answers with facts or a refusal; `apply` makes a fact true and cannot fail. Replay after a crash is
+//! `apply` alone, so a rule may change between versions while the bytes of an event may not.
+//!
+//! Several commands in one frame: each is decided on the state plus an *overlay* that holds what the events of the
+//! earlier ones would change. If one refuses, the overlay is dropped and nothing has happened.
+
+use crate::base::codec::{Malformed, Put};
+use crate::base::log::LogId;
+use crate::base::row::RowKey;
+use crate::base::time::{Now, Timestamp};
+
+pub(crate) use crate::journal::entry::LOG_TAG;
+
+/// A primitive, or several composed into one.
+pub(crate) trait Machine: Sized + Default + Send + 'static {
+    /// A request that may be refused; plain data. Bodies are borrowed from the caller until the frame is written.
+    type Command<'a>;
+    /// A decided fact.
+    type Event<'a>;
+    /// The answer to an accepted command; plain data.
+    type Reply: Send + 'static;
+    /// Why a command was refused; plain data.
+    type Refusal: Send + 'static;
+    /// What the events decided so far in one frame would change.
+    type Overlay: Default;
+
+    /// Decides one command on the state with `overlay` applied. Pushes events only when it accepts.
+    fn decide<'c>(
+        &self,
+        overlay: &Self::Overlay,
+        command: &Self::Command<'c>,
+        context: &Context<'_>,
+        events: &mut Events<Self::Event<'c>>,
+    ) -> Decision<Self>;
+
+    /// Makes an event true in the overlay.
+    fn foresee(&self, overlay: &mut Self::Overlay, event: &Self::Event<'_>);
+
+    /// Makes an event true. Must accept every event that `decide` of this or any earlier version made.
+    fn apply(&mut self, event: &Self::Event<'_>);
+
+    /// Which share of journal space the command may use.
+    fn class(command: &Self::Command<'_>) -> Class;
+
+    /// The command that a due timer stands for.
+    fn tick(key: RowKey) -> Self::Command<'static>;
+
+    /// When the object wants its tick, if it wants one at all, as its state stands.
+    fn next_due(&self, key: RowKey, now: Now) -> Option<Due>;
+
+    /// Bytes that `encode` will write.
+    fn encoded_len(event: &Self::Event<'_>) -> usize;
+
+    /// Writes the event: its tag, then its fields. Tags with `journal::entry::LOG_TAG` set are followed by a `journal::entry` header.
+    fn encode(event: &Self::Event<'_>, out: &mut Put<'_>);
+
+    /// Reads an event back, tag included.
+    fn decode(bytes: &[u8]) -> Result<Self::Event<'_>, Malformed>;
+
+    /// What the event does to logs.
+    fn log_change(event: &Self::Event<'_>) -> LogChange;
+
+    /// Names every row that the event changes.
+    fn touches(event: &Self::Event<'_>, visit: &mut dyn FnMut(RowKey));
+
+    /// A row of the checkpoint as the object stands now; `None` if the object is gone.
+    fn row(&self, key: RowKey) -> Option<Vec<u8>>;
+
+    /// Takes a row back from the checkpoint. Rows come in the order of their keys.
+    fn load(&mut self, key: RowKey, row: &[u8]) -> Result<(), Malformed>;
+
+    /// Every log with the offset of its first live record and the offset of the next.
+    fn logs(&self, visit: &mut dyn FnMut(LogId, u64, u64));
+
+    /// The first live offset of a log; `None` if there is no such log.
+    fn log_start(&self, log: LogId) -> Option<u64>;
+
+    /// Tells each record's offset and bytes (key, headers and body) of an encoded event that put records into a log.
+    fn measure(event: &[u8], visit: &mut dyn FnMut(u64, u64)) -> Result<(), Malformed>;
+
+    /// The key of the timer that a log has, if its primitive gives it one. The key's `id` is the log's number.
+    fn timer_key(&self, log: LogId) -> Option<RowKey>;
+}
+
+/// What a machine may know besides its state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) known: &'a Known,
+}
+
+/// The outcome of `decide`.
+pub(crate) enum Decision<M: Machine> {
+    /// The events hold.
+    Accept(M::Reply),
+    /// Nothing changes. The reply reveals the object named.
+    Unchanged { reply: M::Reply, rests_on: Option<RowKey> },
+    /// Nothing changes. The refusal reveals the object named.
+    Refuse { refusal: M::Refusal, rests_on: Option<RowKey> },
+    /// Cold facts are missing: fetch them without the core lock and decide again.
+    Needs(Lookup),
+}
+
+/// The events of one command or transaction. One event, the usual number, takes no allocation.
+#[derive(Debug)]
+pub(crate) struct Events<E> {
+    first: Option<E>,
+    rest: Vec<E>,
+}
+
+impl<E> Default for Events<E> {
+    fn default() -> Events<E> {
+        Events { first: None, rest: Vec::new() }
+    }
+}
+
+impl<E> Events<E> {
+    #[inline]
+    pub(crate) fn push(&mut self, event: E) {
+        if self.first.is_none() {
+            self.first = Some(event);
+        } else {
+            self.rest.push(event);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> + Clone {
+        self.first.iter().chain(&self.rest)
+    }
+}
+
+/// Which share of journal space and of the replay bound a command may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Class {
+    /// Adds to what is stored; refused first.
+    Publish,
+    /// Settles, expires, trims or deletes; may use the reserve.
+    Settle,
+}
+
+/// When a tick is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    /// As soon as the timers come to it.
+    Soon,
+    At(Timestamp),
+}
+
+/// A question about records that are not in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Lookup {
+    pub(crate) log: LogId,
+    /// Where to begin: the log's first live offset.
+    pub(crate) from: u64,
+    pub(crate) until: Until,
+}
+
+/// Where a stretch that begins at the start of a log shall end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Until {
+    /// Before this offset.
+    Offset(u64),
+    /// Before the first record with this timestamp or a later one.
+    Time(Timestamp),
+    /// As soon as the stretch holds at least this many bytes.
+    Bytes(u64),
+}
+
+/// The answer to a [`Lookup`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stretch {
+    /// The first offset after the stretch.
+    pub(crate) end: u64,
+    /// Bytes of keys, headers and bodies in it.
+    pub(crate) bytes: u64,
+    /// Timestamp of the record at `end`; `None` if the log ends there.
+    pub(crate) next_timestamp: Option<Timestamp>,
+}
+
+/// Cold facts fetched for one command.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Known {
+    facts: Vec<(Lookup, Stretch)>,
+}
+
+impl Known {
+    pub(crate) fn add(&mut self, lookup: Lookup, stretch: Stretch) {
+        self.facts.push((lookup, stretch));
+    }
+
+    pub(crate) fn stretch(&self, lookup: Lookup) -> Option<Stretch> {
+        self.facts.iter().rev().find(|(asked, _)| *asked == lookup).map(|(_, stretch)| *stretch)
+    }
+}
+
+/// What an event does to logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogChange {
+    None,
+    /// `count` new logs with successive ids come to be, empty.
+    Open { first: LogId, count: u32 },
+    /// `count` logs with successive ids end with all that is in them.
+    Close { first: LogId, count: u32 },
+    /// Records were added at the end.
+    Append(LogAppend),
+    /// Records below `start` are dead.
+    Trim { log: LogId, start: u64 },
+    /// The timers of these logs may be due at other times than before.
+    Rearm { first: LogId, count: u32 },
+}
+
+/// Records added at the end of a log by one event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LogAppend {
+    pub(crate) log: LogId,
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+    pub(crate) timestamp: Timestamp,
+    /// Bytes of keys, headers and bodies.
+    pub(crate) bytes: u64,
+}

@@ -1,0 +1,138 @@
+//! The life of a write, waiting, timers, health: everything between a handle and the journal, for any machine.
+//!
+//! A command is decided under the one core lock; its events go as one frame into the staging ring and are applied; the
+//! lock is released; the reply is held back as far as its level and law 4 ask. No I/O is done under the lock.
+//!
+//! Threads: the committer moves bytes to segments and syncs them; the segment maker keeps spares; the timers submit
+//! ticks; the keeper checkpoints, indexes sealed segments and cleans. Each has a `step` that does one unit of its work,
+//! so that tests and the simulator can run them by hand, in any order, on one thread.
+
+pub(crate) mod clock;
+mod core;
+pub(crate) mod fault;
+mod keeper;
+pub(crate) mod logs;
+mod lookup;
+pub(crate) mod machine;
+mod objects;
+mod open;
+pub(crate) mod read;
+mod submit;
+mod timers;
+mod wait;
+mod workers;
+
+use crate::base::lsn::Lsn;
+use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
+use crate::index::Index;
+use crate::journal::commit::Commit;
+use crate::journal::maker::Maker;
+use crate::journal::marks::Marks;
+use crate::journal::waits::DurableWaits;
+use crate::storage::control::Control;
+use crate::storage::disk::DirectoryLock;
+use crate::storage::frame::Seed;
+use crate::storage::segment::Segments;
+
+use self::clock::Clock;
+use self::core::Core;
+use self::fault::Fault;
+use self::keeper::Keeper;
+use self::machine::Machine;
+use self::workers::Workers;
+
+pub(crate) use self::keeper::KeeperCounters;
+pub(crate) use self::open::OpenOptions;
+pub(crate) use self::submit::{Refused, Submitted};
+pub(crate) use self::wait::DurableWait;
+pub(crate) use self::workers::Worker;
+
+/// How durable a write is when its call returns.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// On disk: it survives a power cut. Costs one data sync, shared by all who wait at the same time.
+    #[default]
+    Sync,
+    /// In the staging ring: it survives the death of the process; a power cut may undo the newest writes, within the
+    /// flush interval. Costs no system call.
+    Buffered,
+}
+
+/// One open database of any machine.
+#[derive(Debug)]
+pub(crate) struct Engine<M: Machine> {
+    core: Mutex<Core<M>>,
+    // Shared with the core's tail and each other.
+    marks: Arc<Marks>,
+    segments: Arc<Segments>,
+    // Committing.
+    commit: Commit,
+    maker: Maker,
+    waits: DurableWaits,
+    space: Event,
+    flush_interval_micros: u64,
+    // The index and what is kept beside it; one keeper at a time.
+    index: Index,
+    keeper: Mutex<Keeper>,
+    keeper_counters: KeeperCounters,
+    control: Mutex<Control>,
+    // Identity and health.
+    clock: Clock,
+    database_id: [u8; 16],
+    seed: Seed,
+    closed: AtomicBool,
+    process: u32,
+    workers: Workers,
+    // Released last.
+    _directory_lock: Box<dyn DirectoryLock>,
+}
+
+/// Where the journal stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Positions {
+    pub(crate) issued: Lsn,
+    pub(crate) written: Lsn,
+    pub(crate) durable: Lsn,
+    pub(crate) applied: Lsn,
+    pub(crate) prepared: Lsn,
+}
+
+impl<M: Machine> Engine<M> {
+    pub(crate) fn positions(&self) -> Positions {
+        // In this order each is at most the next, whatever moves meanwhile.
+        let (applied, durable) = (self.marks.applied.get(), self.marks.durable.get());
+        let (written, issued) = (self.marks.written.get(), self.marks.issued.get());
+        Positions { issued, written, durable, applied, prepared: self.marks.prepared.get() }
+    }
+
+    pub(crate) fn counters(&self) -> (&crate::journal::commit::Counters, &KeeperCounters) {
+        (&self.commit.counters, &self.keeper_counters)
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Looks at the machine's state under the core lock; `look` must be short.
+    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, Fault> {
+        self.check_alive()?;
+        Ok(look(&self.core.lock().machine))
+    }
+
+    fn check_alive(&self) -> Result<(), Fault> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Fault::Closed);
+        }
+        if self.marks.is_poisoned() {
+            return Err(Fault::Poisoned);
+        }
+        Ok(())
+    }
+
+    /// A forked child has the handles of its parent and none of its threads or rights.
+    pub(crate) fn check_process(&self) -> Result<(), Fault> {
+        if std::process::id() == self.process { Ok(()) } else { Err(Fault::Forked) }
+    }
+}

@@ -1,0 +1,568 @@
+//! Creating and opening a database, and closing it: the seven steps of recovery, in order.
+
+use std::io;
+use std::sync::OnceLock;
+
+use crate::base::bounds::{BALLAST_BYTES, FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
+use crate::base::log::LogId;
+use crate::base::lsn::{Geometry, Lsn};
+use crate::base::segment_id::SegmentId;
+use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
+use crate::base::time::Timestamp;
+use crate::index::{Index, Meta};
+use crate::journal::commit::Commit;
+use crate::journal::item::Items;
+use crate::journal::maker::Maker;
+use crate::journal::marks::Marks;
+use crate::journal::recovery::{self, End, Known, RecoveryFault};
+use crate::journal::tail::{Start, Tail};
+use crate::journal::waits::DurableWaits;
+use crate::storage::control::{self, Control, ControlFault, ControlState, FORMAT, Jump};
+use crate::storage::disk::{Access, DirectoryLock, Disk, FileSystem, LockFault};
+use crate::storage::frame::{Frame, Kind, Seed};
+use crate::storage::ring::Ring;
+use crate::storage::segment::{self, FOLDER, FileName, Segments};
+
+use super::clock::{Clock, HybridClock};
+use super::core::{Afterwards, Core};
+use super::fault::Fault;
+use super::keeper::Keeper;
+use super::logs::Logs;
+use super::machine::{LogAppend, LogChange, Machine};
+use super::objects::Objects;
+use super::timers::Timers;
+use super::workers::Workers;
+use super::{Engine, KeeperCounters};
+
+pub(crate) const BALLAST: &str = "ballast";
+const RING: &str = "staging.ring";
+const INDEX: &str = "index.redb";
+/// The control file of a database that is being created. As long as it bears this name the database does not exist.
+const CONTROL_UNFINISHED: &str = "control.new";
+
+/// What an engine is opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenOptions {
+    /// Create the database if the directory is empty.
+    pub(crate) create: bool,
+    /// Sizes of a new database.
+    pub(crate) geometry: Geometry,
+    pub(crate) flush_interval_micros: u64,
+    pub(crate) clock: Clock,
+    /// The identity of a new database.
+    pub(crate) new_id: [u8; 16],
+    /// How the directory is named in messages.
+    pub(crate) path: String,
+}
+
+impl OpenOptions {
+    pub(crate) fn new(geometry: Geometry, new_id: [u8; 16]) -> OpenOptions {
+        OpenOptions {
+            create: true,
+            geometry,
+            flush_interval_micros: FLUSH_INTERVAL_MICROS_DEFAULT,
+            clock: Clock::Host,
+            new_id,
+            path: String::new(),
+        }
+    }
+}
+
+/// What is open before recovery begins.
+struct Ground {
+    disk: Arc<dyn Disk>,
+    directory_lock: Box<dyn DirectoryLock>,
+    control: Control,
+    segments: Arc<Segments>,
+    index: Index,
+    meta: Meta,
+}
+
+impl<M: Machine> Engine<M> {
+    /// Opens the database in `disk`, creating it if asked; without its threads.
+    pub(crate) fn open(disk: Arc<dyn Disk>, options: OpenOptions) -> Result<Engine<M>, Fault> {
+        let ground = prepare(disk, &options)?;
+        recover(ground, options)
+    }
+
+    /// Flushes, checkpoints, marks the database clean and lets it go. A poisoned database is let go as it is.
+    pub(crate) fn close(&self) -> Result<(), Fault> {
+        self.stop();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.waits.wake(self.marks.durable.get(), true);
+        self.space.notify(usize::MAX);
+        self.wake_all_readers();
+        let closed = self.close_cleanly();
+        if closed.is_err() || self.marks.is_poisoned() {
+            self.index.poison();
+        }
+        closed
+    }
+
+    fn close_cleanly(&self) -> Result<(), Fault> {
+        if self.marks.is_poisoned() {
+            return Err(Fault::Poisoned);
+        }
+        self.check_process()?;
+        self.checkpoint()?;
+        self.wait_durable(self.marks.issued.get(), None)?;
+        let mut control = self.control.lock();
+        let state = ControlState { clean: true, watermark: self.marks.durable.get(), ..control.state().clone() };
+        control.write(state).map_err(Fault::io("writing the control file"))
+    }
+
+    /// Lets go of everything as a killed process does: nothing more is written.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn abandon(&self) {
+        self.stop();
+        self.closed.store(true, Ordering::Release);
+        self.marks.poison();
+        self.index.poison();
+    }
+
+    fn wake_all_readers(&self) {
+        let mut logs = Vec::new();
+        let core = self.core.lock();
+        core.machine.logs(&mut |log, _, _| logs.push(log));
+        let events: Vec<_> = logs.iter().filter_map(|log| core.logs.to_wake(*log)).collect();
+        drop(core);
+        events.iter().for_each(|event| {
+            event.notify(usize::MAX);
+        });
+    }
+}
+
+/// Step 1, and creation.
+fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> {
+    if let FileSystem::Network(kind) = disk.file_system().map_err(Fault::io("looking at the file system"))? {
+        return Err(Fault::UnsupportedFileSystem { kind });
+    }
+    let names = disk.list("").map_err(Fault::io("listing the directory"))?;
+    let foreign = names.iter().find(|name| !is_ours(name));
+    let exists = names.iter().any(|name| name == control::PATH);
+    if !exists && let Some(foreign) = foreign {
+        let reason = format!("it has no control file, and a file `{foreign}` that is not ours");
+        return Err(Fault::NotADatabase { path: options.path.clone(), reason });
+    }
+    if !exists && !options.create {
+        return Err(Fault::Missing { path: options.path.clone() });
+    }
+    let directory_lock = disk.lock().map_err(|fault| match fault {
+        LockFault::Held { pid } => Fault::Locked { pid },
+        LockFault::Io(e) => Fault::io("locking the directory")(e),
+    })?;
+    if !exists {
+        let unfinished = names.iter().any(|name| name == CONTROL_UNFINISHED);
+        let remains = names.iter().find(|name| !["LOCK", CONTROL_UNFINISHED].contains(&name.as_str()));
+        if let Some(remains) = remains.filter(|_| !unfinished) {
+            let reason = format!("`{remains}` is there but the control file is missing");
+            return Err(Fault::NotADatabase { path: options.path.clone(), reason });
+        }
+        create(&disk, options).map_err(|fault| match fault {
+            Fault::Io { source, .. } => Fault::Io { attempt: "creating the database", source },
+            fault => fault,
+        })?;
+    }
+    ground(disk, directory_lock, options)
+}
+
+fn is_ours(name: &str) -> bool {
+    ["LOCK", control::PATH, CONTROL_UNFINISHED, INDEX, RING, BALLAST, "limits.table", "host.sock"].contains(&name)
+}
+
+/// Makes every file of an empty database; the control file gets its name last.
+fn create(disk: &Arc<dyn Disk>, options: &OpenOptions) -> Result<(), Fault> {
+    let io = Fault::io;
+    remove_unfinished(&**disk).map_err(io("removing an unfinished database"))?;
+    let start = Lsn(options.geometry.segment_bytes());
+    let state = ControlState {
+        compatible: 0,
+        incompatible: 0,
+        database_id: options.new_id,
+        geometry: options.geometry,
+        epoch: 0,
+        clean: true,
+        watermark: start,
+        clock: options.clock.identity().map_err(io("reading the clock's identity"))?,
+        lsn_base: start,
+        jump: None,
+    };
+    Control::create(&**disk, CONTROL_UNFINISHED, state).map_err(io("writing the control file"))?;
+    disk.sync_dir("").map_err(io("syncing the directory"))?;
+    disk.create_folder(FOLDER).map_err(io("creating the segments folder"))?;
+    zero_filled(&**disk, RING, options.geometry.ring_bytes()).map_err(io("making the staging ring"))?;
+    zero_filled(&**disk, BALLAST, BALLAST_BYTES).map_err(io("making the ballast"))?;
+    let segments = Segments::new(disk.clone(), options.geometry);
+    for number in 1..=SPARES_IDLE {
+        segments.make(number).map_err(io("making a segment"))?;
+    }
+    let meta = Meta {
+        database_id: options.new_id,
+        format: FORMAT,
+        applied: start,
+        indexed: start,
+        commits: 1,
+        wall_high: Timestamp(0),
+        next_survivor: 1,
+    };
+    let index = disk.open(INDEX, Access::Create).map_err(io("creating the index"))?;
+    drop(Index::create(index, meta)?);
+    disk.sync_dir("").map_err(io("syncing the directory"))?;
+    disk.rename(CONTROL_UNFINISHED, control::PATH).map_err(io("naming the control file"))?;
+    disk.sync_dir("").map_err(io("syncing the directory"))
+}
+
+fn remove_unfinished(disk: &dyn Disk) -> io::Result<()> {
+    for name in disk.list("")? {
+        if [CONTROL_UNFINISHED, INDEX, RING, BALLAST].contains(&name.as_str()) {
+            disk.remove(&name)?;
+        }
+    }
+    match disk.list(FOLDER) {
+        Ok(names) => names.iter().try_for_each(|name| disk.remove(&format!("{FOLDER}/{name}"))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn zero_filled(disk: &dyn Disk, path: &str, bytes: u64) -> io::Result<()> {
+    const PIECE: usize = 1 << 20;
+    let file = disk.open(path, Access::Create)?;
+    let zeros = vec![0; PIECE];
+    for at in (0..bytes).step_by(PIECE) {
+        file.write(at, &zeros)?;
+    }
+    file.sync_data()
+}
+
+/// Reads the control file and opens the index.
+fn ground(
+    disk: Arc<dyn Disk>,
+    directory_lock: Box<dyn DirectoryLock>,
+    options: &OpenOptions,
+) -> Result<Ground, Fault> {
+    let control = Control::open(&*disk).map_err(|fault| match fault {
+        ControlFault::NotADatabase => Fault::NotADatabase {
+            path: options.path.clone(),
+            reason: "its file `control` is not one of ours".to_owned(),
+        },
+        ControlFault::Newer { found, incompatible } => {
+            Fault::UnsupportedFormat { found, incompatible, supported: FORMAT }
+        }
+        ControlFault::Damaged => damage(control::PATH, "neither copy passes its checksum"),
+        ControlFault::Io(e) => Fault::io("reading the control file")(e),
+    })?;
+    let state = control.state().clone();
+    let file = disk.open(INDEX, Access::Write).map_err(|e| missing(INDEX, e))?;
+    if !state.clean {
+        file.sync_data().map_err(Fault::io("syncing the index"))?;
+        file.drop_cache().map_err(Fault::io("dropping the index from the cache"))?;
+    }
+    let index = Index::open(file)?;
+    let meta = index.meta()?;
+    if meta.database_id != state.database_id {
+        return Err(damage(INDEX, "it belongs to another database"));
+    }
+    let segments = Arc::new(Segments::new(disk.clone(), state.geometry));
+    Ok(Ground { disk, directory_lock, control, segments, index, meta })
+}
+
+fn damage(file: &str, reason: &str) -> Fault {
+    Fault::Corrupt { file: file.to_owned(), offset: 0, from: Lsn(0), to: Lsn(0), reason: reason.to_owned() }
+}
+
+fn missing(file: &str, error: io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::NotFound => damage(file, "the file is missing"),
+        _ => Fault::Io { attempt: "opening a file of the database", source: error },
+    }
+}
+
+/// Steps 2 to 7.
+fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engine<M>, Fault> {
+    let state = ground.control.state().clone();
+    let mut replay = Replay::<M>::from_index(&ground.index, ground.meta, state.geometry)?;
+    let ring_file = ground.disk.open(RING, Access::Write).map_err(|e| missing(RING, e))?;
+    let end = find_end(&ground, &state, &*ring_file, &mut replay)?;
+    remove_orphans(&ground)?;
+    if !state.clean || !end.from_ring.is_empty() {
+        recovery::settle(&ground.segments, &end).map_err(Fault::io("settling the journal's end"))?;
+    }
+    let start = begin_epoch(&mut ground.control, &end, &options)?;
+    let prepared = prepare_segments(&ground, &start, end.at)?;
+    let marks = Arc::new(Marks::new(start.at, prepared, ground.meta.applied));
+    let map = ring_file.map_write(state.geometry.ring_bytes()).map_err(Fault::io("mapping the staging ring"))?;
+    let ring = Arc::new(Ring::new(map, state.geometry));
+    let tail = Tail::new(start, state.database_id, ring.clone(), marks.clone());
+    let keeper = keeper_of(&ground)?;
+    let (wall, boot) = (options.clock.wall(), options.clock.boot());
+    let core = replay.into_core(tail, HybridClock::new, wall, boot);
+    Ok(Engine {
+        core: Mutex::new(core),
+        commit: Commit::new(ring, ground.segments.clone(), marks.clone()),
+        maker: Maker::new(ground.segments.clone(), marks.clone()),
+        marks,
+        segments: ground.segments,
+        waits: DurableWaits::new(),
+        space: Event::new(),
+        flush_interval_micros: options.flush_interval_micros,
+        index: ground.index,
+        keeper: Mutex::new(keeper),
+        keeper_counters: KeeperCounters::default(),
+        control: Mutex::new(ground.control),
+        clock: options.clock,
+        database_id: state.database_id,
+        seed: Seed::new(&state.database_id),
+        closed: AtomicBool::new(false),
+        process: std::process::id(),
+        workers: Workers::new(),
+        _directory_lock: ground.directory_lock,
+    })
+}
+
+/// Steps 3 and 4, replaying on the way.
+fn find_end<M: Machine>(
+    ground: &Ground,
+    state: &ControlState,
+    ring_file: &dyn crate::storage::disk::File,
+    replay: &mut Replay<M>,
+) -> Result<End, Fault> {
+    let ring_bytes = state.geometry.ring_bytes();
+    if ring_file.len().map_err(Fault::io("reading the staging ring"))? < ring_bytes {
+        return Err(damage(RING, "the file is shorter than the ring"));
+    }
+    let mut ring = vec![0; ring_bytes as usize];
+    ring_file.read(0, &mut ring).map_err(Fault::io("reading the staging ring"))?;
+    let known = Known {
+        database_id: state.database_id,
+        scan_from: ground.meta.indexed.max(state.lsn_base),
+        applied: ground.meta.applied,
+        watermark: state.watermark,
+        jump: state.jump,
+        epoch: state.epoch,
+    };
+    recovery::find_end(&ground.segments, &ring, &known, &mut |frame| replay.frame(frame)).map_err(|fault| {
+        let geometry = state.geometry;
+        let file = |at: Lsn| segment::path(SegmentId::Journal(geometry.segment_of(at)));
+        match fault {
+            RecoveryFault::Damaged { at, durable } => Fault::Corrupt {
+                file: file(at),
+                offset: geometry.place_in_segment(at),
+                from: at,
+                to: durable,
+                reason: "acknowledged bytes are missing or damaged".to_owned(),
+            },
+            RecoveryFault::Undecodable { at, reason } => {
+                Fault::Corrupt { file: file(at), offset: geometry.place_in_segment(at), from: at, to: at, reason }
+            }
+            RecoveryFault::Io(e) => Fault::io("reading the journal")(e),
+        }
+    })
+}
+
+/// Files of an unfinished step: unknown survivors and sidecars, and what was never renamed into place.
+fn remove_orphans(ground: &Ground) -> Result<(), Fault> {
+    let io = Fault::io;
+    let known: Vec<SegmentId> = ground.index.segments()?.iter().map(|row| row.id).collect();
+    for name in ground.disk.list(FOLDER).map_err(io("listing the segments"))? {
+        let orphan = match segment::parse_name(&name) {
+            FileName::Unfinished => true,
+            FileName::Segment(id @ SegmentId::Survivor(_)) | FileName::Sidecar(id) => !known.contains(&id),
+            FileName::Segment(SegmentId::Journal(_)) | FileName::Foreign => false,
+        };
+        if orphan {
+            ground.disk.remove(&format!("{FOLDER}/{name}")).map_err(io("removing an orphan"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Step 6: a new life with addresses that none before it can have handed out.
+fn begin_epoch(control: &mut Control, end: &End, options: &OpenOptions) -> Result<Start, Fault> {
+    let state = control.state().clone();
+    let geometry = state.geometry;
+    let epoch = end.epoch.max(state.epoch) + 1;
+    #[cfg(not(planted = "epoch_inside_issued"))]
+    let beyond = end.at.plus(UNSYNCED_BYTES_MAX).max(end.survivor.unwrap_or(Lsn(0)).plus(1));
+    #[cfg(planted = "epoch_inside_issued")]
+    let beyond = end.at.plus(1);
+    let at = if state.clean && end.survivor.is_none() { end.at } else { geometry.next_segment_start(beyond) };
+    let jump = (at != end.came_from).then_some(Jump { from: end.came_from, to: at, crc: end.crc });
+    let clock = options.clock.identity().map_err(Fault::io("reading the clock's identity"))?;
+    let state = ControlState { epoch, clean: false, watermark: end.at, clock, jump, ..state };
+    control.write(state).map_err(Fault::io("writing the control file"))?;
+    Ok(Start { at, came_from: end.came_from, previous: end.crc, epoch })
+}
+
+/// Sees to it that the segments that are written first exist, and removes spares that were made for other addresses.
+/// Returns where the existing segments end.
+fn prepare_segments(ground: &Ground, start: &Start, end: Lsn) -> Result<Lsn, Fault> {
+    let io = Fault::io;
+    let geometry = ground.segments.geometry();
+    let numbers = recovery::journal_numbers(&*ground.disk).map_err(io("listing the segments"))?;
+    let first = geometry.segment_of(start.at);
+    if start.at != end {
+        let last_used = geometry.segment_of(Lsn(end.0 - 1));
+        for number in numbers.iter().filter(|number| **number > last_used) {
+            ground.segments.retire(SegmentId::Journal(*number)).map_err(io("removing a void segment"))?;
+        }
+        ground.disk.sync_dir(FOLDER).map_err(io("syncing the segments folder"))?;
+    }
+    let mut next = first;
+    while start.at == end && numbers.binary_search(&next).is_ok() {
+        next += 1;
+    }
+    // The one that is written and the reserve: the rest is made while the database is open.
+    while next < first + SPARES_IDLE {
+        ground.segments.make(next).map_err(io("making a segment"))?;
+        next += 1;
+    }
+    Ok(geometry.segment_start(next))
+}
+
+fn keeper_of(ground: &Ground) -> Result<Keeper, Fault> {
+    let rows = ground.index.segments()?;
+    let geometry = ground.segments.geometry();
+    let ballast = ground.disk.open(BALLAST, Access::Read).is_ok();
+    let known: Vec<SegmentId> = rows.iter().map(|row| row.id).collect();
+    let mut keeper = Keeper::new(ground.meta, rows, ballast);
+    for number in recovery::journal_numbers(&*ground.disk).map_err(Fault::io("listing the segments"))? {
+        let id = SegmentId::Journal(number);
+        if geometry.segment_start(number + 1) <= ground.meta.indexed && !known.contains(&id) {
+            keeper.plan_removal(id);
+        }
+    }
+    Ok(keeper)
+}
+
+/// State and positions as they are built from the index and the journal.
+struct Replay<M: Machine> {
+    machine: M,
+    logs: Logs,
+    objects: Objects,
+    trimmed: Vec<LogId>,
+    applied: Lsn,
+    geometry: Geometry,
+    high: Timestamp,
+    /// Appends below `applied` in segments without sidecar: the state knows them, only their places are missing.
+    known: Vec<(LogAppend, u64, u32)>,
+    opened: OnceLock<()>,
+}
+
+impl<M: Machine> Replay<M> {
+    fn from_index(index: &Index, meta: Meta, geometry: Geometry) -> Result<Replay<M>, Fault> {
+        let mut machine = M::default();
+        let mut malformed = None;
+        index.for_each_row(&mut |key, row| {
+            if let Err(fault) = machine.load(key, row) {
+                malformed.get_or_insert_with(|| format!("row {key:?}: {fault}"));
+            }
+            Ok(())
+        })?;
+        if let Some(reason) = malformed {
+            return Err(damage(INDEX, &reason));
+        }
+        Ok(Replay {
+            machine,
+            logs: Logs::default(),
+            objects: Objects::new(),
+            trimmed: Vec::new(),
+            applied: meta.applied,
+            geometry,
+            high: meta.wall_high,
+            known: Vec::new(),
+            opened: OnceLock::new(),
+        })
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        if frame.header.kind != Kind::Events {
+            return Ok(());
+        }
+        let lsn = frame.header.lsn;
+        let segment = self.geometry.segment_of(lsn);
+        let place = self.geometry.place_in_segment(lsn) as u32;
+        for item in Items::of(frame, place) {
+            let item = item.map_err(|fault| fault.to_string())?;
+            let event = M::decode(item.bytes).map_err(|fault| fault.to_string())?;
+            if let LogChange::Append(append) = M::log_change(&event) {
+                self.high = self.high.max(append.timestamp);
+                if lsn < self.applied {
+                    self.known.push((append, segment, item.position));
+                    continue;
+                }
+            }
+            if lsn >= self.applied {
+                self.open_logs();
+                self.apply(&event, segment, item.position, lsn.plus(frame.extent()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Once the walk reaches `applied`, or its end: the logs that the index knows, with the places found so far.
+    fn open_logs(&mut self) {
+        if self.opened.set(()).is_err() {
+            return;
+        }
+        let (machine, logs) = (&self.machine, &mut self.logs);
+        machine.logs(&mut |log, _, end| logs.open(log, end, machine.timer_key(log).is_some()));
+        for (append, segment, position) in std::mem::take(&mut self.known) {
+            self.logs.place_known(&append, segment, position);
+        }
+    }
+
+    fn apply(&mut self, event: &M::Event<'_>, segment: u64, position: u32, end: Lsn) {
+        let (machine, objects) = (&self.machine, &mut self.objects);
+        M::touches(event, &mut |key| objects.touch(key, end, false, || machine.row(key)));
+        self.machine.apply(event);
+        match M::log_change(event) {
+            LogChange::None | LogChange::Rearm { .. } => {}
+            LogChange::Append(append) => self.logs.append(&append, segment, position, None),
+            LogChange::Open { first, count } => {
+                super::core::successive(first, count).for_each(|log| self.logs.open(log, 0, false));
+            }
+            LogChange::Close { first, count } => {
+                for log in super::core::successive(first, count) {
+                    self.logs.close(log);
+                    self.trimmed.push(log);
+                }
+            }
+            LogChange::Trim { log, .. } => self.trimmed.push(log),
+        }
+    }
+
+    fn into_core(
+        mut self,
+        tail: Tail,
+        clock: impl FnOnce(Timestamp, Timestamp, crate::base::time::BootTime) -> HybridClock,
+        wall: Timestamp,
+        boot: crate::base::time::BootTime,
+    ) -> Core<M> {
+        self.open_logs();
+        let mut core = Core {
+            machine: self.machine,
+            tail,
+            clock: clock(self.high, wall, boot),
+            logs: self.logs,
+            objects: self.objects,
+            timers: Timers::default(),
+            effects: std::collections::VecDeque::new(),
+            trimmed: self.trimmed.into_iter().collect(),
+            flush_armed: false,
+        };
+        let now = core.clock.stamp(wall, || boot);
+        let mut logs = Vec::new();
+        core.machine.logs(&mut |log, _, _| logs.push(log));
+        for log in logs {
+            let timed = core.machine.timer_key(log).is_some();
+            if let Some(cell) = core.logs.get_mut(log) {
+                cell.timed = timed;
+            }
+            core.arm_timer(log, now, &mut Afterwards::default());
+        }
+        core
+    }
+}

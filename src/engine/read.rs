@@ -1,0 +1,527 @@
+//! The life of a read: which items hold the offsets asked for, and their bytes without copying.
+//!
+//! Newest first: positions of segments without sidecar are taken from memory under the core lock, a chunk at a time;
+//! bytes that are not written yet are copied out of the ring in the same hold. Older positions come from the index (which
+//! run) and the run's sidecar (which item), with no lock. Bytes come from read-only maps, and stay valid for as long as
+//! the batch that refers to them.
+//!
+//! A segment may be retired between finding a run and opening it; the search is then made again, and finds the survivor
+//! or that the log was trimmed.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::base::bounds::FREEZE_CHUNK;
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::run::Run;
+use crate::base::segment_id::SegmentId;
+use crate::base::sync::{Arc, Event, EventListener};
+use crate::journal::cleaner::entry_of;
+use crate::journal::entry::Entry;
+use crate::journal::item::{Items, POSITION_OF_ITEM, open_item};
+use crate::journal::sidecar::{Position, Sidecar, SidecarFault, SidecarRun};
+use crate::journal::walk::address;
+use crate::storage::disk::Map;
+use crate::storage::frame::{self, Frame, Kind};
+use crate::storage::segment::{self, SegmentFile};
+
+use super::Engine;
+use super::fault::Fault;
+use super::logs::RecentItem;
+use super::machine::Machine;
+
+/// Times that a search is made again because a segment went away under it.
+const SEARCHES_MAX: usize = 8;
+
+/// Bytes copied out of the ring in one hold of the core lock, beyond the first frame.
+const COPY_BYTES_MAX: usize = 64 << 10;
+
+/// One item of a log: its head, where it was written, and its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadItem {
+    pub(crate) entry: Entry,
+    pub(crate) lsn: Lsn,
+    chunk: u32,
+    start: u32,
+    len: u32,
+}
+
+/// Items of one log in the order of their offsets.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    chunks: Vec<Bytes>,
+    items: Vec<ReadItem>,
+}
+
+impl Batch {
+    pub(crate) fn items(&self) -> &[ReadItem] {
+        &self.items
+    }
+
+    /// The event bytes of an item, tag included.
+    #[inline]
+    pub(crate) fn bytes(&self, item: &ReadItem) -> &[u8] {
+        &self.chunks[item.chunk as usize][item.start as usize..(item.start + item.len) as usize]
+    }
+
+    /// The same, owned: it keeps the memory behind it.
+    pub(crate) fn shared_bytes(&self, item: &ReadItem) -> Bytes {
+        self.chunks[item.chunk as usize].slice(item.start as usize..(item.start + item.len) as usize)
+    }
+
+    fn end(&self) -> Option<u64> {
+        self.items.last().map(|item| item.entry.end())
+    }
+}
+
+/// What there is at an offset.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// At least one item that holds the offset or follows it.
+    Items(Batch),
+    /// Nothing yet.
+    AtEnd,
+    /// The log starts later.
+    Below { start: u64, end: u64 },
+    /// There is no such log.
+    Gone,
+}
+
+/// Where a reader is, so that the next read need not search again.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    sealed: Option<SealedRun>,
+}
+
+#[derive(Debug)]
+struct SealedRun {
+    segment: SegmentFile,
+    sidecar: Sidecar,
+    run: SidecarRun,
+    next: usize,
+}
+
+/// What the core lock was held for.
+enum Seen {
+    AtEnd,
+    Below { start: u64, end: u64 },
+    Gone,
+    Sealed { until: u64 },
+    Written { items: Vec<RecentItem>, until: u64 },
+    Copied(Batch),
+    /// The next frame is neither whole in its segment nor whole in the ring: it is being written just now.
+    InBetween,
+}
+
+/// The end of a log as its readers see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Extent {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl<M: Machine> Engine<M> {
+    /// Reads items from the one that holds `from` on: at least one if there is any, and about `records` records.
+    pub(crate) fn read(&self, log: LogId, from: u64, records: usize, cursor: &mut Cursor) -> Result<Read, Fault> {
+        self.check_process()?;
+        for _ in 0..SEARCHES_MAX {
+            let until = match self.see(log, from, records)? {
+                Seen::AtEnd => return Ok(Read::AtEnd),
+                Seen::Below { start, end } => return Ok(Read::Below { start, end }),
+                Seen::Gone => return Ok(Read::Gone),
+                Seen::Copied(batch) => return Ok(Read::Items(batch)),
+                Seen::Written { items, until } => match self.read_written(log, &items, until) {
+                    Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                    batch => return batch.map(Read::Items),
+                },
+                Seen::InBetween => {
+                    self.settle_written()?;
+                    continue;
+                }
+                Seen::Sealed { until } => until,
+            };
+            match self.read_sealed(log, from, until, records, cursor) {
+                Ok(Some(batch)) => return Ok(Read::Items(batch)),
+                Ok(None) => {}
+                Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(fault) => return Err(fault),
+            }
+            cursor.sealed = None;
+        }
+        Err(Fault::Contended)
+    }
+
+    /// Start and visible end of a log.
+    pub(crate) fn extent(&self, log: LogId) -> Result<Option<Extent>, Fault> {
+        self.check_process()?;
+        let durable = self.marks.durable.get();
+        let mut core = self.core.lock();
+        let Some(start) = core.machine.log_start(log) else { return Ok(None) };
+        let end = core.logs.get_mut(log).map_or(start, |cell| cell.visible_end(durable));
+        Ok(Some(Extent { start: start.min(end), end }))
+    }
+
+    /// Registers a wait for records at `offset`; `None` if there is something to see already. The listener must be given
+    /// back with [`Engine::stop_waiting`].
+    pub(crate) fn wait_for(&self, log: LogId, offset: u64) -> Result<Option<(Arc<Event>, EventListener)>, Fault> {
+        self.check_process()?;
+        self.check_alive()?;
+        let mut core = self.core.lock();
+        // Read under the lock: an effect that ran before had advanced the mark before, one that runs later sees us.
+        let durable = self.marks.durable.get();
+        let start = core.machine.log_start(log);
+        let Some(cell) = core.logs.get_mut(log) else { return Ok(None) };
+        if cell.visible_end(durable) > offset || start.is_none_or(|start| start > offset) {
+            return Ok(None);
+        }
+        let event = cell.wait();
+        let listener = event.listen();
+        Ok(Some((event, listener)))
+    }
+
+    pub(crate) fn stop_waiting(&self, log: LogId) {
+        if let Some(cell) = self.core.lock().logs.get_mut(log) {
+            cell.leave();
+        }
+    }
+
+    fn see(&self, log: LogId, from: u64, records: usize) -> Result<Seen, Fault> {
+        let durable = self.marks.durable.get();
+        let mut guard = self.core.lock();
+        if self.closed.load(crate::base::sync::Ordering::Acquire) {
+            return Err(Fault::Closed);
+        }
+        let core = &mut *guard;
+        let Some(start) = core.machine.log_start(log) else { return Ok(Seen::Gone) };
+        let Some(cell) = core.logs.get_mut(log) else { return Ok(Seen::Gone) };
+        let until = cell.visible_end(durable);
+        if from < start {
+            return Ok(Seen::Below { start, end: until });
+        }
+        if from >= until {
+            return Ok(if from > cell.end { Seen::Below { start, end: until } } else { Seen::AtEnd });
+        }
+        if from < cell.recent_first() {
+            return Ok(Seen::Sealed { until: until.min(cell.recent_first()) });
+        }
+        let written = self.marks.written.get();
+        let geometry = self.segments.geometry();
+        let lsn_of = |item: &RecentItem| {
+            geometry.segment_start(item.segment).plus(u64::from(item.position & !POSITION_OF_ITEM))
+        };
+        let items: Vec<RecentItem> = cell
+            .recent_items(from, records.clamp(1, FREEZE_CHUNK))
+            .take_while(|item| item.offset < until && lsn_of(item) < written)
+            .collect();
+        if !items.is_empty() {
+            return Ok(Seen::Written { items, until });
+        }
+        let staged: Vec<RecentItem> = cell
+            .recent_items(from, records.clamp(1, FREEZE_CHUNK))
+            .take_while(|item| item.offset < until)
+            .collect();
+        Ok(self.copy_staged(log, &staged, written).map_or(Seen::InBetween, Seen::Copied))
+    }
+
+    /// Copies items that are not written yet out of the ring. The caller holds the core lock, so nothing is overwritten
+    /// meanwhile. `None` if the first is no longer whole in the ring.
+    #[expect(unsafe_code, reason = "reads the ring, which is shared memory")]
+    fn copy_staged(&self, log: LogId, items: &[RecentItem], written: Lsn) -> Option<Batch> {
+        let geometry = self.segments.geometry();
+        let mut batch = Batch::default();
+        let (mut copied, mut last) = (0, None);
+        for item in items {
+            let place = item.position & !POSITION_OF_ITEM;
+            let lsn = geometry.segment_start(item.segment).plus(u64::from(place));
+            let frame_lsn = self.frame_start(item, lsn)?;
+            if last == Some(frame_lsn) {
+                continue;
+            }
+            if frame_lsn < written || (copied > COPY_BYTES_MAX && !batch.items.is_empty()) {
+                break;
+            }
+            last = Some(frame_lsn);
+            let room = geometry.room_to_lap(frame_lsn) as usize;
+            // SAFETY: `frame_lsn ≥ written`, and the core lock is held: nobody fills or moves marks over this place.
+            let bytes = unsafe { self.commit.ring().bytes(frame_lsn, room) };
+            let frame = frame::open_at(bytes, frame_lsn, self.seed).ok()?;
+            copied += frame.payload.len();
+            let chunk = u32::try_from(batch.chunks.len()).ok()?;
+            let owned = Bytes::copy_from_slice(&bytes[..frame.extent() as usize]);
+            let mut collect = Collect { batch: &mut batch, chunk, base: place_of(geometry.place_in_segment(frame_lsn)) };
+            collect.frame(log, item.offset, u64::MAX, &frame).ok()?;
+            batch.chunks.push(owned);
+        }
+        (!batch.items.is_empty()).then_some(batch)
+    }
+
+    /// The start of the frame that holds an item. In a large frame the item has a place of its own: its frame is the
+    /// newest that starts at or before it, which the ring's stops do not tell, so such items are read once written.
+    fn frame_start(&self, item: &RecentItem, lsn: Lsn) -> Option<Lsn> {
+        (item.position & POSITION_OF_ITEM == 0).then_some(lsn)
+    }
+
+    /// Gets what is issued written, so that it can be read from its segment.
+    fn settle_written(&self) -> Result<(), Fault> {
+        self.commit.drain(&|| self.on_room()).map_err(|_| {
+            self.after_commit();
+            Fault::Poisoned
+        })
+    }
+
+    /// Reads items whose frames are in their segments.
+    fn read_written(&self, log: LogId, items: &[RecentItem], until: u64) -> Result<Batch, Fault> {
+        let mut batch = Batch::default();
+        for group in items.chunk_by(|a, b| a.segment == b.segment) {
+            let id = SegmentId::Journal(group[0].segment);
+            let segment = self.segments.get(id).map_err(Fault::io("opening a segment"))?;
+            let positions = group.iter().map(|i| Position { offset: i.offset, position: i.position });
+            self.collect(log, &segment, positions, until, &mut batch)?;
+        }
+        Ok(batch)
+    }
+
+    /// Reads from a segment that has its sidecar. `None` if the run ends before anything was found.
+    fn read_sealed(
+        &self,
+        log: LogId,
+        from: u64,
+        until: u64,
+        records: usize,
+        cursor: &mut Cursor,
+    ) -> Result<Option<Batch>, Fault> {
+        let usable = cursor.sealed.as_ref().is_some_and(|s| s.run.log == log && s.run.first <= from && from < s.run.end);
+        if !usable {
+            cursor.sealed = self.find_sealed(log, from)?;
+        }
+        let Some(sealed) = &mut cursor.sealed else { return Ok(None) };
+        let on_spot = sealed.sidecar.entry(&sealed.run, sealed.next).is_some_and(|entry| entry.offset == from);
+        if !on_spot {
+            sealed.next = sealed.sidecar.seek(&sealed.run, from);
+        }
+        let mut batch = Batch::default();
+        let max = records.clamp(1, FREEZE_CHUNK * 4);
+        let positions: Vec<Position> = (sealed.next..sealed.run.entries().min(sealed.next + max))
+            .filter_map(|index| sealed.sidecar.entry(&sealed.run, index))
+            .take_while(|entry| entry.offset < until)
+            .collect();
+        sealed.next += positions.len();
+        self.collect(log, &sealed.segment, positions.into_iter(), until, &mut batch)?;
+        batch.items.retain(|item| item.entry.end() > from);
+        if batch.items.is_empty() {
+            // The run holds nothing at or behind `from` (cleaning left it out): the next run does.
+            return self.read_next_run(log, from, until, records, cursor);
+        }
+        Ok(Some(batch))
+    }
+
+    fn read_next_run(
+        &self,
+        log: LogId,
+        from: u64,
+        until: u64,
+        records: usize,
+        cursor: &mut Cursor,
+    ) -> Result<Option<Batch>, Fault> {
+        let Some(end) = cursor.sealed.as_ref().map(|sealed| sealed.run.end) else { return Ok(None) };
+        if end <= from || end >= until {
+            return Ok(None);
+        }
+        cursor.sealed = None;
+        self.read_sealed(log, end, until, records, cursor)
+    }
+
+    fn find_sealed(&self, log: LogId, from: u64) -> Result<Option<SealedRun>, Fault> {
+        let Some(run) = self.index.run_at(log, from)? else { return Ok(None) };
+        self.open_run(&run).map(Some)
+    }
+
+    fn open_run(&self, run: &Run) -> Result<SealedRun, Fault> {
+        let sidecar = self.open_sidecar(run.segment)?;
+        let segment = self.segments.get(run.segment).map_err(Fault::io("opening a segment"))?;
+        let found = sidecar.run(run.slot as usize).filter(|r| r.log == run.log && r.first == run.first);
+        let found = found.ok_or_else(|| Fault::Corrupt {
+            file: segment::sidecar_path(run.segment),
+            offset: 0,
+            from: Lsn(0),
+            to: Lsn(0),
+            reason: "a run that the index knows is not in the sidecar".to_owned(),
+        })?;
+        Ok(SealedRun { segment, sidecar, run: found, next: 0 })
+    }
+
+    pub(crate) fn open_sidecar(&self, id: SegmentId) -> Result<Sidecar, Fault> {
+        Sidecar::open(&**self.segments.disk(), id, self.database_id).map_err(|fault| match fault {
+            SidecarFault::Damaged { path, reason } => {
+                Fault::Corrupt { file: path, offset: 0, from: Lsn(0), to: Lsn(0), reason: reason.to_owned() }
+            }
+            SidecarFault::Io(e) => Fault::io("opening a sidecar")(e),
+        })
+    }
+
+    /// Verifies and collects the items at these positions of one segment.
+    fn collect(
+        &self,
+        log: LogId,
+        segment: &SegmentFile,
+        positions: impl Iterator<Item = Position>,
+        until: u64,
+        batch: &mut Batch,
+    ) -> Result<(), Fault> {
+        let positions: Vec<Position> = positions.collect();
+        let Some(first) = positions.iter().map(|p| p.position & !POSITION_OF_ITEM).min() else { return Ok(()) };
+        let chunk = u32::try_from(batch.chunks.len()).expect("a batch has few chunks");
+        let mut window = Window { segment, end: first };
+        let mut collect = Collect { batch, chunk, base: first };
+        let mut done: Option<u32> = None;
+        for position in &positions {
+            if position.position & POSITION_OF_ITEM != 0 {
+                let item = window.item(position.position & !POSITION_OF_ITEM, self.seed);
+                let lsn = address(segment.id, self.segments.geometry(), u64::from(position.position));
+                item.and_then(|(place, item)| collect.item(log, position.offset, until, lsn, place, item))
+                    .map_err(|reason| self.damaged(segment, position.position, reason))?;
+            } else if done != Some(position.position) {
+                done = Some(position.position);
+                let frame = window.frame(position.position, self.seed, self.segments.geometry());
+                frame
+                    .and_then(|frame| collect.frame_at(log, position.offset, until, &frame, position.position))
+                    .map_err(|reason| self.damaged(segment, position.position, reason))?;
+            }
+        }
+        let end = window.end;
+        batch.chunks.push(shared(&segment.map, first as usize, (end - first) as usize));
+        Ok(())
+    }
+
+    fn damaged(&self, segment: &SegmentFile, place: u32, reason: String) -> Fault {
+        let at = address(segment.id, self.segments.geometry(), u64::from(place & !POSITION_OF_ITEM));
+        Fault::Corrupt {
+            file: segment::path(segment.id),
+            offset: u64::from(place & !POSITION_OF_ITEM),
+            from: at,
+            to: at,
+            reason,
+        }
+    }
+}
+
+fn place_of(place: u64) -> u32 {
+    u32::try_from(place).expect("a segment is at most 2 GiB")
+}
+
+/// Reads frames of one segment and remembers how far it has read.
+struct Window<'a> {
+    segment: &'a SegmentFile,
+    end: u32,
+}
+
+impl<'a> Window<'a> {
+    #[expect(unsafe_code, reason = "reads a map of written bytes")]
+    fn bytes_from(&self, place: u32, len: usize) -> &'a [u8] {
+        let len = len.min(self.segment.map.len().saturating_sub(place as usize));
+        // SAFETY: positions are of frames below `written`, or in sealed segments: such bytes are never written again.
+        // Of what may follow them only the declared length is looked at, which is checked before use.
+        unsafe { self.segment.map.bytes((place as usize).min(self.segment.map.len()), len) }
+    }
+
+    #[inline]
+    fn frame(&mut self, place: u32, seed: frame::Seed, geometry: crate::base::lsn::Geometry) -> Result<Frame<'a>, String> {
+        let head = self.bytes_from(place, frame::HEADER_BYTES);
+        let length = frame::declared_length(head).ok_or("no frame starts here")?;
+        let bytes = self.bytes_from(place, length);
+        let frame = match self.segment.id {
+            SegmentId::Journal(number) => {
+                frame::open_at(bytes, geometry.segment_start(number).plus(u64::from(place)), seed)
+            }
+            SegmentId::Survivor(_) => frame::open(bytes, seed),
+        };
+        let frame = frame.map_err(|fault| fault.to_string())?;
+        self.end = self.end.max(place + length as u32);
+        match frame.header.kind {
+            Kind::Events | Kind::Copied => Ok(frame),
+            _ => Err("the frame holds no events".to_owned()),
+        }
+    }
+
+    /// An item in a large frame: where its bytes start, and they.
+    fn item(&mut self, place: u32, seed: frame::Seed) -> Result<(u32, &'a [u8]), String> {
+        let bytes = self.bytes_from(place, crate::journal::item::ITEM_HEAD_BYTES);
+        let len = bytes.first_chunk::<4>().map(|b| u32::from_le_bytes(*b)).ok_or("no item starts here")?;
+        let whole = self.bytes_from(place, crate::journal::item::ITEM_HEAD_BYTES + len as usize);
+        let item = open_item(whole, seed).map_err(|fault| fault.to_string())?;
+        let start = place + crate::journal::item::ITEM_HEAD_BYTES as u32;
+        self.end = self.end.max(start + len);
+        Ok((start, item))
+    }
+}
+
+/// Adds items of one log to a batch. `base` is the place in the segment where the batch's chunk starts.
+struct Collect<'a> {
+    batch: &'a mut Batch,
+    chunk: u32,
+    base: u32,
+}
+
+impl Collect<'_> {
+    /// The items of `log` in a frame that starts the chunk.
+    fn frame(&mut self, log: LogId, from: u64, until: u64, frame: &Frame<'_>) -> Result<(), String> {
+        self.frame_at(log, from, until, frame, self.base)
+    }
+
+    #[inline]
+    fn frame_at(&mut self, log: LogId, from: u64, until: u64, frame: &Frame<'_>, place: u32) -> Result<(), String> {
+        let before = self.batch.items.len();
+        let payload = place + frame::HEADER_BYTES as u32;
+        for item in Items::of(frame, place) {
+            let item = item.map_err(|fault| fault.to_string())?;
+            let within = item.bytes.as_ptr() as usize - frame.payload.as_ptr() as usize;
+            self.push(log, from, until, frame.header.lsn, payload + within as u32, item.bytes)?;
+        }
+        match self.batch.items.len() > before {
+            true => Ok(()),
+            false => Err(format!("the frame does not hold offset {from} of the log")),
+        }
+    }
+
+    fn item(&mut self, log: LogId, from: u64, until: u64, lsn: Lsn, place: u32, item: &[u8]) -> Result<(), String> {
+        let before = self.batch.items.len();
+        self.push(log, from, until, lsn, place, item)?;
+        match self.batch.items.len() > before {
+            true => Ok(()),
+            false => Err(format!("the item does not hold offset {from} of the log")),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, log: LogId, from: u64, until: u64, lsn: Lsn, place: u32, item: &[u8]) -> Result<(), String> {
+        let Some(entry) = entry_of(item).map_err(|fault| fault.to_string())? else { return Ok(()) };
+        let in_order = self.batch.end().is_none_or(|end| entry.first >= end);
+        if entry.log == log && entry.end() > from && entry.first < until && in_order {
+            let (start, len) = (place - self.base, item.len() as u32);
+            self.batch.items.push(ReadItem { entry, lsn, chunk: self.chunk, start, len });
+        }
+        Ok(())
+    }
+}
+
+/// A stretch of a map as shared bytes.
+fn shared(map: &Map, start: usize, len: usize) -> Bytes {
+    Bytes::from_owner(Mapped { map: map.clone(), start, len })
+}
+
+struct Mapped {
+    map: Map,
+    start: usize,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Mapped {
+    #[expect(unsafe_code, reason = "reads a map of written bytes")]
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the stretch ends with the last frame or item that was verified in it, all below `written`: such bytes
+        // are never written again while the database is open, and recovery writes the same bytes.
+        unsafe { self.map.bytes(self.start, self.len) }
+    }
+}

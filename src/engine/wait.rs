@@ -1,0 +1,225 @@
+//! Waiting: for durability, for room. Nothing here spins or polls; a waiter registers and then looks once more.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::base::bounds::FREEZE_CHUNK;
+use crate::base::lsn::Lsn;
+use crate::base::sync::{Arc, EventListener, park, thread_waker, wait_listener};
+use crate::base::time::BootTime;
+use crate::journal::tail::Blocked;
+use crate::journal::waits::WaitKey;
+use crate::storage::disk::clock;
+
+use super::fault::Fault;
+use super::machine::Machine;
+use super::{Engine, Level};
+
+/// Microseconds from now on the host's boot clock until `deadline`; `TimedOut` if it has passed.
+pub(crate) fn micros_left(deadline: Option<BootTime>) -> Result<Option<u64>, Fault> {
+    match deadline.map(|deadline| deadline.since(clock::boot())) {
+        Some(0) => Err(Fault::TimedOut),
+        left => Ok(left),
+    }
+}
+
+/// The deadline of a call that may take this long.
+pub(crate) fn deadline_in(timeout: Option<std::time::Duration>) -> Option<BootTime> {
+    timeout.map(|t| clock::boot().plus(u64::try_from(t.as_micros()).unwrap_or(u64::MAX)))
+}
+
+impl<M: Machine> Engine<M> {
+    /// Holds a reply back as far as its level asks.
+    pub(crate) fn await_reply(&self, rests_on: Lsn, level: Level, deadline: Option<BootTime>) -> Result<(), Fault> {
+        match level {
+            Level::Sync => self.wait_durable(rests_on, deadline),
+            Level::Buffered => Ok(()),
+        }
+    }
+
+    /// Waits until everything below `lsn` is on disk; leads a commit if nobody does.
+    pub(crate) fn wait_durable(&self, lsn: Lsn, deadline: Option<BootTime>) -> Result<(), Fault> {
+        let mut registered: Option<WaitKey> = None;
+        let result = loop {
+            if self.marks.durable.get() >= lsn {
+                break Ok(());
+            }
+            if self.marks.is_poisoned() {
+                break Err(Fault::OutcomeUnknown);
+            }
+            if self.try_commit(lsn) {
+                continue;
+            }
+            // Somebody leads. Registered first, looked at again after: the leader wakes whoever is registered when it
+            // stops leading.
+            if registered.is_none() {
+                registered = Some(self.waits.register(lsn, thread_waker()));
+                continue;
+            }
+            match micros_left(deadline) {
+                Ok(left) => park(left),
+                Err(timed_out) => {
+                    self.arm_flush();
+                    break Err(timed_out);
+                }
+            }
+            self.waits.leave(registered.take().expect("registered before parking"));
+        };
+        if let Some(key) = registered {
+            self.waits.leave(key);
+        }
+        result
+    }
+
+    /// Commits everything issued unless somebody else is at it. Tells whether this thread led.
+    fn try_commit(&self, lsn: Lsn) -> bool {
+        let Some(lead) = self.commit.try_lead() else { return false };
+        if self.marks.durable.get() < lsn {
+            // The error is in the marks: poisoned, which every waiter looks at.
+            let _ = lead.sync(|| self.cut(), &|| self.on_room());
+        }
+        drop(lead);
+        self.after_commit();
+        true
+    }
+
+    /// Makes everything issued so far durable.
+    pub(crate) fn sync(&self, deadline: Option<BootTime>) -> Result<(), Fault> {
+        self.check_alive()?;
+        self.wait_durable(self.marks.issued.get(), deadline)
+    }
+
+    /// Closes the batch under the core lock.
+    pub(crate) fn cut(&self) -> Lsn {
+        let mut core = self.core.lock();
+        core.tail.watermark();
+        core.flush_armed = false;
+        core.tail.issued()
+    }
+
+    pub(crate) fn on_room(&self) {
+        self.space.notify(usize::MAX);
+    }
+
+    /// To be called by whoever led, after it stopped leading: wakes and reveals what `durable` covers now.
+    pub(crate) fn after_commit(&self) {
+        let durable = self.marks.durable.get();
+        let poisoned = self.marks.is_poisoned();
+        self.waits.wake(durable, poisoned);
+        if poisoned {
+            self.space.notify(usize::MAX);
+        }
+        let mut wake = Vec::new();
+        let mut more = true;
+        while more {
+            more = self.core.lock().take_effects(durable, FREEZE_CHUNK, &mut wake);
+            for event in wake.drain(..) {
+                event.notify(usize::MAX);
+            }
+        }
+    }
+
+    /// Hands the sync of what is issued to the committer.
+    fn arm_flush(&self) {
+        self.core.lock().flush_armed = true;
+        self.workers.committer.nudge();
+    }
+
+    /// Waits for what blocks an append. Listens first and lets the caller try again before it sleeps.
+    pub(crate) fn wait_for_room(
+        &self,
+        blocked: Blocked,
+        listener: &mut Option<EventListener>,
+        level: Level,
+        deadline: Option<BootTime>,
+    ) -> Result<(), Fault> {
+        self.check_alive()?;
+        if blocked == Blocked::Segment && self.marks.is_full() {
+            self.workers.maker.nudge();
+            if !self.workers.are_running() {
+                self.drive(blocked)?;
+            }
+            return if self.marks.is_full() { Err(Fault::StorageFull) } else { Ok(()) };
+        }
+        let Some(registered) = listener.take() else {
+            *listener = Some(self.space.listen());
+            return Ok(());
+        };
+        if !self.workers.are_running() {
+            return self.drive(blocked);
+        }
+        match blocked {
+            Blocked::Ring | Blocked::Unsynced => {
+                self.workers.want_sync(blocked == Blocked::Unsynced || level == Level::Sync);
+                self.workers.committer.nudge();
+            }
+            Blocked::Replay => {
+                self.workers.want_checkpoint();
+                self.workers.keeper.nudge();
+            }
+            Blocked::Segment => self.workers.maker.nudge(),
+        }
+        match wait_listener(registered, micros_left(deadline)?) {
+            true => Ok(()),
+            false => Err(Fault::TimedOut),
+        }
+    }
+}
+
+/// Waits, as a future or by blocking, until everything below an address is on disk.
+#[derive(Debug)]
+pub(crate) struct DurableWait<M: Machine> {
+    engine: Arc<Engine<M>>,
+    lsn: Lsn,
+    registered: Option<WaitKey>,
+}
+
+impl<M: Machine> DurableWait<M> {
+    pub(crate) fn new(engine: Arc<Engine<M>>, lsn: Lsn) -> DurableWait<M> {
+        DurableWait { engine, lsn, registered: None }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.engine.marks.durable.get() >= self.lsn
+    }
+
+    pub(crate) fn wait(&self, deadline: Option<BootTime>) -> Result<(), Fault> {
+        self.engine.wait_durable(self.lsn, deadline)
+    }
+
+    fn outcome(&self) -> Option<Result<(), Fault>> {
+        if self.is_done() {
+            return Some(Ok(()));
+        }
+        self.engine.marks.is_poisoned().then_some(Err(Fault::OutcomeUnknown))
+    }
+}
+
+impl<M: Machine> Future for DurableWait<M> {
+    type Output = Result<(), Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(key) = self.registered.take() {
+            self.engine.waits.leave(key);
+        }
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        let key = self.engine.waits.register(self.lsn, context.waker().clone());
+        self.registered = Some(key);
+        self.engine.workers.want_sync(true);
+        self.engine.workers.committer.nudge();
+        match self.outcome() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<M: Machine> Drop for DurableWait<M> {
+    fn drop(&mut self) {
+        if let Some(key) = self.registered.take() {
+            self.engine.waits.leave(key);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The threads, and what wakes them. An idle worker sleeps without a timeout and makes no system call.
+
+use crate::base::bounds::{FREEZE_CHUNK, UNSYNCED_BYTES_MAX};
+use crate::base::sync::{Arc, AtomicBool, Event, EventListener, JoinHandle, Mutex, Ordering, spawn, wait_listener};
+use crate::base::log::LogId;
+use crate::base::row::RowKey;
+use crate::base::time::{BootTime, Now};
+use crate::journal::tail::Blocked;
+use crate::storage::disk::clock;
+
+use super::Engine;
+use super::core::Afterwards;
+use super::fault::Fault;
+use super::machine::Machine;
+use super::{Level, Refused};
+
+/// Bytes in the ring at which the committer starts to write although no sync is due.
+pub(crate) const DRAIN_BYTES: u64 = 512 << 10;
+
+/// Timers handled before others get a turn.
+const TICKS_PER_STEP_MAX: usize = FREEZE_CHUNK;
+
+/// Microseconds after which a worker that met a full disk tries again.
+const FULL_RETRY_MICROS: u64 = 100_000;
+
+/// Which thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Worker {
+    Committer,
+    Maker,
+    Timers,
+    Keeper,
+}
+
+/// What a worker does after a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    Again,
+    /// Sleep until nudged.
+    Idle,
+    /// Sleep until nudged or for this long.
+    Micros(u64),
+}
+
+/// Wakes one worker.
+#[derive(Debug)]
+pub(crate) struct Nudge {
+    pending: AtomicBool,
+    event: Event,
+}
+
+impl Nudge {
+    fn new() -> Nudge {
+        Nudge { pending: AtomicBool::new(false), event: Event::new() }
+    }
+
+    /// Lets the worker take another step. Costs a system call only if it sleeps.
+    #[inline]
+    pub(crate) fn nudge(&self) {
+        if !self.pending.swap(true, Ordering::SeqCst) {
+            self.event.notify(usize::MAX);
+        }
+    }
+
+    fn take(&self) -> bool {
+        self.pending.swap(false, Ordering::SeqCst)
+    }
+
+    fn listen(&self) -> EventListener {
+        self.event.listen()
+    }
+}
+
+/// All workers of one engine.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    pub(crate) committer: Nudge,
+    pub(crate) maker: Nudge,
+    pub(crate) timers: Nudge,
+    pub(crate) keeper: Nudge,
+    sync_wanted: AtomicBool,
+    checkpoint_wanted: AtomicBool,
+    running: AtomicBool,
+    stopping: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Workers {
+    pub(crate) fn new() -> Workers {
+        Workers {
+            committer: Nudge::new(),
+            maker: Nudge::new(),
+            timers: Nudge::new(),
+            keeper: Nudge::new(),
+            sync_wanted: AtomicBool::new(false),
+            checkpoint_wanted: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            threads: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn want_sync(&self, yes: bool) {
+        if yes {
+            self.sync_wanted.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn want_checkpoint(&self) {
+        self.checkpoint_wanted.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn take_checkpoint_wanted(&self) -> bool {
+        self.checkpoint_wanted.swap(false, Ordering::SeqCst)
+    }
+
+    pub(crate) fn are_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn of(&self, worker: Worker) -> &Nudge {
+        match worker {
+            Worker::Committer => &self.committer,
+            Worker::Maker => &self.maker,
+            Worker::Timers => &self.timers,
+            Worker::Keeper => &self.keeper,
+        }
+    }
+
+    fn all(&self) -> [&Nudge; 4] {
+        [&self.committer, &self.maker, &self.timers, &self.keeper]
+    }
+}
+
+impl<M: Machine> Engine<M> {
+    /// Starts the threads; without them every step is taken by hand.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), Fault> {
+        let mut threads = self.workers.threads.lock();
+        for (worker, name) in [
+            (Worker::Committer, "towpath-commit"),
+            (Worker::Maker, "towpath-segment"),
+            (Worker::Timers, "towpath-timer"),
+            (Worker::Keeper, "towpath-keeper"),
+        ] {
+            let engine = self.clone();
+            threads.push(spawn(name, move || engine.run(worker)).map_err(Fault::io("starting a thread"))?);
+        }
+        self.workers.running.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends the threads and waits for them.
+    pub(crate) fn stop(&self) {
+        self.workers.stopping.store(true, Ordering::SeqCst);
+        for nudge in self.workers.all() {
+            nudge.pending.store(true, Ordering::SeqCst);
+            nudge.event.notify(usize::MAX);
+        }
+        for thread in self.workers.threads.lock().drain(..) {
+            // A worker that panicked has poisoned the engine; its message went to the panic hook.
+            let _ = thread.join();
+        }
+        self.workers.running.store(false, Ordering::Release);
+    }
+
+    fn run(self: Arc<Self>, worker: Worker) {
+        let guard = PoisonOnPanic(&self);
+        let moved = self.clock.moved().filter(|_| worker == Worker::Timers);
+        let mut armed = None;
+        while !self.workers.is_stopping() {
+            let nudge = self.workers.of(worker);
+            let listener = nudge.listen();
+            let clock_moved = moved.as_ref().map(|event| event.listen());
+            nudge.take();
+            match self.step(worker, &mut armed) {
+                Next::Again => {}
+                _ if nudge.pending.load(Ordering::SeqCst) || self.workers.is_stopping() => {}
+                Next::Micros(micros) if clock_moved.is_none() => {
+                    wait_listener(listener, Some(micros));
+                }
+                Next::Idle if clock_moved.is_none() => {
+                    wait_listener(listener, None);
+                }
+                _ => self.wait_for_manual_clock(listener, clock_moved),
+            }
+        }
+        std::mem::forget(guard);
+    }
+
+    /// A clock moved by hand fires timers when it is moved; a nudge is seen at the latest a moment later.
+    fn wait_for_manual_clock(&self, listener: EventListener, clock_moved: Option<EventListener>) {
+        const LOOK_MICROS: u64 = 2_000;
+        if let Some(clock_moved) = clock_moved
+            && !wait_listener(clock_moved, Some(LOOK_MICROS))
+        {
+            drop(listener);
+        }
+    }
+
+    /// One unit of a worker's work. `flush_at` is the committer's own: when what is issued must be synced.
+    pub(crate) fn step(&self, worker: Worker, flush_at: &mut Option<BootTime>) -> Next {
+        if self.marks.is_poisoned() {
+            return Next::Idle;
+        }
+        match worker {
+            Worker::Committer => self.committer_step(flush_at),
+            Worker::Maker => self.maker_step(),
+            Worker::Timers => self.timers_step(),
+            Worker::Keeper => self.keeper_step(),
+        }
+    }
+
+    fn committer_step(&self, flush_at: &mut Option<BootTime>) -> Next {
+        let now = clock::boot();
+        let (issued, durable) = (self.marks.issued.get(), self.marks.durable.get());
+        let armed = self.core.lock().flush_armed;
+        match (armed, *flush_at) {
+            (true, None) => *flush_at = Some(now.plus(self.flush_interval_micros)),
+            (false, _) => *flush_at = None,
+            _ => {}
+        }
+        let due = flush_at.is_some_and(|at| at <= now) || issued.since(durable) > UNSYNCED_BYTES_MAX / 2;
+        if due || self.workers.sync_wanted.swap(false, Ordering::SeqCst) {
+            *flush_at = None;
+            if durable < issued {
+                let lead = self.commit.lead();
+                // The error is in the marks.
+                let _ = lead.sync(|| self.cut(), &|| self.on_room());
+                drop(lead);
+                self.after_commit();
+            }
+            return Next::Again;
+        }
+        if self.marks.written.get().plus(DRAIN_BYTES) < issued {
+            if self.commit.drain(&|| self.on_room()).is_err() {
+                self.after_commit();
+            }
+            return Next::Again;
+        }
+        match flush_at {
+            Some(at) => Next::Micros(at.since(now).max(1)),
+            None => Next::Idle,
+        }
+    }
+
+    fn maker_step(&self) -> Next {
+        let made = self.maker.step();
+        self.space.notify(usize::MAX);
+        match made {
+            Ok(true) => Next::Again,
+            Ok(false) if self.marks.is_full() => Next::Micros(FULL_RETRY_MICROS),
+            Ok(false) => Next::Idle,
+            Err(_) => {
+                self.after_commit();
+                Next::Idle
+            }
+        }
+    }
+
+    fn timers_step(&self) -> Next {
+        let wall = self.clock.wall();
+        let (due, nearest, now) = {
+            let mut core = self.core.lock();
+            let now = core.clock.stamp(wall, || self.clock.boot());
+            let due = core.timers.take_due(now.wall, TICKS_PER_STEP_MAX);
+            (due, core.timers.nearest(), now)
+        };
+        for key in &due {
+            match self.submit(&M::tick(*key), Level::Buffered, None) {
+                Ok(_) | Err(Refused::Refusal(_)) => {}
+                // Poisoned, closed or full: the timer is armed again when the object changes, or at the next open.
+                Err(Refused::Fault(_)) => {}
+            }
+            self.rearm(*key, now);
+        }
+        self.rearm_overflowed(now);
+        match nearest {
+            _ if !due.is_empty() => Next::Again,
+            Some(at) => Next::Micros(at.0.saturating_sub(now.wall.0).max(1_000)),
+            None => Next::Idle,
+        }
+    }
+
+    fn keeper_step(&self) -> Next {
+        match self.keep() {
+            Ok(true) => Next::Again,
+            Ok(false) => Next::Idle,
+            Err(Fault::StorageFull) => Next::Micros(FULL_RETRY_MICROS),
+            Err(_) => {
+                self.marks.poison();
+                self.after_commit();
+                Next::Idle
+            }
+        }
+    }
+
+    /// Does by hand, on this thread, what frees the room that an append waits for.
+    pub(crate) fn drive(&self, blocked: Blocked) -> Result<(), Fault> {
+        let before = self.positions();
+        match blocked {
+            Blocked::Ring => self.commit.drain(&|| self.on_room()).map_err(|_| Fault::OutcomeUnknown)?,
+            Blocked::Unsynced => self.wait_durable(self.marks.issued.get(), None)?,
+            Blocked::Replay => self.checkpoint()?,
+            Blocked::Segment => {
+                self.maker.step().map_err(|_| Fault::OutcomeUnknown)?;
+            }
+        }
+        let stuck = self.positions() == before;
+        if stuck { Err(Fault::StorageFull) } else { Ok(()) }
+    }
+
+    /// The timer of this key has fired: arms the next one its log wants.
+    fn rearm(&self, key: RowKey, now: Now) {
+        let mut after = Afterwards::default();
+        let mut core = self.core.lock();
+        if let Some(cell) = core.logs.get_mut(LogId(key.id)) {
+            cell.armed = false;
+            core.arm_timer(LogId(key.id), now, &mut after);
+        }
+    }
+
+    /// Timers that found no room in memory are derived from their logs once there is room.
+    fn rearm_overflowed(&self, now: Now) {
+        let mut core = self.core.lock();
+        if core.timers.wants_rearming() {
+            let mut logs = Vec::new();
+            core.machine.logs(&mut |log, _, _| logs.push(log));
+            drop(core);
+            for chunk in logs.chunks(FREEZE_CHUNK) {
+                let mut core = self.core.lock();
+                for log in chunk {
+                    core.arm_timer(*log, now, &mut Afterwards::default());
+                }
+            }
+        }
+    }
+}
+
+/// A worker that panics leaves the engine refusing writes instead of hanging those who wait for it.
+struct PoisonOnPanic<'a, M: Machine>(&'a Engine<M>);
+
+impl<M: Machine> Drop for PoisonOnPanic<'_, M> {
+    fn drop(&mut self) {
+        self.0.marks.poison();
+        self.0.waits.wake(self.0.marks.durable.get(), true);
+        self.0.space.notify(usize::MAX);
+    }
+}

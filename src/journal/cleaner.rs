@@ -1,0 +1,306 @@
+//! Copying what lives out of sealed segments into a survivor.
+//!
+//! A survivor is a file of frames like any segment. Its first frame (kind `SurvivorHeader`) carries the database id and
+//! the survivor's number; each further frame (kind `Copied`) holds the live items of one frame of a source, with that
+//! frame's address and epoch, so that a record keeps its LSN wherever it lies. An item is copied whole as long as one of
+//! its records lives. The file is written under a temporary name, synced, renamed; its folder is synced by the caller
+//! before the index refers to it.
+//!
+//! The sources are read from end to end, and what is found is counted against their sidecars: a record that the sidecar
+//! knows and the walk does not find is damage, and nothing is copied.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use hashbrown::HashMap;
+
+use crate::base::codec::Take;
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::run::NEVER_EXPIRES;
+use crate::base::segment_id::SegmentId;
+use crate::base::sync::Arc;
+use crate::storage::disk::{Access, File};
+use crate::storage::frame::{self, Frame, HEADER_BYTES, Header, Kind, Seed};
+use crate::storage::segment::{self, FOLDER, SegmentFile, Segments};
+
+use super::entry::{Entry, LOG_TAG};
+use super::item::{ItemWriter, Items, Layout};
+use super::sidecar::{self, Sidecar, SidecarFault, Stretch};
+use super::walk::{Frames, address};
+
+/// Bytes of a survivor that are gathered before they are written.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Tells the bytes (keys, headers, bodies) of each record of an encoded event: the primitive's knowledge.
+pub(crate) type Measure = fn(&[u8], &mut dyn FnMut(u64, u64)) -> Result<(), crate::base::codec::Malformed>;
+
+/// Why nothing was copied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CleaningFault {
+    #[error("{file} at {offset}: {reason}")]
+    Damaged { file: String, offset: u64, lsn: Lsn, reason: String },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A segment to copy from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    segment: SegmentFile,
+    sidecar: Sidecar,
+    /// The first live offset of each log; a log that is not here has ended.
+    starts: HashMap<LogId, u64, foldhash::fast::RandomState>,
+}
+
+/// A survivor that was written.
+#[derive(Debug)]
+pub(crate) struct Survivor {
+    pub(crate) stretches: Vec<Stretch>,
+    pub(crate) file_bytes: u64,
+}
+
+/// What a copy needs to know beside its sources.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) id: SegmentId,
+    pub(crate) database_id: [u8; 16],
+    pub(crate) epoch: u32,
+    pub(crate) measure: Measure,
+}
+
+impl Source {
+    pub(crate) fn open(segments: &Segments, id: SegmentId, database_id: [u8; 16]) -> Result<Source, CleaningFault> {
+        let sidecar = Sidecar::open(&**segments.disk(), id, database_id).map_err(|fault| match fault {
+            SidecarFault::Damaged { path, reason } => {
+                CleaningFault::Damaged { file: path, offset: 0, lsn: Lsn(0), reason: reason.to_owned() }
+            }
+            SidecarFault::Io(e) => CleaningFault::Io(e),
+        })?;
+        Ok(Source { segment: segments.get(id)?, sidecar, starts: HashMap::default() })
+    }
+
+    /// The logs in the segment, in order and once each.
+    pub(crate) fn logs(&self) -> Vec<LogId> {
+        let mut logs: Vec<LogId> = self.sidecar.runs().map(|run| run.log).collect();
+        logs.dedup();
+        logs
+    }
+
+    /// Log and first offset of each run in the segment.
+    pub(crate) fn runs(&self) -> Vec<(LogId, u64)> {
+        self.sidecar.runs().map(|run| (run.log, run.first)).collect()
+    }
+
+    /// Says from where on each log lives.
+    pub(crate) fn with_starts(mut self, starts: Vec<(LogId, Option<u64>)>) -> Source {
+        self.starts = starts.into_iter().filter_map(|(log, start)| Some((log, start?))).collect();
+        self
+    }
+
+    fn lives(&self, entry: &Entry) -> bool {
+        self.starts.get(&entry.log).is_some_and(|start| entry.end() > *start)
+    }
+
+    #[expect(unsafe_code, reason = "reads a map of a sealed segment")]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: a sealed segment and a survivor are never written again.
+        unsafe { self.segment.map.bytes(0, self.segment.map.len()) }
+    }
+
+    /// The live items of each frame that has any.
+    fn each_live(
+        &self,
+        segments: &Segments,
+        seed: Seed,
+        visit: &mut dyn FnMut(&Frame<'_>, &[(Entry, &[u8])]) -> Result<(), CleaningFault>,
+    ) -> Result<(), CleaningFault> {
+        let mut found: u64 = 0;
+        let mut frames = Frames::of(self.bytes(), self.segment.id, segments.geometry(), seed);
+        for (place, frame) in frames.by_ref() {
+            if !matches!(frame.header.kind, Kind::Events | Kind::Copied) {
+                continue;
+            }
+            let mut live = Vec::new();
+            for item in Items::of(&frame, place) {
+                let item = item.map_err(|fault| self.damaged(segments, u64::from(place), fault))?;
+                let Some(entry) = entry_of(item.bytes).map_err(|f| self.damaged(segments, u64::from(place), f))? else {
+                    continue;
+                };
+                found += u64::from(entry.count);
+                if self.lives(&entry) {
+                    live.push((entry, item.bytes));
+                }
+            }
+            if !live.is_empty() {
+                visit(&frame, &live)?;
+            }
+        }
+        let known: u64 = self.sidecar.runs().map(|run| run.records).sum();
+        if found == known {
+            return Ok(());
+        }
+        let (place, reason) = frames.stopped().unwrap_or((0, frame::NotAFrame::Absent));
+        Err(self.damaged(segments, place, format!("{reason}; {found} of {known} records are readable")))
+    }
+
+    fn damaged(&self, segments: &Segments, place: u64, reason: impl ToString) -> CleaningFault {
+        CleaningFault::Damaged {
+            file: segment::path(self.segment.id),
+            offset: place,
+            lsn: address(self.segment.id, segments.geometry(), place),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// The head of an item that holds records; `None` if it holds none.
+pub(crate) fn entry_of(item: &[u8]) -> Result<Option<Entry>, crate::base::codec::Malformed> {
+    let mut take = Take::new(item);
+    if take.u8()? & LOG_TAG == 0 {
+        return Ok(None);
+    }
+    Entry::decode(&mut take).map(Some)
+}
+
+/// Copies what lives of the sources into a survivor, with its sidecar. `None` if nothing lives. Survivor and sidecar are
+/// durable on return, but for their names.
+pub(crate) fn copy(segments: &Segments, target: Target, sources: &[Source]) -> Result<Option<Survivor>, CleaningFault> {
+    let disk = segments.disk();
+    let unfinished = format!("{FOLDER}/s{}.new", number(target.id));
+    match disk.remove(&unfinished) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+        _ => {}
+    }
+    let mut copy = Copy::begin(disk.open(&unfinished, Access::Create)?, target);
+    let finished = copy.all(segments, sources).and_then(|()| copy.finish());
+    let survivor = match finished {
+        Ok(Some(survivor)) => survivor,
+        nothing => {
+            disk.remove(&unfinished)?;
+            return nothing;
+        }
+    };
+    disk.rename(&unfinished, &segment::path(target.id))?;
+    sidecar::write(&**disk, target.id, target.database_id, &survivor.stretches)?;
+    Ok(Some(survivor))
+}
+
+fn number(id: SegmentId) -> u64 {
+    match id {
+        SegmentId::Survivor(number) => number,
+        SegmentId::Journal(number) => unreachable!("segment {number} is no survivor"),
+    }
+}
+
+struct Copy {
+    file: Arc<dyn File>,
+    target: Target,
+    seed: Seed,
+    written: u64,
+    buffer: Vec<u8>,
+    /// One stretch for each log and source, in the order of the sidecar.
+    stretches: BTreeMap<(LogId, u64), Stretch>,
+}
+
+impl Copy {
+    fn begin(file: Arc<dyn File>, target: Target) -> Copy {
+        let seed = Seed::new(&target.database_id);
+        let mut copy = Copy { file, target, seed, written: 0, buffer: Vec::new(), stretches: BTreeMap::new() };
+        let mut payload = Vec::from(target.database_id);
+        payload.extend_from_slice(&number(target.id).to_le_bytes());
+        let header = copy.header(Kind::SurvivorHeader, Lsn(0), target.epoch, 0);
+        copy.frame(&header, payload.len(), |out| out.copy_from_slice(&payload));
+        copy
+    }
+
+    fn header(&self, kind: Kind, lsn: Lsn, epoch: u32, flags: u8) -> Header {
+        Header { lsn, epoch, previous: 0, durable: lsn, kind, flags }
+    }
+
+    fn frame(&mut self, header: &Header, payload_len: usize, fill: impl FnOnce(&mut [u8])) {
+        let at = self.buffer.len();
+        self.buffer.resize(at + frame::extent(payload_len) as usize, 0);
+        let bytes = &mut self.buffer[at..at + HEADER_BYTES + payload_len];
+        fill(&mut bytes[HEADER_BYTES..]);
+        frame::seal(bytes, header, self.seed);
+    }
+
+    fn all(&mut self, segments: &Segments, sources: &[Source]) -> Result<(), CleaningFault> {
+        for source in sources {
+            // Runs of one log from several sources stay apart: others may lie between them.
+            let mut open: HashMap<LogId, u64, foldhash::fast::RandomState> = HashMap::default();
+            source.each_live(segments, self.seed, &mut |frame, live| self.live_items(frame, live, &mut open))?;
+        }
+        Ok(())
+    }
+
+    fn live_items(
+        &mut self,
+        frame: &Frame<'_>,
+        live: &[(Entry, &[u8])],
+        open: &mut HashMap<LogId, u64, foldhash::fast::RandomState>,
+    ) -> Result<(), CleaningFault> {
+        let place = self.written + self.buffer.len() as u64;
+        let place = u32::try_from(place).expect("a survivor is no larger than a segment");
+        let layout = Layout::of(live.iter().map(|(_, item)| item.len()));
+        let header = self.header(Kind::Copied, frame.header.lsn, frame.header.epoch, layout.flags);
+        let mut positions = Vec::with_capacity(live.len());
+        let seed = self.seed;
+        self.frame(&header, layout.payload_len, |out| {
+            let mut items = ItemWriter::new(out, layout, seed, place);
+            positions.extend(live.iter().map(|(_, item)| items.item(item.len(), |put| put.bytes(item))));
+        });
+        for ((entry, item), position) in live.iter().zip(positions) {
+            self.note(entry, item, position, open).map_err(|fault| CleaningFault::Damaged {
+                file: segment::path(self.target.id),
+                offset: u64::from(place),
+                lsn: frame.header.lsn,
+                reason: fault.to_string(),
+            })?;
+        }
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn note(
+        &mut self,
+        entry: &Entry,
+        item: &[u8],
+        position: u32,
+        open: &mut HashMap<LogId, u64, foldhash::fast::RandomState>,
+    ) -> Result<(), crate::base::codec::Malformed> {
+        let mut bytes = 0;
+        (self.target.measure)(item, &mut |_, record_bytes| bytes += record_bytes)?;
+        let first = *open.entry(entry.log).or_insert(entry.first);
+        let stretch = self.stretches.entry((entry.log, first)).or_insert_with(|| Stretch {
+            min_timestamp: entry.timestamp,
+            first,
+            ..Stretch::empty(entry.log)
+        });
+        stretch.end = entry.end();
+        stretch.records += u64::from(entry.count);
+        stretch.bytes += bytes;
+        stretch.max_timestamp = entry.timestamp;
+        stretch.min_expiry = stretch.min_expiry.min(if entry.expiry == 0 { NEVER_EXPIRES } else { entry.expiry });
+        let delta = u32::try_from(entry.first - first).expect("a segment holds fewer than 2^32 records");
+        stretch.entries.push((delta, position));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), CleaningFault> {
+        self.file.write(self.written, &self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Option<Survivor>, CleaningFault> {
+        if self.stretches.is_empty() {
+            return Ok(None);
+        }
+        self.flush()?;
+        self.file.sync_data()?;
+        let stretches = std::mem::take(&mut self.stretches).into_values().collect();
+        Ok(Some(Survivor { stretches, file_bytes: self.written }))
+    }
+}

@@ -1,0 +1,59 @@
+//! The common head of every event that puts records into a log, so that recovery, readers and the cleaner find records
+//! without knowing any primitive.
+//!
+//! `tag u8 (bit 7 set) · log varint · first offset varint · records varint · timestamp varint · expiry varint`, then the
+//! bytes of the records, which are the primitive's. The expiry is in microseconds like the timestamp; 0 means never.
+
+use crate::base::codec::{Malformed, Put, Take, varint_len};
+use crate::base::log::LogId;
+use crate::base::time::Timestamp;
+
+/// Set in the tag of every event that puts records into a log.
+pub(crate) const LOG_TAG: u8 = 0x80;
+
+/// The head of an item that holds records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    pub(crate) log: LogId,
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) expiry: u64,
+}
+
+impl Entry {
+    /// Bytes of the head, without the tag.
+    #[inline]
+    pub(crate) fn encoded_len(&self) -> usize {
+        varint_len(self.log.0)
+            + varint_len(self.first)
+            + varint_len(u64::from(self.count))
+            + varint_len(self.timestamp.0)
+            + varint_len(self.expiry)
+    }
+
+    #[inline]
+    pub(crate) fn encode(&self, out: &mut Put<'_>) {
+        out.varint(self.log.0);
+        out.varint(self.first);
+        out.varint(u64::from(self.count));
+        out.varint(self.timestamp.0);
+        out.varint(self.expiry);
+    }
+
+    /// Reads the head that follows a tag; what is left are the records.
+    #[inline]
+    pub(crate) fn decode(bytes: &mut Take<'_>) -> Result<Entry, Malformed> {
+        let (log, first) = (LogId(bytes.varint()?), bytes.varint()?);
+        let (count, timestamp) = (bytes.varint32()?, Timestamp(bytes.varint()?));
+        let expiry = bytes.varint()?;
+        if count == 0 || first.checked_add(u64::from(count)).is_none() {
+            return Err(Malformed("an entry without records"));
+        }
+        Ok(Entry { log, first, count, timestamp, expiry })
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+}

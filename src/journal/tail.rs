@@ -1,0 +1,257 @@
+//! The end of the journal, where frames are appended. It lives under the core lock.
+//!
+//! Invariants:
+//! * `issued` is aligned, and room for at least a frame's header lies between it and the next lap of the ring, or it is
+//!   the start of a segment.
+//! * A frame is appended only if it ends at or below every limit: the ring's (`written + RING_BYTES`), the unsynced
+//!   bound, the replay bound, and the end of the segments that the class may use.
+
+use crate::base::bounds::{CHECKPOINT_BYTES, REPLAY_BYTES_MAX, UNSYNCED_BYTES_MAX};
+use crate::base::lsn::{Geometry, Lsn};
+use crate::base::sync::Arc;
+use crate::storage::frame::{self, HEADER_BYTES, Header, Kind, Seed};
+use crate::storage::ring::Ring;
+use crate::storage::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+
+use super::marks::Marks;
+
+/// Who asks for journal space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grant {
+    /// Anything that adds to what is stored.
+    Publish,
+    /// Settlements, expiry, trims; may use the reserve segment and a share of the replay bound of their own.
+    Settle,
+    /// Watermarks; may use what is kept free for them besides.
+    Watermark,
+}
+
+/// Why a frame cannot be appended now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Blocked {
+    /// The ring is full: wait for the committer to write.
+    Ring,
+    /// Too much is not durable: wait for a sync.
+    Unsynced,
+    /// Too much would have to be replayed: wait for a checkpoint.
+    Replay,
+    /// No segment is ready: wait for the segment maker, or for room on the disk.
+    Segment,
+}
+
+/// Where a frame was put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Placed {
+    pub(crate) lsn: Lsn,
+    /// The journal ends here now.
+    pub(crate) end: Lsn,
+    /// The frame is the first of its segment.
+    pub(crate) new_segment: bool,
+}
+
+/// Ring bytes that only watermarks may take, so that a batch can be closed although the ring is full.
+const WATERMARK_RING_BYTES: u64 = 4096;
+
+/// Bytes of a segment's header frame.
+const SEGMENT_HEADER_EXTENT: u64 = frame::extent(SEGMENT_HEADER_BYTES);
+
+const _: () = assert!(CHECKPOINT_BYTES * 2 < REPLAY_BYTES_MAX);
+
+/// The appending end.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    issued: Lsn,
+    /// Checksum of the last frame.
+    previous: u32,
+    /// Where the last frame ended; differs from `issued` after a jump.
+    came_from: Lsn,
+    epoch: u32,
+    database_id: [u8; 16],
+    seed: Seed,
+    ring: Arc<Ring>,
+    marks: Arc<Marks>,
+    /// Publishes may end here without looking at the marks again.
+    free_until: Lsn,
+}
+
+/// Where a life begins to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Start {
+    /// The first address of this life.
+    pub(crate) at: Lsn,
+    /// Where the journal ended before, and the checksum of its last frame.
+    pub(crate) came_from: Lsn,
+    pub(crate) previous: u32,
+    pub(crate) epoch: u32,
+}
+
+impl Tail {
+    pub(crate) fn new(start: Start, database_id: [u8; 16], ring: Arc<Ring>, marks: Arc<Marks>) -> Tail {
+        assert!(start.at.is_aligned() && start.came_from <= start.at);
+        Tail {
+            issued: start.at,
+            previous: start.previous,
+            came_from: start.came_from,
+            epoch: start.epoch,
+            database_id,
+            seed: Seed::new(&database_id),
+            ring,
+            marks,
+            free_until: start.at,
+        }
+    }
+
+    pub(crate) fn issued(&self) -> Lsn {
+        self.issued
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Appends one frame whose payload `fill` writes; `fill` is told where the frame starts.
+    ///
+    /// The payload's length is exact: `fill` gets a slice of it and overwrites all of it.
+    #[inline]
+    pub(crate) fn append(
+        &mut self,
+        grant: Grant,
+        kind: Kind,
+        flags: u8,
+        payload_len: usize,
+        fill: impl FnOnce(Lsn, &mut [u8]),
+    ) -> Result<Placed, Blocked> {
+        let extent = frame::extent(payload_len);
+        assert!(extent <= self.geometry().frame_bytes_max(), "a frame of {extent} bytes");
+        let lsn = self.place_for(extent);
+        let end = lsn.plus(extent);
+        if end > self.free_until {
+            self.check_limits(grant, end)?;
+        }
+        let new_segment = self.advance_to(lsn);
+        let header =
+            Header { lsn, epoch: self.epoch, previous: self.previous, durable: self.marks.durable.get(), kind, flags };
+        self.write_frame(&header, payload_len, |payload| fill(lsn, payload));
+        self.issued = end;
+        self.came_from = end;
+        self.marks.note_frame(lsn, end);
+        self.marks.issued.advance(end);
+        Ok(Placed { lsn, end, new_segment })
+    }
+
+    /// Closes a batch with the durable LSN known now. Left out when even the watermarks' share of the ring is taken.
+    pub(crate) fn watermark(&mut self) {
+        // A full ring is no fault: the next batch carries the watermark.
+        let _ = self.append(Grant::Watermark, Kind::Watermark, 0, 0, |_, _| {});
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.ring.geometry()
+    }
+
+    /// Where the next frame of this extent starts, after the segment header or the padding it may need before it.
+    #[inline]
+    fn place_for(&self, extent: u64) -> Lsn {
+        let geometry = self.geometry();
+        let mut at = self.issued;
+        loop {
+            if geometry.place_in_segment(at) == 0 {
+                at = at.plus(SEGMENT_HEADER_EXTENT);
+            }
+            let room = geometry.room_to_lap(at);
+            if extent <= room {
+                return at;
+            }
+            at = at.plus(room);
+        }
+    }
+
+    /// Writes what must stand between `issued` and `lsn`. Tells whether a segment was entered.
+    #[inline]
+    fn advance_to(&mut self, lsn: Lsn) -> bool {
+        let mut entered = false;
+        while self.issued < lsn {
+            if self.geometry().place_in_segment(self.issued) == 0 {
+                self.enter_segment();
+                entered = true;
+            } else {
+                self.pad_lap();
+            }
+        }
+        entered
+    }
+
+    fn enter_segment(&mut self) {
+        let header = SegmentHeader {
+            database_id: self.database_id,
+            number: self.geometry().segment_of(self.issued),
+            end_before: self.came_from,
+            crc_before: self.previous,
+        };
+        let frame = self.bare_header(Kind::SegmentHeader);
+        self.write_frame(&frame, SEGMENT_HEADER_BYTES, |payload| header.encode(payload));
+        self.issued = self.issued.plus(SEGMENT_HEADER_EXTENT);
+    }
+
+    fn pad_lap(&mut self) {
+        let room = self.geometry().room_to_lap(self.issued);
+        if room >= HEADER_BYTES as u64 {
+            let frame = self.bare_header(Kind::Padding);
+            self.write_frame(&frame, 0, |_| {});
+        }
+        self.issued = self.issued.plus(room);
+        self.came_from = self.issued;
+    }
+
+    fn bare_header(&self, kind: Kind) -> Header {
+        Header {
+            lsn: self.issued,
+            epoch: self.epoch,
+            previous: self.previous,
+            durable: self.marks.durable.get(),
+            kind,
+            flags: 0,
+        }
+    }
+
+    #[inline]
+    #[expect(unsafe_code, reason = "fills the ring, which is shared memory")]
+    fn write_frame(&mut self, header: &Header, payload_len: usize, fill: impl FnOnce(&mut [u8])) {
+        let extent = frame::extent(payload_len) as usize;
+        // SAFETY: `&mut self` is had only under the core lock; `header.lsn ≥ issued`, and `check_limits` let the frame
+        // end at or below `written + RING_BYTES` (`written` only grows).
+        let bytes = unsafe { self.ring.fill(header.lsn, extent) };
+        let frame_len = HEADER_BYTES + payload_len;
+        fill(&mut bytes[HEADER_BYTES..frame_len]);
+        bytes[frame_len..].fill(0);
+        self.previous = frame::seal(&mut bytes[..frame_len], header, self.seed);
+    }
+
+    /// Whether a frame may end at `end`. Remembers how far publishes may go without asking again.
+    #[cold]
+    fn check_limits(&mut self, grant: Grant, end: Lsn) -> Result<(), Blocked> {
+        let geometry = self.geometry();
+        let kept = if grant == Grant::Watermark { 0 } else { WATERMARK_RING_BYTES };
+        let ring = self.marks.written.get().plus(geometry.ring_bytes() - kept);
+        let unsynced = self.marks.durable.get().plus(UNSYNCED_BYTES_MAX - kept);
+        let applied = self.marks.applied.get().plus(REPLAY_BYTES_MAX);
+        let (replay, reserve) = match grant {
+            Grant::Publish => (Lsn(applied.0 - CHECKPOINT_BYTES), geometry.segment_bytes()),
+            Grant::Settle | Grant::Watermark => (applied, 0),
+        };
+        let prepared = Lsn(self.marks.prepared.get().0.saturating_sub(reserve));
+        let limits = [
+            (prepared, Blocked::Segment),
+            (unsynced, Blocked::Unsynced),
+            (replay, Blocked::Replay),
+            (ring, Blocked::Ring),
+        ];
+        if let Some((_, blocked)) = limits.into_iter().find(|(limit, _)| end > *limit) {
+            return Err(blocked);
+        }
+        if grant == Grant::Publish {
+            self.free_until = limits.into_iter().map(|(limit, _)| limit).min().expect("four limits");
+        }
+        Ok(())
+    }
+}

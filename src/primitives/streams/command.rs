@@ -1,0 +1,215 @@
+//! What may be asked of streams, and the answers.
+
+use std::time::Duration;
+
+use super::record::Record;
+use crate::base::log::LogId;
+use crate::base::name::NameFault;
+use crate::base::row::RowKey;
+use crate::engine::machine::{Class, Lookup};
+
+/// A request that may be refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command<'a> {
+    /// A no-op if the stream exists with equal options, `Mismatch` if with others.
+    Create { name: &'a str, options: Options },
+    /// Creates the stream or applies differences in retention and level; `Mismatch` for another number of partitions.
+    Ensure { name: &'a str, options: Options },
+    /// Ends the stream with all that is in it.
+    Delete { name: &'a str },
+    /// Adds records at the ends of partitions: all or none of them.
+    Append(Append<'a>),
+    /// Lets records below `offset` go.
+    TrimBefore { stream: StreamHandle, partition: u32, offset: u64 },
+    /// Lets go what retention no longer keeps: the tick.
+    Expire { log: LogId },
+}
+
+impl Command<'_> {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Command::Create { .. } | Command::Ensure { .. } | Command::Append(_) => Class::Publish,
+            Command::Delete { .. } | Command::TrimBefore { .. } | Command::Expire { .. } => Class::Settle,
+        }
+    }
+}
+
+/// Names a stream without a look-up by name: its slot in memory, and its id, by which a handle of a deleted stream is
+/// found out. Valid within one life of the database.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct StreamHandle {
+    pub(crate) slot: u32,
+    pub(crate) id: u64,
+}
+
+/// What a stream is created with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Options {
+    pub(crate) partitions: u32,
+    pub(crate) retention: Retention,
+    /// `None`: the database's level.
+    pub(crate) level: Option<Level>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { partitions: 1, retention: Retention::default(), level: None }
+    }
+}
+
+impl Options {
+    /// Every option in which a stream with `self` is not what `wanted` asks for.
+    pub(crate) fn differences(&self, wanted: &Options) -> Vec<String> {
+        let (have, want) = (&self.retention, &wanted.retention);
+        let age = |micros: u64| format!("{:?}", Duration::from_micros(micros));
+        let options = [
+            ("partitions", self.partitions.to_string(), wanted.partitions.to_string()),
+            ("retention age", limit(have.age_micros, age), limit(want.age_micros, age)),
+            ("retention bytes", limit(have.bytes, |n| n.to_string()), limit(want.bytes, |n| n.to_string())),
+            ("retention records", limit(have.records, |n| n.to_string()), limit(want.records, |n| n.to_string())),
+            ("level", Level::text(self.level), Level::text(wanted.level)),
+        ];
+        let differs = options.into_iter().filter(|(_, have, want)| have != want);
+        differs.map(|(option, have, want)| format!("{option}: is {have}, asked for {want}")).collect()
+    }
+}
+
+fn limit(value: Option<u64>, text: impl Fn(u64) -> String) -> String {
+    value.map_or_else(|| "unlimited".to_owned(), text)
+}
+
+/// How much of each partition is kept; `None` is without limit. The limits hold each for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Retention {
+    pub(crate) age_micros: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) records: Option<u64>,
+}
+
+impl Retention {
+    pub(crate) fn is_unlimited(&self) -> bool {
+        *self == Retention::default()
+    }
+}
+
+/// When a write to the stream returns, unless the call says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Level {
+    /// Once it is on the disk.
+    Sync,
+    /// Once the death of the process cannot undo it; a power cut may, within the flush interval.
+    Buffered,
+}
+
+impl Level {
+    fn text(level: Option<Level>) -> String {
+        match level {
+            None => "the database's",
+            Some(Level::Sync) => "sync",
+            Some(Level::Buffered) => "buffered",
+        }
+        .to_owned()
+    }
+}
+
+/// Records for several partitions of one stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Append<'a> {
+    pub(crate) stream: StreamHandle,
+    /// The number of partitions that the caller distributed keys over; `StaleMapping` if it is no longer theirs.
+    pub(crate) mapping_partitions: u32,
+    /// Taken in this order; several may name the same partition.
+    pub(crate) groups: &'a [Group<'a>],
+}
+
+/// Records that get successive offsets in one partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group<'a> {
+    pub(crate) partition: u32,
+    /// Refused with `WrongOffset` unless this is the offset that the first record gets.
+    pub(crate) expect_offset: Option<u64>,
+    pub(crate) records: &'a [Record<'a>],
+}
+
+/// The answer to an accepted command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Reply {
+    /// The stream, be it new or not.
+    Stream(StreamHandle),
+    Deleted,
+    Appended(Ranges),
+    /// The partition now starts here.
+    Trimmed {
+        start: u64,
+    },
+    Expired,
+}
+
+/// Where the groups of an append went, in their order. One group, the usual number, takes no allocation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Ranges {
+    pub(crate) first: Range,
+    pub(crate) rest: Vec<Range>,
+}
+
+impl Ranges {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Range> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+}
+
+/// Where one group of records went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Range {
+    pub(crate) partition: u32,
+    pub(crate) first_offset: u64,
+    pub(crate) records: u32,
+}
+
+/// Why a command was refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// No such stream, or it was deleted since the handle was made.
+    NotFound,
+    /// The stream has fewer partitions.
+    NoSuchPartition {
+        partition: u32,
+        partitions: u32,
+    },
+    /// The stream exists and is not as asked for.
+    Mismatch {
+        differences: Vec<String>,
+    },
+    InvalidName(NameFault),
+    InvalidOption {
+        option: &'static str,
+        reason: &'static str,
+    },
+    /// An append without records, or with a group without records.
+    EmptyBatch,
+    LimitExceeded {
+        limit: &'static str,
+        max: u64,
+        actual: u64,
+    },
+    /// The partition does not end where the caller thought.
+    WrongOffset {
+        partition: u32,
+        expected: u64,
+        end: u64,
+    },
+    /// Keys were distributed over another number of partitions than the stream has.
+    StaleMapping {
+        partitions: u32,
+        mapping_epoch: u32,
+    },
+}
+
+/// The outcome of `decide`, as in `engine::machine::Decision`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Accept(Reply),
+    Unchanged { reply: Reply, rests_on: Option<RowKey> },
+    Refuse { refusal: Refusal, rests_on: Option<RowKey> },
+    Needs(Lookup),
+}

@@ -1,0 +1,372 @@
+//! The rules: which commands are accepted, and what becomes true by them.
+//!
+//! A command is checked whole before its first event is given out.
+
+use super::command::{
+    Append, Command, Group, Options, Outcome, Range, Ranges, Refusal, Reply, Retention, StreamHandle,
+};
+use super::event::{Appended, Event, Source, Span, Trimmed};
+use super::overlay::{Overlay, View};
+use super::record::Record;
+use super::rows::{partition_row, stream_row};
+use super::state::{Head, Map, Partition, State};
+use crate::base::bounds::{
+    BODY_BYTES_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX, LARGE_FRAME_BYTES, LOGS_MAX, PARTITIONS_MAX,
+    RECORDS_PER_BATCH_MAX,
+};
+use crate::base::log::LogId;
+use crate::base::name;
+use crate::base::row::RowKey;
+use crate::base::time::{Now, Timestamp};
+use crate::engine::machine::{Context, Lookup, Stretch, Until};
+use crate::journal::entry::Entry;
+
+/// Bytes of records in one item, unless a single record has more. Items of a large frame have checksums of their own;
+/// this bounds what must be read and checked for the sake of one record.
+pub(super) const ITEM_RECORD_BYTES_MAX: usize = LARGE_FRAME_BYTES - 64;
+
+/// A refusal, and the object that it reveals.
+struct Refused {
+    refusal: Refusal,
+    rests_on: Option<RowKey>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused { refusal, rests_on: None }
+    }
+}
+
+impl Refusal {
+    fn resting_on(self, row: RowKey) -> Refused {
+        Refused { refusal: self, rests_on: Some(row) }
+    }
+}
+
+/// Decides one command on the state with `overlay` applied; `emit` takes the events of an accepted one.
+#[inline]
+pub(crate) fn decide<'c>(
+    state: &State,
+    overlay: &Overlay,
+    command: &Command<'c>,
+    context: &Context<'_>,
+    mut emit: impl FnMut(Event<'c>),
+) -> Outcome {
+    let view = View::new(state, overlay);
+    let decided = match *command {
+        Command::Append(ref append) => decide_append(&view, append, context.now, emit),
+        Command::Create { name, options } => create(&view, name, &options, emit),
+        Command::Ensure { name, options } => ensure(&view, name, &options, emit),
+        Command::Delete { name } => delete(&view, name, emit),
+        Command::TrimBefore { stream, partition, offset } => {
+            trim_before(&view, stream, partition, offset, context, emit)
+        }
+        Command::Expire { log } => Ok(expire(&view, log, context, &mut emit)),
+    };
+    decided.unwrap_or_else(|Refused { refusal, rests_on }| Outcome::Refuse { refusal, rests_on })
+}
+
+fn create<'c>(
+    view: &View<'_>,
+    name: &'c str,
+    options: &Options,
+    mut emit: impl FnMut(Event<'c>),
+) -> Result<Outcome, Refused> {
+    check_options(options)?;
+    let Some((handle, head)) = view.find(name) else {
+        let (event, reply) = open(view, name, options)?;
+        emit(event);
+        return Ok(Outcome::Accept(reply));
+    };
+    if head.options != *options {
+        let differences = head.options.differences(options);
+        return Err(Refusal::Mismatch { differences }.resting_on(stream_row(handle.id)));
+    }
+    Ok(Outcome::Unchanged { reply: Reply::Stream(handle), rests_on: Some(stream_row(handle.id)) })
+}
+
+fn ensure<'c>(
+    view: &View<'_>,
+    name: &'c str,
+    options: &Options,
+    mut emit: impl FnMut(Event<'c>),
+) -> Result<Outcome, Refused> {
+    match view.find(name) {
+        Some((handle, head)) if head.options.partitions == options.partitions && head.options != *options => {
+            check_options(options)?;
+            emit(Event::Altered { span: head.span, options: *options });
+            Ok(Outcome::Accept(Reply::Stream(handle)))
+        }
+        Some((handle, head)) if head.options.partitions != options.partitions => {
+            check_options(options)?;
+            let fixed = Options { partitions: options.partitions, ..head.options };
+            let differences = head.options.differences(&fixed);
+            Err(Refusal::Mismatch { differences }.resting_on(stream_row(handle.id)))
+        }
+        _ => create(view, name, options, emit),
+    }
+}
+
+/// The event that makes a new stream, and the reply that names it.
+fn open<'c>(view: &View<'_>, name: &'c str, options: &Options) -> Result<(Event<'c>, Reply), Refused> {
+    name::check(name).map_err(Refusal::InvalidName)?;
+    let logs = view.log_count() + options.partitions as usize;
+    within("partitions of all streams", LOGS_MAX, logs)?;
+    let counters = view.counters();
+    let span = Span { stream: counters.stream, first_log: LogId(counters.log), partitions: options.partitions };
+    let handle = StreamHandle { slot: view.next_slot(), id: span.stream };
+    Ok((Event::Created { span, options: *options, name }, Reply::Stream(handle)))
+}
+
+fn check_options(options: &Options) -> Result<(), Refusal> {
+    let Retention { age_micros, bytes, records } = options.retention;
+    let limits = [("retention_age", age_micros), ("retention_bytes", bytes), ("retention_records", records)];
+    if let Some((option, _)) = limits.into_iter().find(|(_, limit)| *limit == Some(0)) {
+        return Err(Refusal::InvalidOption { option, reason: "a retention of nothing keeps nothing" });
+    }
+    if options.partitions == 0 {
+        return Err(Refusal::InvalidOption { option: "partitions", reason: "a stream has at least one partition" });
+    }
+    within("partitions", PARTITIONS_MAX as usize, options.partitions as usize)
+}
+
+fn delete<'c>(view: &View<'_>, name: &str, mut emit: impl FnMut(Event<'c>)) -> Result<Outcome, Refused> {
+    let (_, head) = view.find(name).ok_or(Refusal::NotFound)?;
+    emit(Event::Deleted { span: head.span });
+    Ok(Outcome::Accept(Reply::Deleted))
+}
+
+#[inline]
+fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<&'a Head, Refused> {
+    view.head(stream).ok_or_else(|| Refusal::NotFound.resting_on(stream_row(stream.id)))
+}
+
+#[inline]
+fn decide_append<'c>(
+    view: &View<'_>,
+    command: &Append<'c>,
+    now: Now,
+    mut emit: impl FnMut(Event<'c>),
+) -> Result<Outcome, Refused> {
+    let slot = command.stream.slot;
+    let head = find(view, command.stream)?;
+    if command.mapping_partitions != head.partitions() {
+        let stale = Refusal::StaleMapping { partitions: head.partitions(), mapping_epoch: head.mapping_epoch };
+        return Err(stale.resting_on(stream_row(command.stream.id)));
+    }
+    let [group] = command.groups else {
+        return append_groups(view, head, command, now, emit);
+    };
+    check_group(head, group)?;
+    within("records per batch", RECORDS_PER_BATCH_MAX, group.records.len())?;
+    let mut partition = view.partition(slot, head, group.partition);
+    check_offset(head, group, partition.end)?;
+    let first = append(head.log(group.partition), &mut partition, group, now, &mut emit);
+    Ok(Outcome::Accept(Reply::Appended(Ranges { first, rest: Vec::new() })))
+}
+
+/// Several groups. What earlier ones add counts for later ones of the same partition.
+fn append_groups<'c>(
+    view: &View<'_>,
+    head: &Head,
+    command: &Append<'c>,
+    now: Now,
+    mut emit: impl FnMut(Event<'c>),
+) -> Result<Outcome, Refused> {
+    let slot = command.stream.slot;
+    let records = command.groups.iter().map(|group| group.records.len()).sum();
+    within("records per batch", RECORDS_PER_BATCH_MAX, records)?;
+    let mut ends = Map::<u32, u64>::default();
+    for group in command.groups {
+        check_group(head, group)?;
+        let end = ends.entry(group.partition).or_insert_with(|| view.partition(slot, head, group.partition).end);
+        check_offset(head, group, *end)?;
+        *end += group.records.len() as u64;
+    }
+    let mut partitions = Map::<u32, Partition>::default();
+    let mut ranges = command.groups.iter().map(|group| {
+        let stored = || view.partition(slot, head, group.partition);
+        let partition = partitions.entry(group.partition).or_insert_with(stored);
+        append(head.log(group.partition), partition, group, now, &mut emit)
+    });
+    let first = ranges.next().ok_or(Refusal::EmptyBatch)?;
+    let rest = ranges.collect();
+    Ok(Outcome::Accept(Reply::Appended(Ranges { first, rest })))
+}
+
+/// Gives out a group that was checked, in items of bounded size.
+#[inline]
+fn append<'c>(
+    log: LogId,
+    partition: &mut Partition,
+    group: &Group<'c>,
+    now: Now,
+    emit: &mut impl FnMut(Event<'c>),
+) -> Range {
+    let range = Range { partition: group.partition, first_offset: partition.end, records: group.records.len() as u32 };
+    let timestamp = now.wall.max(partition.last_timestamp);
+    let mut rest = group.records;
+    while !rest.is_empty() {
+        let (count, bytes, encoded) = fill_item(rest);
+        let (records, after) = rest.split_at(count);
+        let entry = Entry { log, first: partition.end, count: count as u32, timestamp, expiry: 0 };
+        partition.append(&entry, bytes);
+        emit(Event::Appended(Appended { entry, bytes, encoded, records: Source::Given(records) }));
+        rest = after;
+    }
+    range
+}
+
+/// How many of these records go into one item, at least one; their bytes of keys, headers and bodies; and their bytes
+/// in the item.
+#[inline]
+fn fill_item(records: &[Record<'_>]) -> (usize, u64, usize) {
+    let (mut count, mut bytes, mut encoded) = (0, 0, 0);
+    for record in records {
+        let user_bytes = record.user_bytes();
+        let len = record.encoded_len(user_bytes);
+        if count > 0 && encoded + len > ITEM_RECORD_BYTES_MAX {
+            break;
+        }
+        (count, bytes, encoded) = (count + 1, bytes + user_bytes as u64, encoded + len);
+    }
+    (count, bytes, encoded)
+}
+
+#[inline]
+fn check_group(head: &Head, group: &Group<'_>) -> Result<(), Refusal> {
+    check_partition(head, group.partition)?;
+    if group.records.is_empty() {
+        return Err(Refusal::EmptyBatch);
+    }
+    for record in group.records {
+        within("body bytes", BODY_BYTES_MAX, record.body_len())?;
+        within("key bytes", KEY_BYTES_MAX, record.key_len())?;
+        within("header block bytes", HEADER_BLOCK_BYTES_MAX, record.header_block_len())?;
+    }
+    Ok(())
+}
+
+#[inline]
+fn check_partition(head: &Head, partition: u32) -> Result<(), Refusal> {
+    let partitions = head.partitions();
+    if partition < partitions { Ok(()) } else { Err(Refusal::NoSuchPartition { partition, partitions }) }
+}
+
+#[inline]
+fn check_offset(head: &Head, group: &Group<'_>, end: u64) -> Result<(), Refused> {
+    match group.expect_offset {
+        Some(expected) if expected != end => Err(Refusal::WrongOffset { partition: group.partition, expected, end }
+            .resting_on(partition_row(head.log(group.partition)))),
+        _ => Ok(()),
+    }
+}
+
+#[inline]
+fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Refusal> {
+    if actual <= max { Ok(()) } else { Err(Refusal::LimitExceeded { limit, max: max as u64, actual: actual as u64 }) }
+}
+
+fn trim_before<'c>(
+    view: &View<'_>,
+    stream: StreamHandle,
+    index: u32,
+    offset: u64,
+    context: &Context<'_>,
+    mut emit: impl FnMut(Event<'c>),
+) -> Result<Outcome, Refused> {
+    let head = find(view, stream)?;
+    check_partition(head, index)?;
+    let (log, partition) = (head.log(index), view.partition(stream.slot, head, index));
+    let stored_end = view.stored(log).map_or(0, |stored| stored.end);
+    if stored_end < offset && offset < partition.end {
+        let reason = "a trim cannot end among records that are appended together with it";
+        return Err(Refusal::InvalidOption { option: "offset", reason }.into());
+    }
+    let row = partition_row(log);
+    if offset <= partition.start || partition.is_empty() {
+        let reply = Reply::Trimmed { start: partition.start };
+        return Ok(Outcome::Unchanged { reply, rests_on: Some(row) });
+    }
+    let trim = measure(log, &partition, Until::Offset(offset), context)
+        .and_then(|stretch| trimmed(log, &partition, stretch, stored_end, context));
+    Ok(match trim {
+        Ok(trimmed) => {
+            emit(Event::Trimmed(trimmed));
+            Outcome::Accept(Reply::Trimmed { start: trimmed.start })
+        }
+        Err(lookup) => Outcome::Needs(lookup),
+    })
+}
+
+/// The tick. It leaves a partition alone that the same frame has changed; its timer comes again.
+fn expire<'c>(view: &View<'_>, log: LogId, context: &Context<'_>, emit: &mut impl FnMut(Event<'c>)) -> Outcome {
+    let unchanged = Outcome::Unchanged { reply: Reply::Expired, rests_on: None };
+    let Some((head, partition)) = view.unchanged(log) else {
+        return unchanged;
+    };
+    let trim = furthest(log, &head.options.retention, &partition, context).and_then(|furthest| {
+        let going = furthest.filter(|stretch| stretch.end > partition.start);
+        going.map(|stretch| trimmed(log, &partition, stretch, partition.end, context)).transpose()
+    });
+    match trim {
+        Ok(Some(trimmed)) => {
+            emit(Event::Trimmed(trimmed));
+            Outcome::Accept(Reply::Expired)
+        }
+        Ok(None) => unchanged,
+        Err(lookup) => Outcome::Needs(lookup),
+    }
+}
+
+/// The furthest stretch that any limit lets go, or what must be known to tell.
+fn furthest(
+    log: LogId,
+    retention: &Retention,
+    partition: &Partition,
+    context: &Context<'_>,
+) -> Result<Option<Stretch>, Lookup> {
+    let mut furthest: Option<Stretch> = None;
+    for demand in retention.demands(partition, context.now) {
+        let mut answers = demand.questions(partition).map(|until| measure(log, partition, until, context));
+        let latest = answers.next().expect("a demand has a question");
+        let stretch = latest.or_else(|lookup| answers.find_map(Result::ok).ok_or(lookup))?;
+        if furthest.is_none_or(|other| stretch.end > other.end) {
+            furthest = Some(stretch);
+        }
+    }
+    Ok(furthest)
+}
+
+/// A stretch from the start of a partition on. All of it is known without asking.
+fn measure(log: LogId, partition: &Partition, until: Until, context: &Context<'_>) -> Result<Stretch, Lookup> {
+    if matches!(until, Until::Offset(end) if end >= partition.end) {
+        return Ok(Stretch { end: partition.end, bytes: partition.bytes, next_timestamp: None });
+    }
+    let lookup = Lookup { log, from: partition.start, until };
+    let stretch = context.known.stretch(lookup).ok_or(lookup)?;
+    assert!(stretch.end <= partition.end && stretch.bytes <= partition.bytes, "a stretch lies inside its log");
+    Ok(stretch)
+}
+
+/// The trim that lets a stretch go. Records may have come to its end since it was measured; then the timestamp there
+/// is asked for anew, unless they are of this frame (at or after `stored_end`) and so have its time.
+fn trimmed(
+    log: LogId,
+    partition: &Partition,
+    stretch: Stretch,
+    stored_end: u64,
+    context: &Context<'_>,
+) -> Result<Trimmed, Lookup> {
+    let start_timestamp: Option<Timestamp> = match stretch.next_timestamp {
+        _ if stretch.end == partition.end => None,
+        None if stretch.end == stored_end => Some(partition.last_timestamp),
+        None => {
+            let lookup = Lookup { log, from: partition.start, until: Until::Offset(stretch.end) };
+            let again = context.known.stretch(lookup).filter(|again| again.next_timestamp.is_some());
+            Some(again.and_then(|again| again.next_timestamp).ok_or(lookup)?)
+        }
+        known => known,
+    };
+    Ok(Trimmed { log, start: stretch.end, bytes: stretch.bytes, start_timestamp })
+}

@@ -1,0 +1,61 @@
+//! Streams: partitioned logs whose records keep their offsets for ever.
+//!
+//! A stream has a fixed number of partitions; each is a log of the store, and its records get successive offsets from 0
+//! on. Timestamps never decrease within a partition. Records leave at the start only, by a trim or by retention.
+//!
+//! `decide` turns a command into facts or a refusal, `State::apply` and `Overlay::foresee` make facts true by one and the
+//! same rules, and nothing here knows a clock, a file, a thread or another primitive.
+//!
+//! | file           | holds                                                   |
+//! |----------------|---------------------------------------------------------|
+//! | `command.rs`   | requests, answers, refusals                             |
+//! | `event.rs`     | facts and their bytes                                   |
+//! | `record.rs`    | records and their bytes inside an item                  |
+//! | `state.rs`     | what is known of every stream, and how facts change it  |
+//! | `rows.rs`      | the same as rows of the checkpoint                      |
+//! | `decide.rs`    | which commands are accepted                             |
+//! | `retention.rs` | what a partition holds beyond its retention             |
+//! | `overlay.rs`   | several commands in one frame                           |
+//! | `murmur2.rs`   | from a key to its partition                             |
+
+mod command;
+mod decide;
+mod event;
+mod murmur2;
+mod overlay;
+mod record;
+mod retention;
+mod rows;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use command::{
+    Append, Command, Group, Level, Options, Outcome, Range, Ranges, Refusal, Reply, Retention, StreamHandle,
+};
+pub(crate) use decide::decide;
+pub(crate) use event::{APPENDED, Appended, Event, Source, Span, Trimmed, measure, read_item};
+pub(crate) use murmur2::partition_of;
+pub(crate) use overlay::Overlay;
+pub use record::{Header, Record};
+pub(crate) use record::{Headers, RecordRef, Records, headers, records};
+pub(crate) use rows::{log_of_row, partition_row, stream_row};
+pub(crate) use state::{Head, Partition, State, Stream};
+
+use crate::base::log::LogId;
+use crate::base::row::RowKey;
+use crate::engine::machine::Due;
+
+impl State {
+    /// When the partition with this row wants its tick.
+    pub(crate) fn next_due(&self, key: RowKey) -> Option<Due> {
+        let (stream, partition) = self.of_log(log_of_row(key)?)?;
+        stream.head().options().retention.due(partition)
+    }
+
+    /// The key of a log's timer, if its stream has any retention.
+    pub(crate) fn timer_key(&self, log: LogId) -> Option<RowKey> {
+        let (stream, _) = self.of_log(log)?;
+        (!stream.head().options().retention.is_unlimited()).then_some(partition_row(log))
+    }
+}

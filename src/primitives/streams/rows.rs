@@ -1,0 +1,111 @@
+//! The rows of the checkpoint.
+//!
+//! Integers are varints; `options` as in `event.rs`.
+//!
+//! | kind | id     | row                                                                   |
+//! |------|--------|-----------------------------------------------------------------------|
+//! | 1    | 0      | counters: next stream id · next log id                                |
+//! | 2    | stream | slice(name) · first log · partitions · mapping epoch · options        |
+//! | 3    | log    | start · end · bytes · last timestamp · start timestamp                |
+//!
+//! A partition that has no row is empty and always was. The number of its records is `end - start`.
+
+use super::event::{Span, options_len, put_options, take_options};
+use super::state::{Counters, Head, Partition, State};
+use crate::base::bounds::{NAME_BYTES_MAX, ROW_BYTES_MAX};
+use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
+use crate::base::log::LogId;
+use crate::base::row::RowKey;
+use crate::base::time::Timestamp;
+
+const KIND_COUNTERS: u8 = 1;
+const KIND_STREAM: u8 = 2;
+const KIND_PARTITION: u8 = 3;
+
+pub(crate) const COUNTERS: RowKey = RowKey { kind: KIND_COUNTERS, id: 0 };
+
+pub(crate) const fn stream_row(stream: u64) -> RowKey {
+    RowKey { kind: KIND_STREAM, id: stream }
+}
+
+pub(crate) const fn partition_row(log: LogId) -> RowKey {
+    RowKey { kind: KIND_PARTITION, id: log.0 }
+}
+
+/// The log whose partition has this row.
+pub(crate) fn log_of_row(key: RowKey) -> Option<LogId> {
+    (key.kind == KIND_PARTITION).then_some(LogId(key.id))
+}
+
+const _: () = assert!(NAME_BYTES_MAX + 128 <= ROW_BYTES_MAX);
+
+impl State {
+    /// A row as the object stands now; `None` if the object is gone.
+    pub(crate) fn row(&self, key: RowKey) -> Option<Vec<u8>> {
+        match key.kind {
+            KIND_COUNTERS if key == COUNTERS => Some(integers(&[self.counters().stream, self.counters().log])),
+            KIND_STREAM => Some(encode_head(&self.at(self.slot_of_id(key.id)?)?.head)),
+            KIND_PARTITION => self.of_log(LogId(key.id)).map(|(_, partition)| encode_partition(partition)),
+            _ => None,
+        }
+    }
+
+    /// Takes a row back. Rows come in the order of their keys.
+    pub(crate) fn load(&mut self, key: RowKey, row: &[u8]) -> Result<(), Malformed> {
+        let mut take = Take::new(row);
+        match key.kind {
+            KIND_COUNTERS if key == COUNTERS => {
+                let counters = Counters { stream: take.varint()?, log: take.varint()? };
+                take.end()?;
+                self.restore_counters(counters);
+                Ok(())
+            }
+            KIND_STREAM => self.restore_stream(decode_head(key.id, take)?),
+            KIND_PARTITION => self.restore_partition(LogId(key.id), decode_partition(take)?),
+            _ => Err(Malformed("a row of no kind that streams have")),
+        }
+    }
+}
+
+fn integers(values: &[u64]) -> Vec<u8> {
+    let mut row = vec![0; values.iter().map(|value| varint_len(*value)).sum()];
+    let mut out = Put::new(&mut row);
+    values.iter().for_each(|value| out.varint(*value));
+    row
+}
+
+fn encode_head(head: &Head) -> Vec<u8> {
+    let integers = [head.span.first_log.0, u64::from(head.span.partitions), u64::from(head.mapping_epoch)];
+    let integers_len: usize = integers.iter().map(|value| varint_len(*value)).sum();
+    let mut row = vec![0; slice_len(head.name.len()) + integers_len + options_len(&head.options)];
+    let mut out = Put::new(&mut row);
+    out.slice(head.name.as_bytes());
+    integers.iter().for_each(|value| out.varint(*value));
+    put_options(&head.options, &mut out);
+    assert_eq!(out.remaining(), 0, "a row is as long as was foretold");
+    row
+}
+
+fn decode_head(stream: u64, mut take: Take<'_>) -> Result<Head, Malformed> {
+    let name = take.text()?.into();
+    let span = Span { stream, first_log: LogId(take.varint()?), partitions: take.varint32()? }.checked()?;
+    let mapping_epoch = take.varint32()?;
+    let options = take_options(span.partitions, &mut take)?;
+    take.end()?;
+    Ok(Head { name, span, options, mapping_epoch })
+}
+
+fn encode_partition(partition: &Partition) -> Vec<u8> {
+    let Partition { start, end, bytes, last_timestamp, start_timestamp } = *partition;
+    integers(&[start, end, bytes, last_timestamp.0, start_timestamp.0])
+}
+
+fn decode_partition(mut take: Take<'_>) -> Result<Partition, Malformed> {
+    let (start, end, bytes) = (take.varint()?, take.varint()?, take.varint()?);
+    let (last_timestamp, start_timestamp) = (Timestamp(take.varint()?), Timestamp(take.varint()?));
+    take.end()?;
+    if start > end || start_timestamp > last_timestamp {
+        return Err(Malformed("a partition that ends before it starts"));
+    }
+    Ok(Partition { start, end, bytes, last_timestamp, start_timestamp })
+}

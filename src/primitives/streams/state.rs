@@ -1,0 +1,343 @@
+//! What is known of every stream, and how facts change it.
+//!
+//! Invariants: a stream's slot, name, id and the logs of its partitions are entered together and leave together. Ids of
+//! streams and logs are below the counters, which only grow, so that none is given twice. A partition's records have the
+//! offsets `start..end`, all of them, until there is compaction.
+//!
+//! Each rule stands once, in [`make_true`] and [`Partition`]; the state and the overlay (`overlay.rs`) only differ in
+//! where they keep what changes.
+
+use std::collections::BTreeMap;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::command::{Options, StreamHandle};
+use super::event::{Event, Span, Trimmed};
+use crate::base::codec::Malformed;
+use crate::base::log::LogId;
+use crate::base::time::Timestamp;
+use crate::journal::entry::Entry;
+
+pub(super) type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// Every stream.
+#[derive(Default)]
+pub(crate) struct State {
+    slots: Vec<Option<Stream>>,
+    /// Slots that are `None`; the last is taken next.
+    free: Vec<u32>,
+    names: BTreeMap<Box<str>, u32>,
+    ids: Map<u64, u32>,
+    logs: Map<LogId, Place>,
+    counters: Counters,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(super) head: Head,
+    pub(super) partitions: Box<[Partition]>,
+}
+
+/// What a stream is, apart from what is in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Head {
+    pub(super) name: Box<str>,
+    pub(super) span: Span,
+    pub(super) options: Options,
+    /// Counts the changes of the number of partitions.
+    pub(super) mapping_epoch: u32,
+}
+
+/// What is known of one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Partition {
+    /// Offset of the first record, and of the next one to be appended. Equal when the partition is empty.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Bytes of keys, headers and bodies.
+    pub(crate) bytes: u64,
+    /// Timestamp of the last record that was ever appended; 0 before the first.
+    pub(crate) last_timestamp: Timestamp,
+    /// Timestamp of the record at `start`; 0 when the partition is empty.
+    pub(crate) start_timestamp: Timestamp,
+}
+
+/// Where a log's partition is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) slot: u32,
+    pub(super) partition: u32,
+}
+
+/// The ids that are given next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Counters {
+    pub(super) stream: u64,
+    pub(super) log: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters { stream: 1, log: 1 }
+    }
+}
+
+impl Counters {
+    /// Never gives the ids of `span` again.
+    fn pass(&mut self, span: &Span) {
+        self.stream = self.stream.max(span.stream + 1);
+        self.log = self.log.max(span.first_log.0 + u64::from(span.partitions));
+    }
+}
+
+impl Head {
+    pub(super) fn new(name: &str, span: Span, options: Options) -> Head {
+        Head { name: name.into(), span, options, mapping_epoch: 1 }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn partitions(&self) -> u32 {
+        self.span.partitions
+    }
+
+    pub(crate) fn log(&self, partition: u32) -> LogId {
+        self.span.log(partition)
+    }
+
+    pub(crate) fn mapping_epoch(&self) -> u32 {
+        self.mapping_epoch
+    }
+
+    pub(super) fn handle(&self, slot: u32) -> StreamHandle {
+        StreamHandle { slot, id: self.span.stream }
+    }
+}
+
+impl Stream {
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(crate) fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+}
+
+impl Partition {
+    pub(crate) fn records(&self) -> u64 {
+        self.end - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes the records of an item in at the end.
+    #[inline]
+    pub(super) fn append(&mut self, entry: &Entry, bytes: u64) {
+        assert_eq!(entry.first, self.end, "records must follow those before them");
+        if self.is_empty() {
+            self.start_timestamp = entry.timestamp;
+        }
+        self.end = entry.end();
+        self.bytes += bytes;
+        self.last_timestamp = self.last_timestamp.max(entry.timestamp);
+    }
+
+    fn trim(&mut self, trimmed: &Trimmed) {
+        assert!(self.start < trimmed.start && trimmed.start <= self.end, "a trim must end inside the partition");
+        assert!(trimmed.bytes <= self.bytes, "a trim must not take more bytes than there are");
+        assert_eq!(trimmed.start == self.end, trimmed.start_timestamp.is_none(), "what is left has a timestamp");
+        self.start = trimmed.start;
+        self.bytes -= trimmed.bytes;
+        self.start_timestamp = trimmed.start_timestamp.unwrap_or_default();
+    }
+}
+
+/// Something that holds streams and can be told facts. What a fact names exists.
+pub(super) trait Cells {
+    fn partition_mut(&mut self, log: LogId) -> &mut Partition;
+    fn head_mut(&mut self, span: &Span) -> &mut Head;
+    fn counters_mut(&mut self) -> &mut Counters;
+    /// Enters a stream with empty partitions.
+    fn open(&mut self, head: Head);
+    fn close(&mut self, span: &Span);
+}
+
+/// Makes a fact true.
+#[inline]
+pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>) {
+    match event {
+        Event::Appended(appended) => {
+            cells.partition_mut(appended.entry.log).append(&appended.entry, appended.bytes);
+        }
+        Event::Trimmed(trimmed) => cells.partition_mut(trimmed.log).trim(trimmed),
+        Event::Created { span, options, name } => {
+            cells.counters_mut().pass(span);
+            cells.open(Head::new(name, *span, *options));
+        }
+        Event::Altered { span, options } => cells.head_mut(span).options = *options,
+        Event::Deleted { span } => cells.close(span),
+    }
+}
+
+impl Cells for State {
+    #[inline]
+    fn partition_mut(&mut self, log: LogId) -> &mut Partition {
+        let place = self.logs[&log];
+        let stream = self.slots[place.slot as usize].as_mut().expect("a log's stream exists");
+        &mut stream.partitions[place.partition as usize]
+    }
+
+    fn head_mut(&mut self, span: &Span) -> &mut Head {
+        let slot = self.ids[&span.stream];
+        &mut self.slots[slot as usize].as_mut().expect("a stream's slot is taken").head
+    }
+
+    fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    fn open(&mut self, head: Head) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        for (partition, log) in (0..).zip(head.span.logs()) {
+            let before = self.logs.insert(log, Place { slot, partition });
+            assert!(before.is_none(), "a log's id is given once");
+        }
+        let before = (self.names.insert(head.name.clone(), slot), self.ids.insert(head.span.stream, slot));
+        assert_eq!(before, (None, None), "a stream's name and id are its own");
+        let partitions = vec![Partition::default(); head.span.partitions as usize].into();
+        self.slots[slot as usize] = Some(Stream { head, partitions });
+    }
+
+    fn close(&mut self, span: &Span) {
+        let slot = self.ids.remove(&span.stream).expect("the stream to delete exists");
+        let stream = self.slots[slot as usize].take().expect("a stream's slot is taken");
+        self.names.remove(&stream.head.name);
+        span.logs().for_each(|log| drop(self.logs.remove(&log)));
+        self.free.push(slot);
+    }
+}
+
+impl State {
+    /// Makes a fact true.
+    #[inline]
+    pub(crate) fn apply(&mut self, event: &Event<'_>) {
+        make_true(self, event);
+    }
+
+    /// The handle of the stream with this name.
+    pub(crate) fn lookup(&self, name: &str) -> Option<StreamHandle> {
+        let slot = *self.names.get(name)?;
+        Some(self.at(slot)?.head.handle(slot))
+    }
+
+    /// The stream, unless it was deleted since the handle was made.
+    #[inline]
+    pub(crate) fn stream(&self, handle: StreamHandle) -> Option<&Stream> {
+        self.at(handle.slot).filter(|stream| stream.head.span.stream == handle.id)
+    }
+
+    /// One partition, and the log that it is.
+    #[inline]
+    pub(crate) fn partition(&self, handle: StreamHandle, partition: u32) -> Option<(LogId, &Partition)> {
+        let stream = self.stream(handle)?;
+        Some((stream.head.log(partition), stream.partitions.get(partition as usize)?))
+    }
+
+    /// Every stream, by name.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (StreamHandle, &Stream)> {
+        self.names.values().filter_map(|&slot| self.at(slot).map(|stream| (stream.head.handle(slot), stream)))
+    }
+
+    /// Every log with the offset of its first record and that of the next.
+    pub(crate) fn logs(&self, visit: &mut dyn FnMut(LogId, u64, u64)) {
+        for stream in self.slots.iter().flatten() {
+            for (log, partition) in stream.head.span.logs().zip(&stream.partitions) {
+                visit(log, partition.start, partition.end);
+            }
+        }
+    }
+
+    /// The first offset of a log; `None` if there is no such log.
+    pub(crate) fn log_start(&self, log: LogId) -> Option<u64> {
+        self.of_log(log).map(|(_, partition)| partition.start)
+    }
+
+    /// The stream and the partition that a log is.
+    pub(super) fn of_log(&self, log: LogId) -> Option<(&Stream, &Partition)> {
+        let place = self.place(log)?;
+        let stream = self.at(place.slot)?;
+        Some((stream, &stream.partitions[place.partition as usize]))
+    }
+
+    pub(super) fn place(&self, log: LogId) -> Option<Place> {
+        self.logs.get(&log).copied()
+    }
+
+    #[inline]
+    pub(super) fn at(&self, slot: u32) -> Option<&Stream> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(super) fn slot_of_name(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn slot_of_id(&self, stream: u64) -> Option<u32> {
+        self.ids.get(&stream).copied()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(super) fn log_count(&self) -> usize {
+        self.logs.len()
+    }
+
+    /// The slot that the next but `skip` streams will take.
+    pub(super) fn slot_ahead(&self, skip: usize) -> u32 {
+        match self.free.len().checked_sub(skip + 1) {
+            Some(at) => self.free[at],
+            None => (self.slots.len() + skip - self.free.len()) as u32,
+        }
+    }
+
+    /// Takes the counters back from the checkpoint.
+    pub(super) fn restore_counters(&mut self, counters: Counters) {
+        self.counters = counters;
+    }
+
+    /// Takes a stream back from the checkpoint, its partitions empty.
+    pub(super) fn restore_stream(&mut self, head: Head) -> Result<(), Malformed> {
+        let mut after = self.counters;
+        after.pass(&head.span);
+        let is_given = after == self.counters;
+        let is_free = !self.ids.contains_key(&head.span.stream) && !self.names.contains_key(&head.name);
+        if !is_given || !is_free || head.span.logs().any(|log| self.logs.contains_key(&log)) {
+            return Err(Malformed("a stream with ids or a name that cannot be its own"));
+        }
+        self.open(head);
+        Ok(())
+    }
+
+    /// Takes a partition back from the checkpoint, after its stream.
+    pub(super) fn restore_partition(&mut self, log: LogId, partition: Partition) -> Result<(), Malformed> {
+        self.place(log).ok_or(Malformed("a partition without its stream"))?;
+        *self.partition_mut(log) = partition;
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! What only the operating system's disk can be asked.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::super::{Access, Disk, FileSystem, LockFault};
+use super::HostDisk;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_missing_directory_is_created_only_when_asked() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("a/b");
+    assert_eq!(HostDisk::open(&path, false).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    HostDisk::open(&path, true).unwrap();
+    HostDisk::open(&path, true).unwrap();
+    assert_eq!(HostDisk::open(&path, false).unwrap().path(), path);
+    assert_eq!(mode(&path), 0o700);
+}
+
+#[test]
+fn files_and_folders_are_private() {
+    let place = tempfile::tempdir().unwrap();
+    let disk = HostDisk::open(place.path(), false).unwrap();
+    disk.create_folder("segments").unwrap();
+    disk.open("segments/0.seg", Access::Create).unwrap();
+    let _lock = disk.lock().unwrap();
+    assert_eq!(mode(&place.path().join("segments")), 0o700);
+    assert_eq!(mode(&place.path().join("segments/0.seg")), 0o600);
+    assert_eq!(mode(&place.path().join("LOCK")), 0o600);
+}
+
+#[test]
+fn a_directory_that_is_renamed_stays_one_database() {
+    let place = tempfile::tempdir().unwrap();
+    let (before, after) = (place.path().join("before"), place.path().join("after"));
+    let disk = HostDisk::open(&before, true).unwrap();
+    std::fs::rename(&before, &after).unwrap();
+    disk.open("control", Access::Create).unwrap();
+    assert!(after.join("control").exists());
+}
+
+#[test]
+fn the_lock_names_its_holder_and_replaces_a_longer_name() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("LOCK"), "123456789012345\nstale").unwrap();
+    let disk = HostDisk::open(place.path(), false).unwrap();
+    let lock = disk.lock().unwrap();
+    let text = std::fs::read_to_string(place.path().join("LOCK")).unwrap();
+    assert_eq!(text, format!("{}\n", std::process::id()));
+    let again = HostDisk::open(place.path(), false).unwrap();
+    assert!(matches!(again.lock(), Err(LockFault::Held { pid }) if pid == std::process::id()));
+    drop(std::fs::File::open(place.path().join("LOCK")).unwrap());
+    assert!(again.lock().is_err(), "closing another descriptor must not release it");
+    drop(lock);
+    again.lock().unwrap();
+}
+
+#[test]
+fn a_temporary_directory_is_on_a_local_file_system() {
+    let place = tempfile::tempdir().unwrap();
+    assert_eq!(HostDisk::open(place.path(), false).unwrap().file_system().unwrap(), FileSystem::Local);
+}
+
+#[test]
+#[should_panic(expected = "not a name inside")]
+fn a_path_that_leaves_the_directory_is_a_bug() {
+    let place = tempfile::tempdir().unwrap();
+    let _ = HostDisk::open(place.path(), false).unwrap().remove("../elsewhere");
+}
