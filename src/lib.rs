@@ -1,10 +1,48 @@
-//! Towpath
-#![allow(dead_code)]
+//! Towpath is an embedded coordination and messaging engine: a library that gives one program what it would otherwise
+//! run a broker for, with no server beside it, nothing lost, and the speed of memory until you ask for the disk.
+//!
+//! | what | use it when | where |
+//! |---|---|---|
+//! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
+//!
+//! Everything lives in one directory, in one [`Database`]. Each write says how durable it must be before its call
+//! returns: see [`Level`]. Each refusal is a typed [`Error`] that says what to do next.
+//!
+//! ```
+//! use towpath::{Database, From, Record, StreamOptions};
+//!
+//! # let directory = std::env::temp_dir().join(format!("towpath-doc-crate-{}", std::process::id()));
+//! let db = Database::open(&directory)?;
+//! let orders = db.create_stream("orders", StreamOptions::new().partitions(4))?;
+//! let appended = orders.append(Record::new(b"one blue mug").key(b"customer-7"))?;
+//!
+//! let mut reader = orders.reader(appended.partition, From::Earliest)?;
+//! for record in &reader.receive(100)? {
+//!     println!("{}: {}", record.offset(), String::from_utf8_lossy(record.body()));
+//! }
+//! db.close()?;
+//! # std::fs::remove_dir_all(directory)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod api;
 mod base;
 mod engine;
 mod index;
 mod journal;
+pub mod measure;
 mod primitives;
-mod storage;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod storage;
+
+pub use api::{
+    AppendOptions, Appended, AppendedBatch, AppendedRange, CheckReport, Database, Error, From, Options,
+    PartitionDescription, Reader, Receipt, RecordView, Records, RecordsIter, Stats, Stream, StreamDescription,
+    StreamOptions, Ticket,
+};
+pub use base::level::Level;
+pub use base::lsn::Lsn;
+pub use base::time::Timestamp;
+pub use engine::clock::ManualClock;
+pub use primitives::streams::{Header, Record};

@@ -52,7 +52,8 @@ struct Rates {
 impl Rates {
     fn sentence(&self) -> String {
         format!(
-            "append, {RECORD_BYTES} bytes, Buffered, one thread, {}: {:.2} million/s; bare ring: {:.2} million/s; ratio {:.2}",
+            "append of {RECORD_BYTES} bytes, Buffered, one thread, {}: \
+             {:.2} million/s; bare ring: {:.2} million/s; ratio {:.2}",
             counted(self.records, "record"),
             self.append_per_second / 1e6,
             self.ring_per_second / 1e6,

@@ -79,7 +79,7 @@ impl From<Error> for Failure {
 fn code_of(error: &Error) -> u8 {
     match error {
         _ if error.is_corruption() => DAMAGED,
-        Error::NotFound { .. } => NOT_FOUND,
+        Error::NotFound { .. } | Error::Missing { .. } => NOT_FOUND,
         Error::StorageFull { .. } => STORAGE_FULL,
         Error::Locked { .. } => IN_USE,
         Error::Mismatch { .. }

@@ -54,6 +54,7 @@ impl From<IndexError> for Fault {
         match error {
             IndexError::StorageFull => Fault::StorageFull,
             IndexError::Poisoned => Fault::Poisoned,
+            IndexError::Closed => Fault::Closed,
             IndexError::Io(source) => Fault::Io { attempt: "reading or writing the index", source },
             damaged => Fault::Corrupt {
                 file: "index.redb".to_owned(),

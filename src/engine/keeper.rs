@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::bounds::{
-    BALLAST_BYTES, CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, JOURNAL_BUDGET_BYTES, RUN_CHANGES_PER_CHECKPOINT_MAX,
-    SEGMENTS_PER_CLEANING_MAX,
+    BALLAST_BYTES, CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, JOURNAL_BUDGET_BYTES,
+    RUN_CHANGES_PER_CHECKPOINT_MAX, SEGMENTS_PER_CLEANING_MAX,
 };
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -139,7 +139,7 @@ impl Draft {
     }
 }
 
-fn cost(bytes: u64, records: u64) -> u64 {
+pub(super) fn cost(bytes: u64, records: u64) -> u64 {
     bytes + records * RECORD_OVERHEAD_BYTES
 }
 
@@ -339,8 +339,7 @@ impl<M: Machine> Engine<M> {
         self.wait_durable(self.marks.issued.get(), None)?;
         let (database_id, epoch) = (self.database_id, self.control.lock().state().epoch);
         let target = Target { id, database_id, epoch, measure: M::measure };
-        let copied = cleaner::copy(&self.segments, target, &sources)
-            .map_err(|fault| self.cleaning_fault(fault))?;
+        let copied = cleaner::copy(&self.segments, target, &sources).map_err(|fault| self.cleaning_fault(fault))?;
         for victim in &victims {
             self.move_runs(keeper, draft, *victim)?;
         }
@@ -376,7 +375,8 @@ impl<M: Machine> Engine<M> {
 
     /// The runs of a cleaned segment are replaced by the survivor's.
     fn move_runs(&self, keeper: &Keeper, draft: &mut Draft, victim: SegmentId) -> Result<(), Fault> {
-        let opened = Source::open(&self.segments, victim, self.database_id).map_err(|fault| self.cleaning_fault(fault))?;
+        let opened =
+            Source::open(&self.segments, victim, self.database_id).map_err(|fault| self.cleaning_fault(fault))?;
         for run in opened.runs() {
             let known = self.index.run_at(run.0, run.1)?;
             if let Some(known) = known.filter(|known| known.segment == victim && known.first == run.1)

@@ -87,7 +87,9 @@ impl<M: Machine> Engine<M> {
         loop {
             let batch = match self.read(lookup.log, stretch.end, RECORDS_PER_READ, &mut cursor)? {
                 Read::Items(batch) => batch,
-                Read::AtEnd | Read::Below { .. } | Read::Gone => return Ok(Stretch { next_timestamp: None, ..stretch }),
+                Read::AtEnd | Read::Below { .. } | Read::Gone => {
+                    return Ok(Stretch { next_timestamp: None, ..stretch });
+                }
             };
             for item in batch.items() {
                 let (mut ended, timestamp) = (false, item.entry.timestamp);

@@ -7,6 +7,7 @@
 //! ticks; the keeper checkpoints, indexes sealed segments and cleans. Each has a `step` that does one unit of its work,
 //! so that tests and the simulator can run them by hand, in any order, on one thread.
 
+pub(crate) mod check;
 pub(crate) mod clock;
 mod core;
 pub(crate) mod fault;
@@ -44,21 +45,8 @@ use self::workers::Workers;
 pub(crate) use self::keeper::KeeperCounters;
 pub(crate) use self::open::OpenOptions;
 pub(crate) use self::submit::{Refused, Submitted};
-pub(crate) use self::wait::DurableWait;
+pub(crate) use self::wait::{DurableWait, deadline_in, micros_left};
 pub(crate) use self::workers::Worker;
-
-/// How durable a write is when its call returns.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// On disk: it survives a power cut. Costs one data sync, shared by all who wait at the same time.
-    #[default]
-    Sync,
-    /// In the staging ring: it survives the death of the process; a power cut may undo the newest writes, within the
-    /// flush interval. Costs no system call.
-    Buffered,
-}
 
 /// One open database of any machine.
 #[derive(Debug)]
@@ -85,8 +73,8 @@ pub(crate) struct Engine<M: Machine> {
     closed: AtomicBool,
     process: u32,
     workers: Workers,
-    // Released last.
-    _directory_lock: Box<dyn DirectoryLock>,
+    // Given up last.
+    directory_lock: Mutex<Option<Box<dyn DirectoryLock>>>,
 }
 
 /// Where the journal stands.

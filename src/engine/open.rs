@@ -1,7 +1,6 @@
 //! Creating and opening a database, and closing it: the seven steps of recovery, in order.
 
 use std::io;
-use std::sync::OnceLock;
 
 use crate::base::bounds::{BALLAST_BYTES, FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
 use crate::base::log::LogId;
@@ -18,6 +17,7 @@ use crate::journal::recovery::{self, End, Known, RecoveryFault};
 use crate::journal::tail::{Start, Tail};
 use crate::journal::waits::DurableWaits;
 use crate::storage::control::{self, Control, ControlFault, ControlState, FORMAT, Jump};
+use crate::storage::disk::memory::MemoryFile;
 use crate::storage::disk::{Access, DirectoryLock, Disk, FileSystem, LockFault};
 use crate::storage::frame::{Frame, Kind, Seed};
 use crate::storage::ring::Ring;
@@ -69,13 +69,50 @@ impl OpenOptions {
 }
 
 /// What is open before recovery begins.
-struct Ground {
-    disk: Arc<dyn Disk>,
+pub(super) struct Ground {
+    pub(super) disk: Arc<dyn Disk>,
     directory_lock: Box<dyn DirectoryLock>,
     control: Control,
     segments: Arc<Segments>,
-    index: Index,
+    pub(super) index: Index,
     meta: Meta,
+}
+
+/// A database as a check sees it: replayed in memory, nothing written.
+pub(super) struct Checked<M: Machine> {
+    pub(super) ground: Ground,
+    pub(super) state: ControlState,
+    pub(super) replayed: Replay<M>,
+    pub(super) end: End,
+}
+
+/// Reads what `Engine::open` would read, and changes nothing.
+pub(super) fn open_for_check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Checked<M>, Fault> {
+    if !disk.list("").map_err(Fault::io("listing the directory"))?.iter().any(|name| name == control::PATH) {
+        return Err(Fault::Missing { path: path.to_owned() });
+    }
+    let directory_lock = lock(&*disk)?;
+    let ground = ground(disk, directory_lock, path, Looking::Only)?;
+    let state = ground.control.state().clone();
+    let mut replayed = Replay::<M>::from_index(&ground.index, ground.meta, state.geometry)?;
+    let ring_file = ground.disk.open(RING, Access::Read).map_err(|e| missing(RING, e))?;
+    let end = find_end(&ground, &state, &*ring_file, &mut replayed)?;
+    replayed.open_logs();
+    Ok(Checked { ground, state, replayed, end })
+}
+
+/// Whether the database will be written to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Looking {
+    Only,
+    ToWrite,
+}
+
+fn lock(disk: &dyn Disk) -> Result<Box<dyn DirectoryLock>, Fault> {
+    disk.lock().map_err(|fault| match fault {
+        LockFault::Held { pid } => Fault::Locked { pid },
+        LockFault::Io(e) => Fault::io("locking the directory")(e),
+    })
 }
 
 impl<M: Machine> Engine<M> {
@@ -98,6 +135,8 @@ impl<M: Machine> Engine<M> {
         if closed.is_err() || self.marks.is_poisoned() {
             self.index.poison();
         }
+        self.index.close();
+        self.directory_lock.lock().take();
         closed
     }
 
@@ -120,6 +159,8 @@ impl<M: Machine> Engine<M> {
         self.closed.store(true, Ordering::Release);
         self.marks.poison();
         self.index.poison();
+        self.index.close();
+        self.directory_lock.lock().take();
     }
 
     fn wake_all_readers(&self) {
@@ -149,10 +190,7 @@ fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> 
     if !exists && !options.create {
         return Err(Fault::Missing { path: options.path.clone() });
     }
-    let directory_lock = disk.lock().map_err(|fault| match fault {
-        LockFault::Held { pid } => Fault::Locked { pid },
-        LockFault::Io(e) => Fault::io("locking the directory")(e),
-    })?;
+    let directory_lock = lock(&*disk)?;
     if !exists {
         let unfinished = names.iter().any(|name| name == CONTROL_UNFINISHED);
         let remains = names.iter().find(|name| !["LOCK", CONTROL_UNFINISHED].contains(&name.as_str()));
@@ -165,7 +203,7 @@ fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> 
             fault => fault,
         })?;
     }
-    ground(disk, directory_lock, options)
+    ground(disk, directory_lock, &options.path, Looking::ToWrite)
 }
 
 fn is_ours(name: &str) -> bool {
@@ -241,13 +279,13 @@ fn zero_filled(disk: &dyn Disk, path: &str, bytes: u64) -> io::Result<()> {
 fn ground(
     disk: Arc<dyn Disk>,
     directory_lock: Box<dyn DirectoryLock>,
-    options: &OpenOptions,
+    path: &str,
+    looking: Looking,
 ) -> Result<Ground, Fault> {
     let control = Control::open(&*disk).map_err(|fault| match fault {
-        ControlFault::NotADatabase => Fault::NotADatabase {
-            path: options.path.clone(),
-            reason: "its file `control` is not one of ours".to_owned(),
-        },
+        ControlFault::NotADatabase => {
+            Fault::NotADatabase { path: path.to_owned(), reason: "its file `control` is not one of ours".to_owned() }
+        }
         ControlFault::Newer { found, incompatible } => {
             Fault::UnsupportedFormat { found, incompatible, supported: FORMAT }
         }
@@ -255,8 +293,11 @@ fn ground(
         ControlFault::Io(e) => Fault::io("reading the control file")(e),
     })?;
     let state = control.state().clone();
-    let file = disk.open(INDEX, Access::Write).map_err(|e| missing(INDEX, e))?;
-    if !state.clean {
+    let mut file = disk.open(INDEX, Access::Write).map_err(|e| missing(INDEX, e))?;
+    if looking == Looking::Only {
+        // Opening an index writes to it: a check opens a copy.
+        file = MemoryFile::copy_of(&*file).map_err(Fault::io("reading the index"))?;
+    } else if !state.clean {
         file.sync_data().map_err(Fault::io("syncing the index"))?;
         file.drop_cache().map_err(Fault::io("dropping the index from the cache"))?;
     }
@@ -318,7 +359,7 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
         closed: AtomicBool::new(false),
         process: std::process::id(),
         workers: Workers::new(),
-        _directory_lock: ground.directory_lock,
+        directory_lock: Mutex::new(Some(ground.directory_lock)),
     })
 }
 
@@ -438,9 +479,9 @@ fn keeper_of(ground: &Ground) -> Result<Keeper, Fault> {
 }
 
 /// State and positions as they are built from the index and the journal.
-struct Replay<M: Machine> {
-    machine: M,
-    logs: Logs,
+pub(super) struct Replay<M: Machine> {
+    pub(super) machine: M,
+    pub(super) logs: Logs,
     objects: Objects,
     trimmed: Vec<LogId>,
     applied: Lsn,
@@ -448,7 +489,7 @@ struct Replay<M: Machine> {
     high: Timestamp,
     /// Appends below `applied` in segments without sidecar: the state knows them, only their places are missing.
     known: Vec<(LogAppend, u64, u32)>,
-    opened: OnceLock<()>,
+    opened: bool,
 }
 
 impl<M: Machine> Replay<M> {
@@ -473,7 +514,7 @@ impl<M: Machine> Replay<M> {
             geometry,
             high: meta.wall_high,
             known: Vec::new(),
-            opened: OnceLock::new(),
+            opened: false,
         })
     }
 
@@ -504,7 +545,7 @@ impl<M: Machine> Replay<M> {
 
     /// Once the walk reaches `applied`, or its end: the logs that the index knows, with the places found so far.
     fn open_logs(&mut self) {
-        if self.opened.set(()).is_err() {
+        if std::mem::replace(&mut self.opened, true) {
             return;
         }
         let (machine, logs) = (&self.machine, &mut self.logs);

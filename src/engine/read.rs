@@ -106,10 +106,18 @@ struct SealedRun {
 /// What the core lock was held for.
 enum Seen {
     AtEnd,
-    Below { start: u64, end: u64 },
+    Below {
+        start: u64,
+        end: u64,
+    },
     Gone,
-    Sealed { until: u64 },
-    Written { items: Vec<RecentItem>, until: u64 },
+    Sealed {
+        until: u64,
+    },
+    Written {
+        items: Vec<RecentItem>,
+        until: u64,
+    },
     Copied(Batch),
     /// The next frame is neither whole in its segment nor whole in the ring: it is being written just now.
     InBetween,
@@ -208,9 +216,8 @@ impl<M: Machine> Engine<M> {
         }
         let written = self.marks.written.get();
         let geometry = self.segments.geometry();
-        let lsn_of = |item: &RecentItem| {
-            geometry.segment_start(item.segment).plus(u64::from(item.position & !POSITION_OF_ITEM))
-        };
+        let lsn_of =
+            |item: &RecentItem| geometry.segment_start(item.segment).plus(u64::from(item.position & !POSITION_OF_ITEM));
         let items: Vec<RecentItem> = cell
             .recent_items(from, records.clamp(1, FREEZE_CHUNK))
             .take_while(|item| item.offset < until && lsn_of(item) < written)
@@ -218,10 +225,8 @@ impl<M: Machine> Engine<M> {
         if !items.is_empty() {
             return Ok(Seen::Written { items, until });
         }
-        let staged: Vec<RecentItem> = cell
-            .recent_items(from, records.clamp(1, FREEZE_CHUNK))
-            .take_while(|item| item.offset < until)
-            .collect();
+        let staged: Vec<RecentItem> =
+            cell.recent_items(from, records.clamp(1, FREEZE_CHUNK)).take_while(|item| item.offset < until).collect();
         Ok(self.copy_staged(log, &staged, written).map_or(Seen::InBetween, Seen::Copied))
     }
 
@@ -250,7 +255,8 @@ impl<M: Machine> Engine<M> {
             copied += frame.payload.len();
             let chunk = u32::try_from(batch.chunks.len()).ok()?;
             let owned = Bytes::copy_from_slice(&bytes[..frame.extent() as usize]);
-            let mut collect = Collect { batch: &mut batch, chunk, base: place_of(geometry.place_in_segment(frame_lsn)) };
+            let mut collect =
+                Collect { batch: &mut batch, chunk, base: place_of(geometry.place_in_segment(frame_lsn)) };
             collect.frame(log, item.offset, u64::MAX, &frame).ok()?;
             batch.chunks.push(owned);
         }
@@ -292,7 +298,8 @@ impl<M: Machine> Engine<M> {
         records: usize,
         cursor: &mut Cursor,
     ) -> Result<Option<Batch>, Fault> {
-        let usable = cursor.sealed.as_ref().is_some_and(|s| s.run.log == log && s.run.first <= from && from < s.run.end);
+        let usable =
+            cursor.sealed.as_ref().is_some_and(|s| s.run.log == log && s.run.first <= from && from < s.run.end);
         if !usable {
             cursor.sealed = self.find_sealed(log, from)?;
         }
@@ -427,7 +434,12 @@ impl<'a> Window<'a> {
     }
 
     #[inline]
-    fn frame(&mut self, place: u32, seed: frame::Seed, geometry: crate::base::lsn::Geometry) -> Result<Frame<'a>, String> {
+    fn frame(
+        &mut self,
+        place: u32,
+        seed: frame::Seed,
+        geometry: crate::base::lsn::Geometry,
+    ) -> Result<Frame<'a>, String> {
         let head = self.bytes_from(place, frame::HEADER_BYTES);
         let length = frame::declared_length(head).ok_or("no frame starts here")?;
         let bytes = self.bytes_from(place, length);

@@ -1,6 +1,7 @@
 //! The life of a write: decide, append, apply, release the lock, answer.
 
 use crate::base::bounds::{DIRTY_ROWS_MAX, NEEDS_ROUNDS_MAX};
+use crate::base::level::Level;
 use crate::base::lsn::Lsn;
 use crate::base::sync::EventListener;
 use crate::base::time::{BootTime, Now};
@@ -8,11 +9,11 @@ use crate::journal::item::{ItemWriter, Layout};
 use crate::journal::tail::{Blocked, Grant, Placed};
 use crate::storage::frame::{HEADER_BYTES, Kind};
 
+use super::Engine;
 use super::core::{Afterwards, Core, EventPlace};
 use super::fault::Fault;
 use super::machine::{Class, Context, Decision, Events, Known, Lookup, Machine};
 use super::workers::DRAIN_BYTES;
-use super::{Engine, Level};
 
 /// An accepted command.
 #[derive(Debug)]
@@ -262,8 +263,7 @@ impl<M: Machine> Engine<M> {
             .map_err(NotRecorded::Blocked)?;
         let segment = geometry.segment_of(placed.lsn);
         for (event, position) in events.iter().zip(positions.iter()) {
-            let place =
-                EventPlace { segment, position: *position, end: placed.end, sync: level == Level::Sync };
+            let place = EventPlace { segment, position: *position, end: placed.end, sync: level == Level::Sync };
             core.apply(event, place, now, after);
         }
         self.note_append(core, &placed, after);

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::base::bounds::FREEZE_CHUNK;
+use crate::base::level::Level;
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, EventListener, park, thread_waker, wait_listener};
 use crate::base::time::BootTime;
@@ -11,9 +12,9 @@ use crate::journal::tail::Blocked;
 use crate::journal::waits::WaitKey;
 use crate::storage::disk::clock;
 
+use super::Engine;
 use super::fault::Fault;
 use super::machine::Machine;
-use super::{Engine, Level};
 
 /// Microseconds from now on the host's boot clock until `deadline`; `TimedOut` if it has passed.
 pub(crate) fn micros_left(deadline: Option<BootTime>) -> Result<Option<u64>, Fault> {

@@ -1,18 +1,19 @@
 //! The threads, and what wakes them. An idle worker sleeps without a timeout and makes no system call.
 
 use crate::base::bounds::{FREEZE_CHUNK, UNSYNCED_BYTES_MAX};
-use crate::base::sync::{Arc, AtomicBool, Event, EventListener, JoinHandle, Mutex, Ordering, spawn, wait_listener};
+use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
+use crate::base::sync::{Arc, AtomicBool, Event, EventListener, JoinHandle, Mutex, Ordering, spawn, wait_listener};
 use crate::base::time::{BootTime, Now};
 use crate::journal::tail::Blocked;
 use crate::storage::disk::clock;
 
 use super::Engine;
+use super::Refused;
 use super::core::Afterwards;
 use super::fault::Fault;
 use super::machine::Machine;
-use super::{Level, Refused};
 
 /// Bytes in the ring at which the committer starts to write although no sync is due.
 pub(crate) const DRAIN_BYTES: u64 = 512 << 10;

@@ -7,6 +7,9 @@ use crate::base::codec::Malformed;
 /// Why the index did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IndexError {
+    /// `Index::close` was called.
+    #[error("the index is closed")]
+    Closed,
     /// Nothing changed; the same commit may succeed later.
     #[error("the disk is full: the checkpoint was not written; free some space and it is tried again")]
     StorageFull,

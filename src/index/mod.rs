@@ -60,7 +60,8 @@ pub(crate) struct Index {
     // Held for a whole commit, and to open the database again.
     gate: Mutex<Gate>,
     // Taken after `gate`, never before, and held for no longer than a clone.
-    current: Mutex<Arc<Open>>,
+    // None once closed.
+    current: Mutex<Option<Arc<Open>>>,
 }
 
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Index {
     }
 
     fn around(file: Arc<dyn File>, open: Open) -> Index {
-        Index { file, gate: Mutex::new(Gate { poisoned: false }), current: Mutex::new(Arc::new(open)) }
+        Index { file, gate: Mutex::new(Gate { poisoned: false }), current: Mutex::new(Some(Arc::new(open))) }
     }
 
     /// Writes one checkpoint; durable on return. Blocks for the writes and two syncs, and for a commit under way.
@@ -153,7 +154,22 @@ impl Index {
 
     fn poison_behind_gate(&self, gate: &mut MutexGuard<'_, Gate>) {
         gate.poisoned = true;
-        self.current().backend.retire();
+        if let Ok(open) = self.current() {
+            open.backend.retire();
+        }
+    }
+
+    /// Lets the file go: everything afterwards is [`IndexError::Closed`]. A read under way keeps its database for as
+    /// long as it takes, and nothing is written through that.
+    pub(crate) fn close(&self) {
+        let _gate = self.gate.lock();
+        let open = self.current.lock().take();
+        if let Some(open) = open {
+            let backend = open.backend.clone();
+            if Arc::into_inner(open).is_none() {
+                backend.retire();
+            }
+        }
     }
 
     pub(crate) fn meta(&self) -> Result<Meta, IndexError> {
@@ -213,16 +229,16 @@ impl Index {
 
     /// Physical length of the file.
     pub(crate) fn file_bytes(&self) -> u64 {
-        self.current().backend.file_bytes()
+        self.current().map_or(0, |open| open.backend.file_bytes())
     }
 
-    fn current(&self) -> Arc<Open> {
-        self.current.lock().clone()
+    fn current(&self) -> Result<Arc<Open>, IndexError> {
+        self.current.lock().clone().ok_or(IndexError::Closed)
     }
 
     /// Reads, again if a full disk ended the database's life meanwhile. `f` starts anew then.
     fn read<T>(&self, f: impl Fn(&ReadTransaction) -> Result<T, Failure>) -> Result<T, IndexError> {
-        let open = self.current();
+        let open = self.current()?;
         match open.read(&f) {
             Err(_) if open.backend.is_full() => {
                 let gate = self.gate.lock();
@@ -233,7 +249,7 @@ impl Index {
     }
 
     fn stream(&self, f: impl FnOnce(&ReadTransaction) -> Result<(), Failure>) -> Result<(), IndexError> {
-        let mut open = self.current();
+        let mut open = self.current()?;
         if open.backend.is_retired() {
             open = self.living(&self.gate.lock())?;
         }
@@ -245,16 +261,16 @@ impl Index {
 
     /// The database, opened again if a full disk ended its life.
     fn living(&self, gate: &MutexGuard<'_, Gate>) -> Result<Arc<Open>, IndexError> {
-        let open = self.current();
+        let open = self.current()?;
         if open.backend.is_retired() && !gate.poisoned { self.reopen(gate, &open) } else { Ok(open) }
     }
 
     fn reopen(&self, _gate: &MutexGuard<'_, Gate>, dead: &Arc<Open>) -> Result<Arc<Open>, IndexError> {
-        assert!(Arc::ptr_eq(dead, &self.current()), "only behind the gate is a database replaced");
+        assert!(Arc::ptr_eq(dead, &self.current()?), "only behind the gate is a database replaced");
         // First: from here on nothing but the new database writes to the file, however long readers keep the old one.
         dead.backend.retire();
         let open = Arc::new(Open::on(self.file.clone())?);
-        *self.current.lock() = open.clone();
+        *self.current.lock() = Some(open.clone());
         Ok(open)
     }
 }

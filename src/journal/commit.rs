@@ -12,8 +12,8 @@
 use std::io;
 
 use crate::base::lsn::Lsn;
-use crate::base::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::segment_id::SegmentId;
+use crate::base::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::storage::ring::Ring;
 use crate::storage::segment::Segments;
 

@@ -173,14 +173,8 @@ mod tests {
         let mut bytes = vec![0; HEADER_BYTES + layout.payload_len];
         let mut writer = ItemWriter::new(&mut bytes[HEADER_BYTES..], layout, seed, 4096);
         let positions = items.iter().map(|item| writer.item(item.len(), |out| out.bytes(item))).collect();
-        let header = Header {
-            lsn: Lsn(4096),
-            epoch: 1,
-            previous: 0,
-            durable: Lsn(0),
-            kind: Kind::Events,
-            flags: layout.flags,
-        };
+        let header =
+            Header { lsn: Lsn(4096), epoch: 1, previous: 0, durable: Lsn(0), kind: Kind::Events, flags: layout.flags };
         frame::seal(&mut bytes, &header, seed);
         (bytes, positions)
     }

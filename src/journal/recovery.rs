@@ -69,7 +69,12 @@ pub(crate) enum RecoveryFault {
 pub(crate) type Visit<'a> = dyn FnMut(&Frame<'_>) -> Result<(), String> + 'a;
 
 /// Finds the end of the journal, showing every frame on the way to `visit`.
-pub(crate) fn find_end(segments: &Segments, ring: &[u8], known: &Known, visit: &mut Visit<'_>) -> Result<End, RecoveryFault> {
+pub(crate) fn find_end(
+    segments: &Segments,
+    ring: &[u8],
+    known: &Known,
+    visit: &mut Visit<'_>,
+) -> Result<End, RecoveryFault> {
     let mut images = Images::new(segments)?;
     let mut walk = Walk {
         seed: Seed::new(&known.database_id),

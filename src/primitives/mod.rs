@@ -6,8 +6,8 @@
 //! |-----------|------------------------|-----------|
 //! | streams   | 1..=15, 0x81..=0x8f    | 1..=15    |
 //!
-//! A further primitive is a field here, a variant in each of the four enums below, and an arm wherever they are matched;
-//! it takes the next sixteen tags and kinds, and ids of logs that no other gives.
+//! A further primitive is a field here, a variant in each of the four enums below, and an arm wherever they are
+//! matched; it takes the next sixteen tags and kinds, and ids of logs that no other gives.
 
 pub(crate) mod streams;
 
@@ -21,6 +21,12 @@ use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, Log
 #[derive(Default)]
 pub(crate) struct Primitives {
     pub(crate) streams: streams::State,
+}
+
+impl std::fmt::Debug for Primitives {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Primitives").field("streams", &self.streams.streams().count()).finish()
+    }
 }
 
 /// A request to one of them.
@@ -208,5 +214,58 @@ impl From<streams::Outcome> for Decision<Primitives> {
             }
             streams::Outcome::Needs(lookup) => Decision::Needs(lookup),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::{BootTime, Timestamp};
+    use crate::engine::machine::Known;
+
+    const NOW: Now = Now { wall: Timestamp(5), boot: BootTime(5) };
+
+    fn bytes_of(event: &Event<'_>) -> Vec<u8> {
+        let mut bytes = vec![0; Primitives::encoded_len(event)];
+        Primitives::encode(event, &mut Put::new(&mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn a_command_an_event_a_row_and_a_timer_find_their_primitive() {
+        let mut primitives = Primitives::default();
+        let retention = streams::Retention { records: Some(1), ..streams::Retention::default() };
+        let options = streams::Options { retention, ..streams::Options::default() };
+        let command = Command::Streams(streams::Command::Create { name: "s", options });
+        let (known, mut events) = (Known::default(), Events::default());
+        let context = Context { now: NOW, known: &known };
+        let decision = primitives.decide(&Overlay::default(), &command, &context, &mut events);
+        assert!(matches!(decision, Decision::Accept(Reply::Streams(streams::Reply::Stream(_)))));
+        for event in events.iter() {
+            let bytes = bytes_of(event);
+            primitives.apply(&Primitives::decode(&bytes).expect("an event that was written"));
+        }
+        let log = LogId(1);
+        let key = primitives.timer_key(log).expect("a stream with retention has timers");
+        let tick = Primitives::tick(key);
+        assert!(matches!(tick, Command::Streams(streams::Command::Expire { log: LogId(1) })));
+        let mut again = Primitives::default();
+        for kind in 1..=2 {
+            let key = RowKey { kind, id: u64::from(kind - 1) };
+            again.load(key, &primitives.row(key).expect("a row")).expect("a row that was written");
+        }
+        assert_eq!((again.log_start(log), again.row(key)), (Some(0), primitives.row(key)));
+    }
+
+    #[test]
+    fn tags_and_kinds_of_no_primitive_are_malformed() {
+        for tag in [0, 16, 0x7f, 0x80, 0x90, 0xff] {
+            assert!(Primitives::decode(&[tag, 1, 1, 1]).is_err());
+            assert!(Primitives::measure(&[tag, 1, 1, 1], &mut |_, _| {}).is_err());
+        }
+        assert!(Primitives::decode(&[]).is_err());
+        let mut primitives = Primitives::default();
+        let key = RowKey { kind: 16, id: 1 };
+        assert!(primitives.load(key, &[1]).is_err() && primitives.row(key).is_none());
     }
 }

@@ -22,7 +22,12 @@ pub(crate) struct Ring {
 
 impl Ring {
     pub(crate) fn new(map: Map, geometry: Geometry) -> Ring {
-        assert!(map.len() as u64 == geometry.ring_bytes(), "ring of {} bytes mapped as {}", geometry.ring_bytes(), map.len());
+        assert!(
+            map.len() as u64 == geometry.ring_bytes(),
+            "ring of {} bytes mapped as {}",
+            geometry.ring_bytes(),
+            map.len()
+        );
         Ring { map, geometry }
     }
 

@@ -225,6 +225,9 @@ mod tests {
         assert_eq!(parse_name("s3.idx"), FileName::Sidecar(SegmentId::Survivor(3)));
         assert_eq!(parse_name("12.new"), FileName::Unfinished);
         assert_eq!(parse_name("notes.txt"), FileName::Foreign);
-        assert_eq!(parse_name(&path(SegmentId::Survivor(4))["segments/".len()..]), FileName::Segment(SegmentId::Survivor(4)));
+        assert_eq!(
+            parse_name(&path(SegmentId::Survivor(4))["segments/".len()..]),
+            FileName::Segment(SegmentId::Survivor(4))
+        );
     }
 }

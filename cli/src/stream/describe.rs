@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde::Serialize;
-use towpath::{PartitionDescription, StreamDescription};
+use towpath::{Level, PartitionDescription, StreamDescription, StreamOptions};
 
 use crate::exit::Failure;
 use crate::open_existing;
-use crate::output::{Output, grouped, say_json, table};
+use crate::output::{Output, counted, grouped, say_json, table};
 use crate::units::rfc3339;
 
 pub(crate) fn list(data: &Path, json: bool) -> Result<(), Failure> {
@@ -38,7 +38,7 @@ pub(crate) fn describe(data: &Path, name: &str, json: bool) -> Result<(), Failur
         return say_json(&Printed::new(&stream));
     }
     let mut output = Output::new();
-    output.line(format!("{name}: {}", options(&stream)))?;
+    output.line(format!("{name}: {}.", sentence(&PrintedOptions::new(&stream.options))))?;
     let mut table = table(&["partition", "first offset", "end offset", "bytes", "last append"], &[0, 1, 2, 3]);
     for partition in stream.partitions.iter().map(PrintedPartition::new) {
         let PrintedPartition { partition, start_offset, end_offset, bytes, last_timestamp } = partition;
@@ -49,13 +49,21 @@ pub(crate) fn describe(data: &Path, name: &str, json: bool) -> Result<(), Failur
     output.flush()
 }
 
-fn options(stream: &StreamDescription) -> String {
-    format!("{} partitions", stream.partitions.len())
+/// The options in a sentence, such as `4 partitions; each keeps at most 3600 s, 1,000 bytes; level sync`.
+fn sentence(options: &PrintedOptions) -> String {
+    let age = options.retention_seconds.map(|seconds| format!("{seconds} s"));
+    let bytes = options.retention_bytes.map(|bytes| counted(bytes, "byte"));
+    let records = options.retention_records.map(|records| counted(records, "record"));
+    let limits: Vec<String> = [age, bytes, records].into_iter().flatten().collect();
+    let partitions = counted(u64::from(options.partitions), "partition");
+    let kept = if limits.is_empty() { "everything".to_owned() } else { format!("at most {}", limits.join(", ")) };
+    format!("{partitions}; each keeps {kept}; level {}", options.level.unwrap_or("of the database"))
 }
 
 #[derive(Serialize)]
 struct Printed<'a> {
     name: &'a str,
+    options: PrintedOptions,
     records: u64,
     bytes: u64,
     partitions: Vec<PrintedPartition>,
@@ -66,9 +74,35 @@ impl<'a> Printed<'a> {
         let partitions: Vec<PrintedPartition> = stream.partitions.iter().map(PrintedPartition::new).collect();
         Printed {
             name: &stream.name,
+            options: PrintedOptions::new(&stream.options),
             records: partitions.iter().map(|partition| partition.end_offset - partition.start_offset).sum(),
             bytes: partitions.iter().map(|partition| partition.bytes).sum(),
             partitions,
+        }
+    }
+}
+
+/// What is null has no limit, or is as the database says.
+#[derive(Serialize)]
+struct PrintedOptions {
+    partitions: u32,
+    retention_seconds: Option<f64>,
+    retention_bytes: Option<u64>,
+    retention_records: Option<u64>,
+    level: Option<&'static str>,
+}
+
+impl PrintedOptions {
+    fn new(options: &StreamOptions) -> PrintedOptions {
+        PrintedOptions {
+            partitions: options.get_partitions(),
+            retention_seconds: options.get_retention_age().map(|age| age.as_secs_f64()),
+            retention_bytes: options.get_retention_bytes(),
+            retention_records: options.get_retention_records(),
+            level: options.get_level().map(|level| match level {
+                Level::Sync => "sync",
+                Level::Buffered => "buffered",
+            }),
         }
     }
 }

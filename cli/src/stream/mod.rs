@@ -23,7 +23,7 @@ pub(crate) enum Verb {
     Create(Create),
     /// Append standard input, one record per line
     Append(append::Append),
-    /// Write records to standard output, in the order in which they were appended
+    /// Write records to standard output, batch by batch in the order in which they were appended
     Read(read::Read),
     /// List all streams
     List {

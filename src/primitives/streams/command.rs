@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::record::Record;
+use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::name::NameFault;
 use crate::base::row::RowKey;
@@ -67,7 +68,7 @@ impl Options {
             ("retention age", limit(have.age_micros, age), limit(want.age_micros, age)),
             ("retention bytes", limit(have.bytes, |n| n.to_string()), limit(want.bytes, |n| n.to_string())),
             ("retention records", limit(have.records, |n| n.to_string()), limit(want.records, |n| n.to_string())),
-            ("level", Level::text(self.level), Level::text(wanted.level)),
+            ("level", level_text(self.level), level_text(wanted.level)),
         ];
         let differs = options.into_iter().filter(|(_, have, want)| have != want);
         differs.map(|(option, have, want)| format!("{option}: is {have}, asked for {want}")).collect()
@@ -92,24 +93,13 @@ impl Retention {
     }
 }
 
-/// When a write to the stream returns, unless the call says otherwise.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Level {
-    /// Once it is on the disk.
-    Sync,
-    /// Once the death of the process cannot undo it; a power cut may, within the flush interval.
-    Buffered,
-}
-
-impl Level {
-    fn text(level: Option<Level>) -> String {
-        match level {
-            None => "the database's",
-            Some(Level::Sync) => "sync",
-            Some(Level::Buffered) => "buffered",
-        }
-        .to_owned()
+fn level_text(level: Option<Level>) -> String {
+    match level {
+        None => "the database's",
+        Some(Level::Sync) => "sync",
+        Some(Level::Buffered) => "buffered",
     }
+    .to_owned()
 }
 
 /// Records for several partitions of one stream.

@@ -5,7 +5,7 @@
 use super::command::{
     Append, Command, Group, Options, Outcome, Range, Ranges, Refusal, Reply, Retention, StreamHandle,
 };
-use super::event::{Appended, Event, Source, Span, Trimmed};
+use super::event::{Appended, Event, Span, Trimmed};
 use super::overlay::{Overlay, View};
 use super::record::Record;
 use super::rows::{partition_row, stream_row};
@@ -53,17 +53,34 @@ pub(crate) fn decide<'c>(
     mut emit: impl FnMut(Event<'c>),
 ) -> Outcome {
     let view = View::new(state, overlay);
-    let decided = match *command {
-        Command::Append(ref append) => decide_append(&view, append, context.now, emit),
-        Command::Create { name, options } => create(&view, name, &options, emit),
-        Command::Ensure { name, options } => ensure(&view, name, &options, emit),
-        Command::Delete { name } => delete(&view, name, emit),
-        Command::TrimBefore { stream, partition, offset } => {
-            trim_before(&view, stream, partition, offset, context, emit)
-        }
-        Command::Expire { log } => Ok(expire(&view, log, context, &mut emit)),
+    let decided = match command {
+        // The hot path: its reply goes out without a detour.
+        Command::Append(append) => match decide_append(&view, append, context.now, &mut emit) {
+            Ok(reply) => return Outcome::Accept(reply),
+            Err(refused) => Err(refused),
+        },
+        command => decide_rare(&view, command, context, emit),
     };
     decided.unwrap_or_else(|Refused { refusal, rests_on }| Outcome::Refuse { refusal, rests_on })
+}
+
+#[cold]
+fn decide_rare<'c>(
+    view: &View<'_>,
+    command: &Command<'c>,
+    context: &Context<'_>,
+    mut emit: impl FnMut(Event<'c>),
+) -> Result<Outcome, Refused> {
+    match *command {
+        Command::Append(ref append) => decide_append(view, append, context.now, &mut emit).map(Outcome::Accept),
+        Command::Create { name, options } => create(view, name, &options, emit),
+        Command::Ensure { name, options } => ensure(view, name, &options, emit),
+        Command::Delete { name } => delete(view, name, emit),
+        Command::TrimBefore { stream, partition, offset } => {
+            trim_before(view, stream, partition, offset, context, emit)
+        }
+        Command::Expire { log } => Ok(expire(view, log, context, &mut emit)),
+    }
 }
 
 fn create<'c>(
@@ -146,8 +163,8 @@ fn decide_append<'c>(
     view: &View<'_>,
     command: &Append<'c>,
     now: Now,
-    mut emit: impl FnMut(Event<'c>),
-) -> Result<Outcome, Refused> {
+    emit: &mut impl FnMut(Event<'c>),
+) -> Result<Reply, Refused> {
     let slot = command.stream.slot;
     let head = find(view, command.stream)?;
     if command.mapping_partitions != head.partitions() {
@@ -161,8 +178,8 @@ fn decide_append<'c>(
     within("records per batch", RECORDS_PER_BATCH_MAX, group.records.len())?;
     let mut partition = view.partition(slot, head, group.partition);
     check_offset(head, group, partition.end)?;
-    let first = append(head.log(group.partition), &mut partition, group, now, &mut emit);
-    Ok(Outcome::Accept(Reply::Appended(Ranges { first, rest: Vec::new() })))
+    let first = append(head.log(group.partition), &mut partition, group, now, emit);
+    Ok(Reply::Appended(Ranges { first, rest: Vec::new() }))
 }
 
 /// Several groups. What earlier ones add counts for later ones of the same partition.
@@ -171,8 +188,8 @@ fn append_groups<'c>(
     head: &Head,
     command: &Append<'c>,
     now: Now,
-    mut emit: impl FnMut(Event<'c>),
-) -> Result<Outcome, Refused> {
+    emit: &mut impl FnMut(Event<'c>),
+) -> Result<Reply, Refused> {
     let slot = command.stream.slot;
     let records = command.groups.iter().map(|group| group.records.len()).sum();
     within("records per batch", RECORDS_PER_BATCH_MAX, records)?;
@@ -187,11 +204,11 @@ fn append_groups<'c>(
     let mut ranges = command.groups.iter().map(|group| {
         let stored = || view.partition(slot, head, group.partition);
         let partition = partitions.entry(group.partition).or_insert_with(stored);
-        append(head.log(group.partition), partition, group, now, &mut emit)
+        append(head.log(group.partition), partition, group, now, emit)
     });
     let first = ranges.next().ok_or(Refusal::EmptyBatch)?;
     let rest = ranges.collect();
-    Ok(Outcome::Accept(Reply::Appended(Ranges { first, rest })))
+    Ok(Reply::Appended(Ranges { first, rest }))
 }
 
 /// Gives out a group that was checked, in items of bounded size.
@@ -211,7 +228,7 @@ fn append<'c>(
         let (records, after) = rest.split_at(count);
         let entry = Entry { log, first: partition.end, count: count as u32, timestamp, expiry: 0 };
         partition.append(&entry, bytes);
-        emit(Event::Appended(Appended { entry, bytes, encoded, records: Source::Given(records) }));
+        emit(Event::Appended(Appended::given(entry, bytes, encoded, records)));
         rest = after;
     }
     range

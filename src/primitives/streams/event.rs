@@ -12,11 +12,12 @@
 //! | 0x04 | trimmed  | log · start · bytes · u8 (1 if something is left) · timestamp at start, if so |
 //! | 0x81 | appended | head (`journal::entry`, expiry 0) · records (`record.rs`)                    |
 
-use super::command::{Level, Options, Retention};
+use super::command::{Options, Retention};
 use super::record::{self, Record};
 use super::rows::{COUNTERS, partition_row, stream_row};
 use crate::base::bounds::PARTITIONS_MAX;
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
+use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::time::Timestamp;
@@ -64,8 +65,8 @@ pub(crate) struct Appended<'a> {
     pub(crate) entry: Entry,
     /// Bytes of keys, headers and bodies.
     pub(crate) bytes: u64,
-    /// Bytes of the records as they lie in the item.
-    pub(crate) encoded: usize,
+    /// Bytes of the whole item. The engine asks for them more than once, so they are counted once.
+    encoded_len: usize,
     pub(crate) records: Source<'a>,
 }
 
@@ -79,8 +80,15 @@ pub(crate) enum Source<'a> {
 impl<'a> Event<'a> {
     #[inline]
     pub(crate) fn encoded_len(&self) -> usize {
+        match self {
+            Event::Appended(appended) => appended.encoded_len,
+            rare => rare.encoded_len_of_rare(),
+        }
+    }
+
+    fn encoded_len_of_rare(&self) -> usize {
         1 + match self {
-            Event::Appended(appended) => appended.entry.encoded_len() + appended.encoded,
+            Event::Appended(appended) => appended.encoded_len - 1,
             Event::Created { span, options, name } => span.encoded_len() + options_len(options) + slice_len(name.len()),
             Event::Altered { span, options } => span.encoded_len() + options_len(options),
             Event::Deleted { span } => span.encoded_len(),
@@ -245,15 +253,23 @@ impl Trimmed {
 }
 
 impl<'a> Appended<'a> {
+    /// `bytes` are those of keys, headers and bodies, `encoded` those of the records as they will lie in the item.
+    #[inline]
+    pub(crate) fn given(entry: Entry, bytes: u64, encoded: usize, records: &'a [Record<'a>]) -> Appended<'a> {
+        let encoded_len = 1 + entry.encoded_len() + encoded;
+        Appended { entry, bytes, encoded_len, records: Source::Given(records) }
+    }
+
     /// `take` stands behind the tag.
     fn decode(mut take: Take<'a>) -> Result<Appended<'a>, Malformed> {
+        let encoded_len = 1 + take.remaining();
         let entry = Entry::decode(&mut take)?;
         let encoded = take.rest();
         let mut bytes = 0;
         for record in record::records(&entry, encoded) {
             bytes += record?.user_bytes() as u64;
         }
-        Ok(Appended { entry, bytes, encoded: encoded.len(), records: Source::Encoded(encoded) })
+        Ok(Appended { entry, bytes, encoded_len, records: Source::Encoded(encoded) })
     }
 }
 

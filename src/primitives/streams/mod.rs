@@ -3,8 +3,8 @@
 //! A stream has a fixed number of partitions; each is a log of the store, and its records get successive offsets from 0
 //! on. Timestamps never decrease within a partition. Records leave at the start only, by a trim or by retention.
 //!
-//! `decide` turns a command into facts or a refusal, `State::apply` and `Overlay::foresee` make facts true by one and the
-//! same rules, and nothing here knows a clock, a file, a thread or another primitive.
+//! `decide` turns a command into facts or a refusal, `State::apply` and `Overlay::foresee` make facts true by one and
+//! the same rules, and nothing here knows a clock, a file, a thread or another primitive.
 //!
 //! | file           | holds                                                   |
 //! |----------------|---------------------------------------------------------|
@@ -31,7 +31,7 @@ mod state;
 mod tests;
 
 pub(crate) use command::{
-    Append, Command, Group, Level, Options, Outcome, Range, Ranges, Refusal, Reply, Retention, StreamHandle,
+    Append, Command, Group, Options, Outcome, Range, Ranges, Refusal, Reply, Retention, StreamHandle,
 };
 pub(crate) use decide::decide;
 pub(crate) use event::{APPENDED, Appended, Event, Source, Span, Trimmed, measure, read_item};

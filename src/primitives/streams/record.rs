@@ -92,12 +92,16 @@ impl<'a> Record<'a> {
         out.varint(len_or_none(self.body));
         out.varint(len_or_none(self.key));
         out.varint(self.header_block_len() as u64);
-        out.bytes(self.key.unwrap_or_default());
+        if let Some(key) = self.key {
+            out.bytes(key);
+        }
         for header in self.headers {
             out.slice(header.name.as_bytes());
             out.slice(header.value);
         }
-        out.bytes(self.body.unwrap_or_default());
+        if let Some(body) = self.body {
+            out.bytes(body);
+        }
     }
 }
 

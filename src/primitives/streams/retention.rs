@@ -3,10 +3,11 @@
 //! A record goes when it is older than the age, when more than the allowed records follow it, or when it and what
 //! follows it have more bytes than allowed; where several limits ask, the furthest start wins.
 //!
-//! Where a stretch ends is asked of the store. That takes time; meanwhile records come, the clock goes on, and a question
-//! that moved with every record and microsecond would never find its answer. So a question asks for the excess rounded
-//! down to its five leading bits, and the answers to the questions before it count as well: they let go less than may
-//! go, never more, and the rest is due again at once. An excess below 32 is not rounded, so the last tick is exact.
+//! Where a stretch ends is asked of the store. That takes time; meanwhile records come, the clock goes on, and a
+//! question that moved with every record and microsecond would never find its answer. So a question asks for the excess
+//! rounded down to its five leading bits, and the answers to the questions before it count as well: they let go less
+//! than may go, never more, and the rest is due again at once. An excess below 32 is not rounded, so the last tick is
+//! exact.
 
 use std::iter::successors;
 

@@ -1,8 +1,8 @@
 //! What is known of every stream, and how facts change it.
 //!
 //! Invariants: a stream's slot, name, id and the logs of its partitions are entered together and leave together. Ids of
-//! streams and logs are below the counters, which only grow, so that none is given twice. A partition's records have the
-//! offsets `start..end`, all of them, until there is compaction.
+//! streams and logs are below the counters, which only grow, so that none is given twice. A partition's records have
+//! the offsets `start..end`, all of them, until there is compaction.
 //!
 //! Each rule stands once, in [`make_true`] and [`Partition`]; the state and the overlay (`overlay.rs`) only differ in
 //! where they keep what changes.
@@ -226,7 +226,9 @@ impl Cells for State {
         let slot = self.ids.remove(&span.stream).expect("the stream to delete exists");
         let stream = self.slots[slot as usize].take().expect("a stream's slot is taken");
         self.names.remove(&stream.head.name);
-        span.logs().for_each(|log| drop(self.logs.remove(&log)));
+        for log in span.logs() {
+            self.logs.remove(&log);
+        }
         self.free.push(slot);
     }
 }

@@ -37,8 +37,8 @@ impl Map {
     }
 
     /// # Safety
-    /// Nobody may write to the range while the slice lives: it must lie below the `written` watermark (for a segment), or
-    /// between `written` and `issued` (for the ring).
+    /// Nobody may write to the range while the slice lives: it must lie below the `written` watermark (for a segment),
+    /// or between `written` and `issued` (for the ring).
     #[inline]
     pub(crate) unsafe fn bytes(&self, at: usize, len: usize) -> &[u8] {
         assert!(at <= self.len && len <= self.len - at, "range {at}+{len} outside a map of {}", self.len);

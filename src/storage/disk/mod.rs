@@ -1,4 +1,4 @@
-//! The disk as the engine sees it: one directory of files, with exactly the operations whose effect on a crash is known.
+//! The disk as the engine sees it: one directory of files, and exactly the operations whose effect on a crash is known.
 //!
 //! There are two implementations: `host`, the operating system's, and `sim::disk`, which forgets what a power cut may
 //! forget. What is assumed of either:
@@ -13,8 +13,11 @@
 //! Paths are relative to the database directory, with `/` between folder and file.
 
 pub(crate) mod clock;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub(crate) mod host;
 mod map;
+pub(crate) mod memory;
 
 use std::io;
 
@@ -104,7 +107,7 @@ pub(crate) trait File: Send + Sync + std::fmt::Debug {
     /// Maps the first `len` bytes for reading. The file must be at least that long and must never shrink.
     fn map_read(&self, len: u64) -> io::Result<Map>;
 
-    /// Maps the first `len` bytes for reading and writing, shared with every other process that maps it. Stores are seen
-    /// by later opens of the file although this process dies; a power cut may undo them.
+    /// Maps the first `len` bytes for reading and writing, shared with every process that maps it. Stores are seen by
+    /// later opens of the file although this process dies; a power cut may undo them.
     fn map_write(&self, len: u64) -> io::Result<Map>;
 }

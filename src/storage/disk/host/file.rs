@@ -104,7 +104,7 @@ impl File for HostFile {
 
 fn into_map(mapped: MmapRaw, writable: bool) -> Map {
     let (pointer, len) = (mapped.as_mut_ptr(), mapped.len());
-    // SAFETY: `mapped` unmaps only when dropped, which the owner prevents. It maps `len` bytes, which the file holds and,
-    // by the contract of `map_read` and `map_write`, never loses; for writing exactly if it was made by `map_raw`.
+    // SAFETY: `mapped` unmaps only when dropped, which the owner prevents. It maps `len` bytes, which the file holds
+    // and, by the contract of `map_read` and `map_write`, never loses; for writing exactly if it was made by `map_raw`.
     unsafe { Map::from_raw(pointer, len, writable, Arc::new(mapped)) }
 }

@@ -1,7 +1,7 @@
 //! The lock of the directory.
 //!
 //! It is an *open file description* lock: held by the descriptor, not the process, so that it neither vanishes when
-//! some other descriptor of the file is closed (as classic `fcntl` locks do) nor lets one process open a database twice.
+//! another descriptor of the file is closed (as classic `fcntl` locks do) nor lets one process open a database twice.
 //! The file is never removed or renamed: two processes could then each hold the lock of a file named `LOCK`.
 
 #![expect(unsafe_code, reason = "rustix has no open file description locks, libc has")]

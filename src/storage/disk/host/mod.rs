@@ -147,3 +147,8 @@ fn create_durably(path: &Path) -> io::Result<()> {
     let above = open_folder(rustix::fs::CWD, above)?;
     Ok(retry_on_intr(|| fs::fsync(&above))?)
 }
+
+/// Removes a directory with all that is in it.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    std::fs::remove_dir_all(path)
+}

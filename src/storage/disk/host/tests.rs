@@ -71,3 +71,12 @@ fn a_path_that_leaves_the_directory_is_a_bug() {
     let place = tempfile::tempdir().unwrap();
     let _ = HostDisk::open(place.path(), false).unwrap().remove("../elsewhere");
 }
+
+#[test]
+fn it_is_a_disk() {
+    let mut places = Vec::new();
+    super::super::conformance::check(|| {
+        places.push(tempfile::tempdir().unwrap());
+        HostDisk::open(places.last().unwrap().path(), false).unwrap()
+    });
+}

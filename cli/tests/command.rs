@@ -1,0 +1,221 @@
+//! The `towpath` command as a shell sees it: what it writes, how it ends.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A directory for one test, removed at its end.
+struct Place {
+    path: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let path = std::env::temp_dir().join(format!("towpath-command-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Place { path }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    fn towpath(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
+        command.env_remove("TOWPATH_DATA").arg("--data").arg(self.data()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.towpath(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What it wrote to standard output; it must succeed.
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn append(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = self.piped(&[&["stream", "append"], arguments].concat());
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    fn piped(&self, arguments: &[&str]) -> Child {
+        let mut command = self.towpath(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// The one line that a failed command tells.
+fn told(output: &Output) -> String {
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("towpath: "), "{text}");
+    text
+}
+
+#[test]
+fn lines_come_back_as_they_were_appended() {
+    let place = Place::new("lines");
+    place.text(&["stream", "create", "access"]);
+    let lines = b"first\n\n\xff not text\r\nlast without newline";
+    let summary = place.append(&["access"], lines);
+    assert!(String::from_utf8_lossy(&summary.stdout).contains("4 records to 1 partition"));
+    let output = place.run(&["stream", "read", "access"]);
+    assert_eq!(output.stdout, [&lines[..], b"\n"].concat());
+}
+
+#[test]
+fn records_with_the_same_key_keep_their_order_in_one_partition() {
+    let place = Place::new("keys");
+    place.text(&["stream", "create", "orders", "--partitions", "4"]);
+    let lines: String = (0..3_000).map(|n| format!("{n} customer-{}\n", n % 37)).collect();
+    assert!(place.append(&["orders", "--key-field", "2"], lines.as_bytes()).status.success());
+    let mut partitions = std::collections::HashMap::new();
+    let mut count = 0;
+    for line in place.text(&["stream", "read", "orders", "--json"]).lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (number, key) = record["body"].as_str().unwrap().split_once(' ').unwrap();
+        assert_eq!(record["key"], key);
+        let (partition, last) = partitions.entry(key.to_owned()).or_insert((record["partition"].clone(), -1));
+        assert_eq!(*partition, record["partition"]);
+        let number: i64 = number.parse().unwrap();
+        assert!(number > *last);
+        *last = number;
+        count += 1;
+    }
+    assert_eq!((count, partitions.len()), (3_000, 37));
+}
+
+#[test]
+fn reading_begins_and_ends_where_it_is_told() {
+    let place = Place::new("range");
+    place.text(&["stream", "create", "s"]);
+    place.append(&["s"], b"a\nb\nc\nd\n");
+    assert_eq!(place.text(&["stream", "read", "s", "--from", "1", "--max", "2"]), "b\nc\n");
+    assert_eq!(place.text(&["stream", "read", "s", "--from", "latest"]), "");
+    assert_eq!(place.text(&["stream", "read", "s", "--from", "-1h", "--partition", "0"]), "a\nb\nc\nd\n");
+    assert_eq!(place.text(&["stream", "read", "s", "--follow", "--max", "3"]), "a\nb\nc\n");
+    place.text(&["stream", "trim", "s", "--before", "2"]);
+    assert_eq!(place.text(&["stream", "read", "s"]), "c\nd\n");
+    assert_eq!(code(&place.run(&["stream", "read", "s", "--from", "1"])), 4);
+}
+
+#[test]
+fn each_way_to_fail_has_its_code_and_one_line() {
+    let place = Place::new("codes");
+    assert_eq!(code(&place.run(&["stream", "list"])), 3);
+    assert!(!place.data().exists(), "a reading command made a directory");
+    place.text(&["stream", "create", "s", "--partitions", "2"]);
+    place.text(&["stream", "create", "s", "--partitions", "2"]);
+    let output = place.run(&["stream", "create", "s", "--partitions", "3"]);
+    assert_eq!(code(&output), 4, "{}", told(&output));
+    for missing in [["stream", "read", "none"], ["stream", "describe", "none"], ["stream", "delete", "none"]] {
+        let output = place.run(&missing);
+        assert_eq!(code(&output), 3, "{}", told(&output));
+    }
+    let output = place.run(&["stream", "read", "s", "--partition", "9"]);
+    assert_eq!(code(&output), 3, "{}", told(&output));
+    let output = place.run(&["stream", "read", "s", "--from", "0"]);
+    assert_eq!(code(&output), 2, "{}", told(&output));
+    assert_eq!(code(&place.run(&["stream", "read", "s", "--from", "tomorrow"])), 2);
+}
+
+#[test]
+fn a_second_process_is_told_that_the_database_is_in_use() {
+    let place = Place::new("in-use");
+    place.text(&["stream", "create", "s"]);
+    let mut holder = place.piped(&["stream", "read", "s", "--follow"]);
+    let mut output = place.run(&["stream", "list"]);
+    for _ in 0..100 {
+        if code(&output) != 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        output = place.run(&["stream", "list"]);
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(code(&output), 75, "{}", told(&output));
+    place.text(&["stream", "list"]);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_command_quietly() {
+    let place = Place::new("pipe");
+    place.text(&["stream", "create", "s"]);
+    place.append(&["s"], "some line that fills the pipe\n".repeat(20_000).as_bytes());
+    let mut child = place.piped(&["stream", "read", "s"]);
+    child.stdout.take().unwrap().read_exact(&mut [0; 100]).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), output.stderr.len()), (0, 0));
+}
+
+#[test]
+fn a_slow_writer_is_not_kept_waiting() {
+    let place = Place::new("slow");
+    place.text(&["stream", "create", "s"]);
+    let mut child = place.piped(&["stream", "append", "s"]);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\nhal").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(input);
+    assert_eq!(place.text(&["stream", "read", "s"]), "one\n");
+}
+
+#[test]
+fn every_reading_command_speaks_json() {
+    let place = Place::new("json");
+    place.text(&["stream", "create", "s"]);
+    place.append(&["s"], b"\xff\n");
+    for arguments in [&["stream", "list"][..], &["stream", "describe", "s"], &["check"], &["stats"]] {
+        let text = place.text(&[arguments, &["--json"]].concat());
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+    let record: serde_json::Value = serde_json::from_str(&place.text(&["stream", "read", "s", "--json"])).unwrap();
+    assert_eq!((&record["body"], &record["body_base64"]), (&serde_json::Value::Null, &"/w==".into()));
+}
+
+#[test]
+fn a_small_demonstration_ends_with_exact_books() {
+    let place = Place::new("demo");
+    let text = place.text(&["demo", "--records", "2000", "--kills", "2"]);
+    assert!(text.contains("The books are exact: after 2 kills"), "{text}");
+    let output = place.run(&["demo", "--records", "10"]);
+    assert_eq!(code(&output), 4, "{}", told(&output));
+    let file = place.path.join("input");
+    std::fs::write(&file, "k a\nk a\n\nk b\n".repeat(100)).unwrap();
+    let text = demo_elsewhere(&file);
+    assert!(text.contains("The books are exact") && text.contains("400"), "{text}");
+}
+
+/// Without `--data`, in a temporary directory.
+fn demo_elsewhere(file: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
+    let output = command.args(["demo", "--kills", "1", "--input"]).arg(file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help_names_the_exit_codes() {
+    let place = Place::new("help");
+    assert!(place.text(&["--help"]).contains("75  the database is in use"));
+    assert!(place.text(&["completions", "bash"]).contains("_towpath"));
+}

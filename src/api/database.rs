@@ -1,0 +1,233 @@
+//! The database handle.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::level::Level;
+use crate::base::sync::Arc;
+use crate::engine::{Engine, OpenOptions, Refused};
+use crate::primitives::{Command, Primitives, Refusal, Reply, streams};
+use crate::storage::disk::Disk;
+
+use super::check::CheckReport;
+use super::error::Error;
+use super::options::Options;
+use super::stats::Stats;
+use super::stream::{Stream, StreamDescription, StreamOptions};
+
+/// An open database: one directory, held by this process.
+///
+/// Cheap to clone; all clones and all handles made from it share it. It is flushed, checkpointed and let go by
+/// [`Database::close`], or when the last clone and the last handle are dropped.
+///
+/// ```
+/// use towpath::{Database, Record, StreamOptions};
+///
+/// # let directory = std::env::temp_dir().join(format!("towpath-doc-database-{}", std::process::id()));
+/// let db = Database::open(&directory)?;
+/// let orders = db.create_stream("orders", StreamOptions::new().partitions(4))?;
+/// orders.append(Record::new(b"one blue mug").key(b"customer-7"))?;
+/// db.close()?;
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all handles share; dropping it closes.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine<Primitives>>,
+    pub(crate) level: Level,
+    path: PathBuf,
+    remove_on_close: Option<PathBuf>,
+}
+
+impl Shared {
+    fn close(&self) -> Result<(), Error> {
+        let closed = self.engine.close();
+        if let Some(path) = &self.remove_on_close {
+            // A temporary database: what cannot be removed is the system's to clear away.
+            let _ = crate::storage::disk::host::remove_tree(path);
+        }
+        Ok(closed?)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // An error here was either reported by `close` before or has nobody to go to; the next open recovers.
+        let _ = self.close();
+    }
+}
+
+impl Database {
+    /// Opens the database in the directory `path` with the default [`Options`], creating it if it is not there.
+    ///
+    /// # Errors
+    /// As for [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Database, Error> {
+        Options::new().open(path)
+    }
+
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        options: OpenOptions,
+        level: Level,
+        path: PathBuf,
+        remove_on_close: Option<PathBuf>,
+    ) -> Result<Database, Error> {
+        let engine = Arc::new(Engine::open(disk, options)?);
+        engine.start()?;
+        Ok(Database { shared: Arc::new(Shared { engine, level, path, remove_on_close }) })
+    }
+
+    /// Creates a stream, or opens it if it exists with equal options. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it exists with other options, [`Error::InvalidName`], [`Error::LimitExceeded`],
+    /// [`Error::InvalidOption`], and what any write may meet.
+    pub fn create_stream(&self, name: &str, options: StreamOptions) -> Result<Stream, Error> {
+        let command = streams::Command::Create { name, options: options.to_machine() };
+        self.stream_of(name, self.submit(name, command)?)
+    }
+
+    /// Creates a stream, or applies the differences in retention and level to the one that exists. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it exists with another number of partitions; else as for [`Database::create_stream`].
+    pub fn ensure_stream(&self, name: &str, options: StreamOptions) -> Result<Stream, Error> {
+        let command = streams::Command::Ensure { name, options: options.to_machine() };
+        self.stream_of(name, self.submit(name, command)?)
+    }
+
+    /// Opens a stream that exists.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn stream(&self, name: &str) -> Result<Stream, Error> {
+        let handle = self.shared.engine.inspect(|machine| machine.streams.lookup(name))?;
+        let handle = handle.ok_or_else(|| Error::NotFound { kind: "stream", name: name.to_owned() })?;
+        self.stream_of(name, streams::Reply::Stream(handle))
+    }
+
+    /// Every stream, by name.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Poisoned`].
+    pub fn streams(&self) -> Result<Vec<StreamDescription>, Error> {
+        let names = self.shared.engine.inspect(|machine| {
+            let mut names: Vec<String> =
+                machine.streams.streams().map(|(_, stream)| stream.head().name().to_owned()).collect();
+            names.sort_unstable();
+            names
+        })?;
+        let described = names.iter().map(|name| self.stream(name)?.describe());
+        // A stream that was deleted since its name was read is not in the list.
+        described.filter(|described| !matches!(described, Err(Error::NotFound { .. }))).collect()
+    }
+
+    /// Deletes a stream with all its records. Durable on return; disk space follows with the next checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and what any write may meet.
+    pub fn delete_stream(&self, name: &str) -> Result<(), Error> {
+        self.submit(name, streams::Command::Delete { name }).map(|_| ())
+    }
+
+    /// Waits until everything that was written before this call, at any level, is on disk.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] if the disk failed, [`Error::Poisoned`], [`Error::Closed`].
+    pub fn sync(&self) -> Result<(), Error> {
+        Ok(self.shared.engine.sync(None)?)
+    }
+
+    /// Moves what the journal holds into the index now, as is done by itself every 16 MiB: the next open has nothing to
+    /// replay. Blocks for a few syncs.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::OutcomeUnknown`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        Ok(self.shared.engine.checkpoint()?)
+    }
+
+    /// Figures of the journal, the store and the threads.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn stats(&self) -> Result<Stats, Error> {
+        Stats::of(&self.shared.engine)
+    }
+
+    /// Flushes, checkpoints and lets the directory go. Handles that are left answer [`Error::Closed`].
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if an I/O error came before: nothing was written then, and the next open recovers.
+    pub fn close(self) -> Result<(), Error> {
+        self.shared.close()
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Verifies every frame, sidecar and row of a database that nobody has open, against each other. Changes nothing and
+    /// holds the directory meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Options::open`] where the database cannot even be read; damage that is found is in the report.
+    pub fn check(path: impl AsRef<Path>) -> Result<CheckReport, Error> {
+        super::check::check(path.as_ref())
+    }
+
+    fn stream_of(&self, name: &str, reply: streams::Reply) -> Result<Stream, Error> {
+        match reply {
+            streams::Reply::Stream(handle) => Stream::new(self.clone(), name, handle),
+            _ => unreachable!("creating or finding a stream answers with the stream"),
+        }
+    }
+
+    /// Submits a command about a stream as a whole, at `Sync`.
+    fn submit(&self, name: &str, command: streams::Command<'_>) -> Result<streams::Reply, Error> {
+        match self.shared.engine.submit(&Command::Streams(command), Level::Sync, None) {
+            Ok(submitted) => {
+                let Reply::Streams(reply) = submitted.reply;
+                Ok(reply)
+            }
+            Err(refused) => Err(refusal(refused, name)),
+        }
+    }
+}
+
+/// A refusal in the words of the public error.
+pub(crate) fn refusal(refused: Refused<Refusal>, name: &str) -> Error {
+    let Refusal::Streams(refusal) = match refused {
+        Refused::Fault(fault) => return fault.into(),
+        Refused::Refusal(refusal) => refusal,
+    };
+    let name = || name.to_owned();
+    match refusal {
+        streams::Refusal::NotFound => Error::NotFound { kind: "stream", name: name() },
+        streams::Refusal::NoSuchPartition { partition, partitions } => Error::InvalidOption {
+            option: "partition",
+            reason: format!("stream `{}` has partitions 0 to {}, not {partition}", name(), partitions - 1),
+        },
+        streams::Refusal::Mismatch { differences } => Error::Mismatch { kind: "stream", name: name(), differences },
+        streams::Refusal::InvalidName(fault) => Error::invalid_name(&name(), fault),
+        streams::Refusal::InvalidOption { option, reason } => {
+            Error::InvalidOption { option, reason: reason.to_owned() }
+        }
+        streams::Refusal::EmptyBatch => {
+            Error::InvalidOption { option: "records", reason: "a batch must hold at least one record".to_owned() }
+        }
+        streams::Refusal::LimitExceeded { limit, max, actual } => Error::LimitExceeded { limit, max, actual },
+        streams::Refusal::WrongOffset { partition, expected, end } => {
+            Error::WrongOffset { stream: name(), partition, expected, end }
+        }
+        streams::Refusal::StaleMapping { .. } => Error::Contended,
+    }
+}

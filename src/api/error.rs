@@ -1,0 +1,250 @@
+//! The one public error.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::base::lsn::Lsn;
+use crate::base::name::NameFault;
+use crate::engine::fault::Fault;
+
+/// Why a call was refused or failed. Its text says what was attempted, on what, and what to do next.
+///
+/// A refusal has changed nothing, unless it says otherwise: only [`Error::OutcomeUnknown`] leaves open whether a write
+/// took place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such stream, or it was deleted since the handle was made.
+    #[error("there is no {kind} `{name}`; create it first, or look at the list of them")]
+    NotFound {
+        /// What kind of thing: "stream".
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// It exists with other options, and nothing was changed.
+    #[error("{kind} `{name}` exists with other options ({}); use the same options, or `ensure`", differences.join("; "))]
+    Mismatch {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// One sentence for each difference.
+        differences: Vec<String>,
+    },
+    /// The name breaks the rules for names.
+    #[error("`{name}` cannot be a name: {reason}")]
+    InvalidName {
+        /// The name that was given.
+        name: String,
+        /// Which rule it breaks.
+        reason: String,
+    },
+    /// An option or argument has no meaning.
+    #[error("{option}: {reason}")]
+    InvalidOption {
+        /// Which.
+        option: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A body, name, batch or number is over its limit; nothing was stored.
+    #[error("{limit} is limited to {max}, this has {actual}; make it smaller or split it")]
+    LimitExceeded {
+        /// Which limit.
+        limit: &'static str,
+        /// The most that is allowed.
+        max: u64,
+        /// What was asked for.
+        actual: u64,
+    },
+    /// The partition does not end at the expected offset; nothing was stored.
+    #[error(
+        "partition {partition} of stream `{stream}` ends at {end}, not at {expected}; read up to its end and decide anew"
+    )]
+    WrongOffset {
+        /// The stream.
+        stream: String,
+        /// The partition.
+        partition: u32,
+        /// The offset that the caller expected.
+        expected: u64,
+        /// Where it ends.
+        end: u64,
+    },
+    /// The offset lies before the start or behind the end of the partition.
+    #[error(
+        "offset {offset} is outside partition {partition} of stream `{stream}`, which holds {start} to {end}; seek to one of them"
+    )]
+    OffsetOutOfRange {
+        /// The stream.
+        stream: String,
+        /// The partition.
+        partition: u32,
+        /// The offset that was asked for.
+        offset: u64,
+        /// The first offset that is there.
+        start: u64,
+        /// The first that is not there yet.
+        end: u64,
+    },
+    /// There is no room on the disk. Reads and trims go on; writes resume when there is room.
+    #[error("the disk is full; make room, then try again")]
+    StorageFull,
+    /// The time allowed for the call has passed. A write that was waiting for its sync may still take place.
+    #[error("the time allowed for the call has passed; try again or allow more")]
+    TimedOut,
+    /// Other writers changed what the call rests on, again and again.
+    #[error("other writers kept changing what this call rests on; try again")]
+    Contended,
+    /// Another process holds the directory.
+    #[error("the directory is in use by process {pid}; close it there first")]
+    Locked {
+        /// Its process id; 0 if it could not be read.
+        pid: u32,
+    },
+    /// There is no database and none was to be created.
+    #[error("there is no database in `{}`; check the path, or allow creating one", path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds something else.
+    #[error("`{}` is not a database: {reason}; name an empty or new directory", path.display())]
+    NotADatabase {
+        /// The directory.
+        path: PathBuf,
+        /// How it is known.
+        reason: String,
+    },
+    /// The database was written by a newer version.
+    #[error(
+        "the database has format {found} with feature bits {features:#x}; this version reads up to format {supported}: upgrade it"
+    )]
+    UnsupportedFormat {
+        /// The format found.
+        found: u32,
+        /// The feature bits found that a reader must know.
+        features: u64,
+        /// The newest format that this version reads.
+        supported: u32,
+    },
+    /// Network file systems do not keep what this engine relies on.
+    #[error("the directory lies on a network file system ({kind}); use a local disk")]
+    UnsupportedFileSystem {
+        /// As the operating system calls it.
+        kind: String,
+    },
+    /// Acknowledged data is damaged. Nothing was changed.
+    #[error(
+        "damaged data in `{file}` at byte {offset} (LSN {from} to {to}): {reason}; run `towpath check`, restore a backup"
+    )]
+    Corrupt {
+        /// The file, relative to the directory.
+        file: String,
+        /// Where in the file.
+        offset: u64,
+        /// The first LSN concerned; 0 if the damage is not in the journal.
+        from: Lsn,
+        /// The end of what is known to be concerned.
+        to: Lsn,
+        /// What was found.
+        reason: String,
+    },
+    /// An I/O error came between the write and its confirmation: it may or may not have taken place.
+    #[error("an I/O error came before the write was confirmed; reopen the database to find out whether it took place")]
+    OutcomeUnknown,
+    /// An earlier I/O error stopped the database: it refuses writes until it is opened again.
+    #[error("an earlier I/O error stopped this database; close it and open it again")]
+    Poisoned,
+    /// The database was closed.
+    #[error("the database is closed; open it again")]
+    Closed,
+    /// The handle was inherited by a forked process.
+    #[error("this process was forked from the one that opened the database; open it after the fork")]
+    Forked,
+    /// The operating system refused.
+    #[error("{attempt} failed: {source}")]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anything being changed by the caller.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::StorageFull | Error::TimedOut | Error::Contended | Error::Locked { .. })
+    }
+
+    /// Whether stored data is damaged.
+    #[must_use]
+    pub fn is_corruption(&self) -> bool {
+        matches!(self, Error::Corrupt { .. })
+    }
+
+    /// Whether the database must be opened again before it takes writes.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        matches!(self, Error::Poisoned | Error::OutcomeUnknown)
+    }
+
+    /// A number that never changes its meaning, the same in every language's interface.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        match self {
+            Error::NotFound { .. } => -1,
+            Error::Mismatch { .. } => -2,
+            Error::InvalidName { .. } => -3,
+            Error::InvalidOption { .. } => -4,
+            Error::LimitExceeded { .. } => -5,
+            Error::WrongOffset { .. } => -6,
+            Error::OffsetOutOfRange { .. } => -7,
+            Error::StorageFull => -8,
+            Error::TimedOut => -9,
+            Error::Contended => -10,
+            Error::Locked { .. } => -11,
+            Error::Missing { .. } => -12,
+            Error::NotADatabase { .. } => -13,
+            Error::UnsupportedFormat { .. } => -14,
+            Error::UnsupportedFileSystem { .. } => -15,
+            Error::Corrupt { .. } => -16,
+            Error::OutcomeUnknown => -17,
+            Error::Poisoned => -18,
+            Error::Closed => -19,
+            Error::Forked => -20,
+            Error::Io { .. } => -21,
+        }
+    }
+
+    pub(crate) fn invalid_name(name: &str, fault: NameFault) -> Error {
+        Error::InvalidName { name: name.to_owned(), reason: fault.to_string() }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        match fault {
+            Fault::StorageFull => Error::StorageFull,
+            Fault::Poisoned => Error::Poisoned,
+            Fault::OutcomeUnknown => Error::OutcomeUnknown,
+            Fault::TimedOut => Error::TimedOut,
+            Fault::Closed => Error::Closed,
+            Fault::Forked => Error::Forked,
+            Fault::Contended => Error::Contended,
+            Fault::FrameTooLarge { max, actual } => Error::LimitExceeded { limit: "batch_bytes", max, actual },
+            Fault::Corrupt { file, offset, from, to, reason } => Error::Corrupt { file, offset, from, to, reason },
+            Fault::Locked { pid } => Error::Locked { pid },
+            Fault::NotADatabase { path, reason } => Error::NotADatabase { path: path.into(), reason },
+            Fault::UnsupportedFormat { found, incompatible, supported } => {
+                Error::UnsupportedFormat { found, features: incompatible, supported }
+            }
+            Fault::UnsupportedFileSystem { kind } => Error::UnsupportedFileSystem { kind },
+            Fault::Missing { path } => Error::Missing { path: path.into() },
+            Fault::Io { attempt, source } => Error::Io { attempt, source },
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Reading a partition.
+
+use std::time::Duration;
+
+use crate::base::bounds::RECORDS_PER_READ_MAX;
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::sync::{EventListener, wait_listener};
+use crate::base::time::{BootTime, Timestamp};
+use crate::engine::read::{Cursor, Read};
+use crate::engine::{deadline_in, micros_left};
+
+use super::error::Error;
+use super::records::Records;
+use super::stream::Stream;
+
+/// Where a reader begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    /// The first record that is there.
+    Earliest,
+    /// Behind the last record: only what is appended from now on.
+    Latest,
+    /// This record, or the end.
+    Offset(u64),
+    /// The first record with this timestamp or a later one.
+    Time(Timestamp),
+    /// The first record written at this address or a later one.
+    Lsn(Lsn),
+}
+
+/// A cursor on one partition of a stream. It sees each record once, in order; reading removes nothing.
+///
+/// What was appended at [`Level::Sync`](crate::Level::Sync) is seen once it is on disk, so that nothing that was seen is
+/// ever taken back by a power cut.
+///
+/// # Falling behind
+/// When retention or a trim has let go of the record that would be next, reading answers [`Error::OffsetOutOfRange`] with
+/// what is there; [`Reader::seek`] to go on.
+///
+/// ```
+/// use towpath::From;
+/// # let db = towpath::Options::temporary().open_temporary()?;
+/// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+/// orders.append("one blue mug")?;
+/// let mut reader = orders.reader(0, From::Earliest)?;
+/// for record in &reader.receive(100)? {
+///     assert_eq!(record.body(), b"one blue mug");
+/// }
+/// assert!(reader.try_receive(100)?.is_none());
+/// # Ok::<(), towpath::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    stream: Stream,
+    partition: u32,
+    log: LogId,
+    offset: u64,
+    cursor: Cursor,
+}
+
+impl Reader {
+    pub(crate) fn open(stream: Stream, partition: u32, from: From) -> Result<Reader, Error> {
+        let log = stream.log(partition)?;
+        let mut reader = Reader { stream, partition, log, offset: 0, cursor: Cursor::default() };
+        reader.seek(from)?;
+        Ok(reader)
+    }
+
+    /// The offset of the record that is read next.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.offset
+    }
+
+    /// Moves the cursor.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::NotFound`] if the stream was deleted.
+    pub fn seek(&mut self, from: From) -> Result<(), Error> {
+        let engine = &self.stream.database.shared.engine;
+        let extent = engine.extent(self.log)?.ok_or_else(|| self.stream.not_found())?;
+        self.offset = match from {
+            From::Earliest => extent.start,
+            From::Latest => extent.end,
+            From::Offset(offset) if offset < extent.start || offset > extent.end => {
+                return Err(self.out_of_range(offset, extent.start, extent.end));
+            }
+            From::Offset(offset) => offset,
+            From::Time(time) => engine.offset_for_time(self.log, time)?.unwrap_or(extent.end),
+            From::Lsn(lsn) => self.offset_for_lsn(lsn, extent.start, extent.end)?,
+        };
+        Ok(())
+    }
+
+    /// Up to `max` records; waits for the first.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] when it fell behind, [`Error::NotFound`] when the stream was deleted,
+    /// [`Error::Corrupt`], [`Error::Closed`].
+    pub fn receive(&mut self, max: usize) -> Result<Records, Error> {
+        let received = self.receive_until(max, None)?;
+        Ok(received.expect("without a deadline it waits until there is something"))
+    }
+
+    /// Up to `max` records; `None` if there is none now.
+    ///
+    /// # Errors
+    /// As for [`Reader::receive`].
+    pub fn try_receive(&mut self, max: usize) -> Result<Option<Records>, Error> {
+        let max = max.clamp(1, RECORDS_PER_READ_MAX);
+        let engine = &self.stream.database.shared.engine;
+        match engine.read(self.log, self.offset, max, &mut self.cursor)? {
+            Read::Items(batch) => {
+                let records = Records::of(batch, self.partition, self.offset, max)?;
+                self.offset = records.end();
+                Ok(Some(records))
+            }
+            Read::AtEnd => Ok(None),
+            Read::Below { start, end } => Err(self.out_of_range(self.offset, start, end)),
+            Read::Gone => Err(self.stream.not_found()),
+        }
+    }
+
+    /// Up to `max` records; waits at most `timeout` for the first, then `None`.
+    ///
+    /// # Errors
+    /// As for [`Reader::receive`].
+    pub fn receive_timeout(&mut self, max: usize, timeout: Duration) -> Result<Option<Records>, Error> {
+        self.receive_until(max, deadline_in(Some(timeout)))
+    }
+
+    /// Up to `max` records; waits for the first without blocking the thread, on any runtime. Dropping the future loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// As for [`Reader::receive`].
+    pub async fn receive_async(&mut self, max: usize) -> Result<Records, Error> {
+        loop {
+            if let Some(records) = self.try_receive(max)? {
+                return Ok(records);
+            }
+            if let Some(mut waiting) = self.wait_for_more()? {
+                (&mut waiting.listener).await;
+            }
+        }
+    }
+
+    fn receive_until(&mut self, max: usize, deadline: Option<BootTime>) -> Result<Option<Records>, Error> {
+        loop {
+            if let Some(records) = self.try_receive(max)? {
+                return Ok(Some(records));
+            }
+            let Some(waiting) = self.wait_for_more()? else { continue };
+            match micros_left(deadline).map_err(Error::from) {
+                Ok(left) => waiting.sleep(left),
+                Err(Error::TimedOut) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn wait_for_more(&self) -> Result<Option<Waiting>, Error> {
+        let registered = self.stream.database.shared.engine.wait_for(self.log, self.offset)?;
+        Ok(registered
+            .map(|(_, listener)| Waiting { listener, _place: Place { stream: self.stream.clone(), log: self.log } }))
+    }
+
+    /// Halves the partition by reading one item at a time: addresses grow with offsets.
+    fn offset_for_lsn(&self, lsn: Lsn, start: u64, end: u64) -> Result<u64, Error> {
+        let engine = &self.stream.database.shared.engine;
+        let (mut low, mut high) = (start, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match engine.read(self.log, middle, 1, &mut Cursor::default())? {
+                Read::Items(batch) => match batch.items().first() {
+                    Some(item) if item.lsn < lsn => low = item.entry.end(),
+                    Some(item) => high = item.entry.first.max(low).min(middle),
+                    None => high = middle,
+                },
+                Read::Below { start, .. } if start > low => low = start.min(high),
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    fn out_of_range(&self, offset: u64, start: u64, end: u64) -> Error {
+        let (stream, partition) = (self.stream.name().to_owned(), self.partition);
+        Error::OffsetOutOfRange { stream, partition, offset, start, end }
+    }
+}
+
+/// A place in the line of those who wait for a log; leaves it when dropped.
+struct Waiting {
+    listener: EventListener,
+    _place: Place,
+}
+
+struct Place {
+    stream: Stream,
+    log: LogId,
+}
+
+impl Waiting {
+    fn sleep(self, micros: Option<u64>) {
+        let Waiting { listener, _place } = self;
+        wait_listener(listener, micros);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stream.database.shared.engine.stop_waiting(self.log);
+    }
+}

@@ -1,0 +1,535 @@
+//! The stream handle: appending, trimming, describing.
+
+use std::time::Duration;
+
+use crate::base::bounds::RECORDS_PER_BATCH_MAX;
+use crate::base::level::Level;
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::sync::{Arc, AtomicU64, Ordering};
+use crate::base::time::Timestamp;
+use crate::engine::{DurableWait, Submitted, deadline_in};
+use crate::primitives::streams::{self, Group, Record, StreamHandle};
+use crate::primitives::{Command, Reply};
+
+use super::database::{Database, refusal};
+use super::error::Error;
+use super::reader::{From, Reader};
+use super::ticket::Ticket;
+
+/// Records without a key stay in one partition for about this many bytes, then go on to the next.
+const STICKY_BYTES: u64 = 16 << 10;
+
+/// What a stream is created with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamOptions {
+    partitions: u32,
+    retention_age: Option<Duration>,
+    retention_bytes: Option<u64>,
+    retention_records: Option<u64>,
+    level: Option<Level>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> StreamOptions {
+        StreamOptions::new()
+    }
+}
+
+impl StreamOptions {
+    /// One partition, records kept for ever, the database's level.
+    #[must_use]
+    pub fn new() -> StreamOptions {
+        StreamOptions {
+            partitions: 1,
+            retention_age: None,
+            retention_bytes: None,
+            retention_records: None,
+            level: None,
+        }
+    }
+
+    /// The number of partitions, 1 to 65,536. Order holds within a partition.
+    #[must_use]
+    pub fn partitions(self, partitions: u32) -> StreamOptions {
+        StreamOptions { partitions, ..self }
+    }
+
+    /// Records older than this are let go.
+    #[must_use]
+    pub fn retention_age(self, age: Duration) -> StreamOptions {
+        StreamOptions { retention_age: Some(age), ..self }
+    }
+
+    /// The newest records of each partition that fit into this many bytes (keys, headers, bodies) are kept.
+    #[must_use]
+    pub fn retention_bytes(self, bytes: u64) -> StreamOptions {
+        StreamOptions { retention_bytes: Some(bytes), ..self }
+    }
+
+    /// This many of the newest records of each partition are kept.
+    #[must_use]
+    pub fn retention_records(self, records: u64) -> StreamOptions {
+        StreamOptions { retention_records: Some(records), ..self }
+    }
+
+    /// The level of appends that name none.
+    #[must_use]
+    pub fn level(self, level: Level) -> StreamOptions {
+        StreamOptions { level: Some(level), ..self }
+    }
+
+    /// The number of partitions.
+    #[must_use]
+    pub fn get_partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    /// How long records are kept; `None`: for ever.
+    #[must_use]
+    pub fn get_retention_age(&self) -> Option<Duration> {
+        self.retention_age
+    }
+
+    /// How many bytes a partition keeps; `None`: all.
+    #[must_use]
+    pub fn get_retention_bytes(&self) -> Option<u64> {
+        self.retention_bytes
+    }
+
+    /// How many records a partition keeps; `None`: all.
+    #[must_use]
+    pub fn get_retention_records(&self) -> Option<u64> {
+        self.retention_records
+    }
+
+    /// The level of appends that name none; `None`: the database's.
+    #[must_use]
+    pub fn get_level(&self) -> Option<Level> {
+        self.level
+    }
+
+    pub(crate) fn to_machine(&self) -> streams::Options {
+        let micros = |age: Duration| u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        streams::Options {
+            partitions: self.partitions,
+            retention: streams::Retention {
+                age_micros: self.retention_age.map(micros),
+                bytes: self.retention_bytes,
+                records: self.retention_records,
+            },
+            level: self.level,
+        }
+    }
+
+    fn from_machine(options: &streams::Options) -> StreamOptions {
+        StreamOptions {
+            partitions: options.partitions,
+            retention_age: options.retention.age_micros.map(Duration::from_micros),
+            retention_bytes: options.retention.bytes,
+            retention_records: options.retention.records,
+            level: options.level,
+        }
+    }
+}
+
+/// How one append is made.
+#[derive(Clone, Debug, Default)]
+pub struct AppendOptions {
+    partition: Option<u32>,
+    expect_offset: Option<u64>,
+    level: Option<Level>,
+    timeout: Option<Duration>,
+}
+
+impl AppendOptions {
+    /// Partition by key, no expectation, the stream's level, no time limit.
+    #[must_use]
+    pub fn new() -> AppendOptions {
+        AppendOptions::default()
+    }
+
+    /// Appends to this partition, whatever the keys say.
+    #[must_use]
+    pub fn partition(self, partition: u32) -> AppendOptions {
+        AppendOptions { partition: Some(partition), ..self }
+    }
+
+    /// Appends only if the partition ends at this offset: [`Error::WrongOffset`] otherwise, and nothing is stored.
+    #[must_use]
+    pub fn expect_offset(self, offset: u64) -> AppendOptions {
+        AppendOptions { expect_offset: Some(offset), ..self }
+    }
+
+    /// The level of this append.
+    #[must_use]
+    pub fn level(self, level: Level) -> AppendOptions {
+        AppendOptions { level: Some(level), ..self }
+    }
+
+    /// The most that the call may wait, for room or for its sync: [`Error::TimedOut`] then.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> AppendOptions {
+        AppendOptions { timeout: Some(timeout), ..self }
+    }
+}
+
+/// Proof of a write: where in the journal it stands, and how durable it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// Its address; orders it among all writes of the database.
+    pub lsn: Lsn,
+    /// How durable it is.
+    pub level: Level,
+}
+
+/// Where a record was appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appended {
+    /// The partition.
+    pub partition: u32,
+    /// The record's number in the partition, from 0.
+    pub offset: u64,
+    /// Address and level.
+    pub receipt: Receipt,
+}
+
+impl Appended {
+    /// The address of the write.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.receipt.lsn
+    }
+}
+
+/// Where a batch was appended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppendedBatch {
+    /// One stretch for each partition that got records.
+    pub partitions: Vec<AppendedRange>,
+    /// Address and level.
+    pub receipt: Receipt,
+}
+
+/// Records of one batch in one partition; their offsets follow each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AppendedRange {
+    /// The partition.
+    pub partition: u32,
+    /// The offset of the first.
+    pub first_offset: u64,
+    /// How many.
+    pub records: u32,
+}
+
+/// What there is to know of a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamDescription {
+    /// Its name.
+    pub name: String,
+    /// Its options.
+    pub options: StreamOptions,
+    /// Its partitions, by number.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// What there is to know of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionDescription {
+    /// Its number.
+    pub partition: u32,
+    /// Offset of the first record.
+    pub start_offset: u64,
+    /// Offset of the next record.
+    pub end_offset: u64,
+    /// Bytes of keys, headers and bodies.
+    pub bytes: u64,
+    /// When the newest record was appended; `None` if there never was one.
+    pub last_timestamp: Option<Timestamp>,
+}
+
+/// A stream: a partitioned log whose records keep their offsets for ever and can be read again and again.
+///
+/// Cheap to clone; usable from any thread.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    pub(crate) database: Database,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    handle: StreamHandle,
+    partitions: u32,
+    first_log: LogId,
+    level: Option<Level>,
+    /// Bytes appended without a key; which partition they go to follows from it.
+    sticky: AtomicU64,
+}
+
+impl Stream {
+    pub(crate) fn new(database: Database, name: &str, handle: StreamHandle) -> Result<Stream, Error> {
+        let facts = database.shared.engine.inspect(|machine| {
+            let head = machine.streams.stream(handle)?.head();
+            Some((head.partitions(), head.log(0), head.options().level))
+        })?;
+        let missing = || Error::NotFound { kind: "stream", name: name.to_owned() };
+        let (partitions, first_log, level) = facts.ok_or_else(missing)?;
+        let sticky = AtomicU64::new(0);
+        let inner = Inner { name: name.to_owned(), handle, partitions, first_log, level, sticky };
+        Ok(Stream { database, inner: Arc::new(inner) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The number of its partitions.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.inner.partitions
+    }
+
+    /// The partition of a key: `(murmur2(key) & 0x7fffffff) % partitions`, as Kafka's clients compute it.
+    #[must_use]
+    pub fn partition_of(&self, key: &[u8]) -> u32 {
+        streams::partition_of(key, self.inner.partitions)
+    }
+
+    /// Appends one record at the stream's level. Blocks for the sync at [`Level::Sync`], and while the disk is behind.
+    ///
+    /// ```
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// let appended = orders.append("one blue mug")?;
+    /// assert_eq!(appended.offset, 0);
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`], [`Error::NotFound`] if the stream was deleted, [`Error::StorageFull`],
+    /// [`Error::OutcomeUnknown`] or [`Error::Poisoned`] if the disk failed, [`Error::Closed`].
+    #[inline]
+    pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Appended, Error> {
+        self.append_with(record.into(), &AppendOptions::default())
+    }
+
+    /// Appends one record as the options say.
+    ///
+    /// # Errors
+    /// As for [`Stream::append`], and [`Error::WrongOffset`], [`Error::TimedOut`], [`Error::InvalidOption`] for a
+    /// partition that does not exist.
+    #[inline]
+    pub fn append_with(&self, record: Record<'_>, options: &AppendOptions) -> Result<Appended, Error> {
+        let level = self.level(options);
+        let deadline = deadline_in(options.timeout);
+        let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
+        let command = Command::Streams(self.append_command(&groups));
+        let submitted = self.database.shared.engine.submit(&command, level, deadline);
+        Ok(appended(submitted.map_err(|refused| refusal(refused, self.name()))?, level))
+    }
+
+    /// Appends one record and does not wait for its sync: the ticket does. Blocks only while the disk is behind.
+    ///
+    /// ```
+    /// # use towpath::{AppendOptions, Record};
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// let mut tickets = Vec::new();
+    /// for order in ["one blue mug", "two green plates"] {
+    ///     tickets.push(orders.submit(Record::new(order.as_bytes()), &AppendOptions::new())?);
+    /// }
+    /// for ticket in tickets {
+    ///     ticket.wait()?;
+    /// }
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Stream::append_with`]; what comes after the append is the ticket's.
+    pub fn submit(&self, record: Record<'_>, options: &AppendOptions) -> Result<Ticket<Appended>, Error> {
+        let (level, engine) = (self.level(options), &self.database.shared.engine);
+        let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
+        let command = Command::Streams(self.append_command(&groups));
+        let submitted = engine.issue(&command, level, deadline_in(options.timeout));
+        let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
+        let rests_on = if level == Level::Sync { submitted.rests_on } else { Lsn(0) };
+        Ok(Ticket::new(appended(submitted, level), DurableWait::new(engine.clone(), rests_on)))
+    }
+
+    /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow each
+    /// other. `expect_offset` asks for all of them to fall into one partition.
+    ///
+    /// # Errors
+    /// As for [`Stream::append_with`]; [`Error::LimitExceeded`] if the batch is over half the staging ring.
+    pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
+        if records.len() > RECORDS_PER_BATCH_MAX {
+            let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
+            return Err(Error::LimitExceeded { limit: "batch_records", max, actual });
+        }
+        let sticky = options.partition.unwrap_or_else(|| self.sticky_partition(STICKY_BYTES));
+        let places: Vec<u32> = records.iter().map(|record| self.batch_partition(record, options, sticky)).collect();
+        if places.windows(2).all(|pair| pair[0] == pair[1]) {
+            let groups = [self.group_of(records, places.first().copied().unwrap_or(0), options)];
+            return self.submit_batch(&groups, options);
+        }
+        if options.expect_offset.is_some() {
+            let reason = "`expect_offset` needs all records in one partition".to_owned();
+            return Err(Error::InvalidOption { option: "expect_offset", reason });
+        }
+        let mut order: Vec<u32> = (0..records.len() as u32).collect();
+        order.sort_by_key(|&i| places[i as usize]);
+        let sorted: Vec<Record<'_>> = order.iter().map(|&i| records[i as usize]).collect();
+        let mut groups = Vec::new();
+        let mut from = 0;
+        for stretch in order.chunk_by(|&a, &b| places[a as usize] == places[b as usize]) {
+            let to = from + stretch.len();
+            groups.push(self.group_of(&sorted[from..to], places[stretch[0] as usize], options));
+            from = to;
+        }
+        self.submit_batch(&groups, options)
+    }
+
+    fn submit_batch(&self, groups: &[Group<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
+        let level = self.level(options);
+        let command = Command::Streams(self.append_command(groups));
+        let submitted = self.database.shared.engine.submit(&command, level, deadline_in(options.timeout));
+        let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
+        let receipt = Receipt { lsn: submitted.lsn, level };
+        let partitions = ranges(&submitted.reply)
+            .iter()
+            .map(|r| AppendedRange { partition: r.partition, first_offset: r.first_offset, records: r.records })
+            .collect();
+        Ok(AppendedBatch { partitions, receipt })
+    }
+
+    /// Opens a cursor on one partition.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::InvalidOption`] for a partition that does
+    /// not exist, [`Error::NotFound`] if the stream was deleted.
+    pub fn reader(&self, partition: u32, from: From) -> Result<Reader, Error> {
+        Reader::open(self.clone(), partition, from)
+    }
+
+    /// Lets all records below `offset` go, at level [`Level::Buffered`]. At or below the start it does nothing; beyond the
+    /// end it lets everything go.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::InvalidOption`], and what any write may meet.
+    pub fn trim_before(&self, partition: u32, offset: u64) -> Result<(), Error> {
+        let stream = self.inner.handle;
+        let command = Command::Streams(streams::Command::TrimBefore { stream, partition, offset });
+        let submitted = self.database.shared.engine.submit(&command, Level::Buffered, None);
+        submitted.map(|_| ()).map_err(|refused| refusal(refused, self.name()))
+    }
+
+    /// The offset of the first record with this timestamp or a later one; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::InvalidOption`], [`Error::Corrupt`].
+    pub fn offset_for_time(&self, partition: u32, time: Timestamp) -> Result<Option<u64>, Error> {
+        Ok(self.database.shared.engine.offset_for_time(self.log(partition)?, time)?)
+    }
+
+    /// Options, offsets and bytes. Shows what readers may see.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the stream was deleted.
+    pub fn describe(&self) -> Result<StreamDescription, Error> {
+        let engine = &self.database.shared.engine;
+        let facts = engine.inspect(|machine| {
+            let stream = machine.streams.stream(self.inner.handle)?;
+            Some((stream.head().options().to_owned(), stream.partitions().to_vec()))
+        })?;
+        let (options, partitions) = facts.ok_or_else(|| self.not_found())?;
+        let describe = |(number, partition): (u32, &streams::Partition)| {
+            let extent = engine.extent(self.log(number)?)?.ok_or_else(|| self.not_found())?;
+            let seen = extent.end.max(extent.start);
+            Ok(PartitionDescription {
+                partition: number,
+                start_offset: extent.start,
+                end_offset: seen,
+                bytes: partition.bytes,
+                last_timestamp: (partition.end > 0).then_some(partition.last_timestamp),
+            })
+        };
+        let partitions: Result<Vec<_>, Error> = (0..).zip(&partitions).map(describe).collect();
+        Ok(StreamDescription {
+            name: self.name().to_owned(),
+            options: StreamOptions::from_machine(&options),
+            partitions: partitions?,
+        })
+    }
+
+    pub(crate) fn log(&self, partition: u32) -> Result<LogId, Error> {
+        if partition >= self.inner.partitions {
+            let last = self.inner.partitions - 1;
+            let reason = format!("stream `{}` has partitions 0 to {last}, not {partition}", self.name());
+            return Err(Error::InvalidOption { option: "partition", reason });
+        }
+        Ok(LogId(self.inner.first_log.0 + u64::from(partition)))
+    }
+
+    pub(crate) fn not_found(&self) -> Error {
+        Error::NotFound { kind: "stream", name: self.name().to_owned() }
+    }
+
+    #[inline]
+    fn level(&self, options: &AppendOptions) -> Level {
+        options.level.or(self.inner.level).unwrap_or(self.database.shared.level)
+    }
+
+    #[inline]
+    fn group_of<'a>(&self, records: &'a [Record<'a>], partition: u32, options: &AppendOptions) -> Group<'a> {
+        Group { partition, expect_offset: options.expect_offset, records }
+    }
+
+    #[inline]
+    fn append_command<'a>(&self, groups: &'a [Group<'a>]) -> streams::Command<'a> {
+        let (stream, mapping_partitions) = (self.inner.handle, self.inner.partitions);
+        streams::Command::Append(streams::Append { stream, mapping_partitions, groups })
+    }
+
+    #[inline]
+    fn partition_for(&self, record: &Record<'_>, options: &AppendOptions) -> u32 {
+        match (options.partition, record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => self.partition_of(key),
+            (None, None) if self.inner.partitions == 1 => 0,
+            (None, None) => self.sticky_partition(record.user_bytes() as u64 + 1),
+        }
+    }
+
+    fn batch_partition(&self, record: &Record<'_>, options: &AppendOptions, sticky: u32) -> u32 {
+        match (options.partition, record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => self.partition_of(key),
+            (None, None) => sticky,
+        }
+    }
+
+    /// The partition that records without a key go to now, and counts these bytes.
+    fn sticky_partition(&self, bytes: u64) -> u32 {
+        let before = self.inner.sticky.fetch_add(bytes, Ordering::Relaxed);
+        u32::try_from(before / STICKY_BYTES % u64::from(self.inner.partitions)).expect("below the number of partitions")
+    }
+}
+
+#[inline]
+fn ranges(reply: &Reply) -> &streams::Ranges {
+    match reply {
+        Reply::Streams(streams::Reply::Appended(ranges)) => ranges,
+        Reply::Streams(_) => unreachable!("an append answers with where it went"),
+    }
+}
+
+#[inline]
+fn appended(submitted: Submitted<Reply>, level: Level) -> Appended {
+    let first = ranges(&submitted.reply).first;
+    let receipt = Receipt { lsn: submitted.lsn, level };
+    Appended { partition: first.partition, offset: first.first_offset, receipt }
+}

@@ -1,0 +1,58 @@
+//! `twin.rs` is a naive model, `world.rs` holds it against the machine over generated histories, `rules.rs` states the
+//! rules one by one.
+
+mod rules;
+mod twin;
+mod world;
+
+use super::*;
+use crate::base::time::{BootTime, Now, Timestamp};
+use crate::engine::machine::{Context, Known};
+
+fn at(wall: u64) -> Now {
+    Now { wall: Timestamp(wall), boot: BootTime(wall) }
+}
+
+/// Decides on `state` with an overlay; the events are in order.
+fn decide_at<'c>(
+    state: &State,
+    overlay: &Overlay,
+    command: &Command<'c>,
+    now: Now,
+    known: &Known,
+) -> (Outcome, Vec<Event<'c>>) {
+    let mut events = Vec::new();
+    let outcome = decide(state, overlay, command, &Context { now, known }, |event| events.push(event));
+    (outcome, events)
+}
+
+/// Decides one command without cold facts and applies it.
+fn run(state: &mut State, command: &Command<'_>, now: Now) -> Outcome {
+    let (outcome, events) = decide_at(state, &Overlay::default(), command, now, &Known::default());
+    assert_eq!(matches!(outcome, Outcome::Accept(_)), !events.is_empty(), "events are what acceptance means");
+    events.iter().for_each(|event| state.apply(event));
+    outcome
+}
+
+fn encoded(event: &Event<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; event.encoded_len()];
+    let mut out = crate::base::codec::Put::new(&mut bytes);
+    event.encode(&mut out);
+    assert_eq!(out.remaining(), 0, "an event is as long as was foretold");
+    bytes
+}
+
+/// Every row of a state, in the order of their keys.
+fn all_rows(state: &State) -> Vec<(RowKey, Vec<u8>)> {
+    let mut keys = vec![rows::COUNTERS];
+    keys.extend(state.streams().map(|(handle, _)| stream_row(handle.id)));
+    state.logs(&mut |log, _, _| keys.push(partition_row(log)));
+    keys.sort();
+    keys.into_iter().map(|key| (key, state.row(key).expect("a row of what exists"))).collect()
+}
+
+fn reloaded(rows: &[(RowKey, Vec<u8>)]) -> State {
+    let mut state = State::default();
+    rows.iter().for_each(|(key, row)| state.load(*key, row).expect("a row that was written"));
+    state
+}

@@ -1,0 +1,362 @@
+//! Generated histories: frames of several commands through the overlay, the same commands one by one, the events read
+//! back and replayed, and the twin must all come to the same.
+
+use super::twin::{Twin, TwinRecord};
+use super::*;
+use crate::base::level::Level;
+use crate::engine::machine::Lookup;
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn bytes(&mut self, below: u64) -> Vec<u8> {
+        (0..self.below(below)).map(|_| self.next() as u8).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct PlannedGroup {
+    partition: u32,
+    expect_offset: Option<u64>,
+    records: Vec<TwinRecord>,
+}
+
+#[derive(Clone, Debug)]
+enum Planned {
+    Create { name: String, options: Options, ensure: bool },
+    Delete { name: String },
+    Append { name: String, groups: Vec<PlannedGroup> },
+    Trim { name: String, partition: u32, offset: u64 },
+}
+
+fn plan_record(random: &mut Random) -> TwinRecord {
+    let large = random.one_in(40);
+    let headers = (0..random.below(3)).map(|_| (format!("h{}", random.below(3)), random.bytes(200))).collect();
+    TwinRecord {
+        key: random.one_in(2).then(|| random.bytes(20)),
+        headers,
+        body: (!random.one_in(8)).then(|| random.bytes(if large { 50_000 } else { 60 })),
+    }
+}
+
+fn plan_options(random: &mut Random) -> Options {
+    let mut limit = |up_to| random.one_in(3).then(|| 1 + random.below(up_to));
+    let retention = Retention { age_micros: limit(500), bytes: limit(3000), records: limit(30) };
+    let level = [None, Some(Level::Sync), Some(Level::Buffered)][random.below(3) as usize];
+    Options { partitions: 1 + random.below(3) as u32, retention, level }
+}
+
+fn plan(random: &mut Random, twin: &Twin) -> Planned {
+    let name = format!("s{}", random.below(5));
+    let known = twin.streams.get(&name);
+    let partition = random.below(3) as u32;
+    let twin_partition = known.and_then(|stream| stream.partitions.get(partition as usize));
+    let end = twin_partition.map_or(0, |partition| partition.records.len() as u64);
+    match random.below(20) {
+        0..=2 => {
+            let options = known.filter(|_| random.one_in(2)).map(|stream| stream.options);
+            let options = options.unwrap_or_else(|| plan_options(random));
+            Planned::Create { name, options, ensure: random.one_in(2) }
+        }
+        3 => Planned::Delete { name },
+        4..=6 => Planned::Trim { name, partition, offset: random.below(end + 3) },
+        _ => {
+            let groups = (0..1 + random.below(3)).map(|_| PlannedGroup {
+                partition: if random.one_in(2) { partition } else { random.below(3) as u32 },
+                expect_offset: random.one_in(6).then_some(end),
+                records: (0..random.below(5) + u64::from(!random.one_in(20))).map(|_| plan_record(random)).collect(),
+            });
+            Planned::Append { name, groups: groups.collect() }
+        }
+    }
+}
+
+/// What a reply says, without what only one of two states knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Said {
+    Stream(u64),
+    Deleted,
+    Ranges(Vec<(u32, u64, u32)>),
+    Start(u64),
+    Refused,
+}
+
+fn said(outcome: &Outcome) -> Said {
+    match outcome {
+        Outcome::Refuse { .. } => Said::Refused,
+        Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => match reply {
+            Reply::Stream(handle) => Said::Stream(handle.id),
+            Reply::Deleted => Said::Deleted,
+            Reply::Appended(ranges) => {
+                Said::Ranges(ranges.iter().map(|r| (r.partition, r.first_offset, r.records)).collect())
+            }
+            Reply::Trimmed { start } => Said::Start(*start),
+            Reply::Expired => unreachable!("not planned"),
+        },
+        Outcome::Needs(lookup) => unreachable!("{lookup:?} was answered"),
+    }
+}
+
+/// The twin's answer to a planned command.
+fn expected(twin: &mut Twin, planned: &Planned, now: u64) -> Said {
+    match planned {
+        Planned::Create { name, options, ensure } => {
+            twin.create(name, *options, *ensure).map_or(Said::Refused, Said::Stream)
+        }
+        Planned::Delete { name } => twin.streams.remove(name).map_or(Said::Refused, |_| Said::Deleted),
+        Planned::Trim { name, partition, offset } => {
+            let stream = twin.streams.get_mut(name);
+            let Some(partition) = stream.and_then(|stream| stream.partitions.get_mut(*partition as usize)) else {
+                return Said::Refused;
+            };
+            partition.start = partition.start.max((*offset as usize).min(partition.records.len()));
+            Said::Start(partition.start as u64)
+        }
+        Planned::Append { name, groups } => {
+            let Some(stream) = twin.streams.get_mut(name) else { return Said::Refused };
+            let mut ranges = Vec::new();
+            for group in groups {
+                let Some(partition) = stream.partitions.get_mut(group.partition as usize) else {
+                    return Said::Refused;
+                };
+                let end = partition.records.len() as u64;
+                if group.records.is_empty() || group.expect_offset.is_some_and(|offset| offset != end) {
+                    return Said::Refused;
+                }
+                ranges.push((group.partition, end, group.records.len() as u32));
+                group.records.iter().for_each(|record| partition.append(now, record.clone()));
+            }
+            Said::Ranges(ranges)
+        }
+    }
+}
+
+/// Decides a planned command, answering lookups from what was stored before the frame.
+fn decide_planned(
+    state: &State,
+    overlay: &Overlay,
+    planned: &Planned,
+    now: u64,
+    stored: &Twin,
+    mut take: impl FnMut(&Event<'_>),
+) -> Outcome {
+    let mut with = |command: &Command<'_>| {
+        let mut known = Known::default();
+        for _ in 0..4 {
+            let (outcome, events) = decide_at(state, overlay, command, at(now), &known);
+            let Outcome::Needs(lookup) = outcome else {
+                events.iter().for_each(&mut take);
+                return outcome;
+            };
+            known.add(lookup, answer(stored, &lookup));
+        }
+        panic!("{command:?} asks without end");
+    };
+    let found = |name: &str| overlay::View::new(state, overlay).find(name);
+    let gone = StreamHandle { slot: 0, id: 1 << 40 };
+    match planned {
+        Planned::Create { name, options, ensure: false } => with(&Command::Create { name, options: *options }),
+        Planned::Create { name, options, ensure: true } => with(&Command::Ensure { name, options: *options }),
+        Planned::Delete { name } => with(&Command::Delete { name }),
+        Planned::Trim { name, partition, offset } => {
+            let stream = found(name).map_or(gone, |(handle, _)| handle);
+            with(&Command::TrimBefore { stream, partition: *partition, offset: *offset })
+        }
+        Planned::Append { name, groups } => {
+            let (stream, mapping_partitions) = found(name).map_or((gone, 1), |(h, head)| (h, head.partitions()));
+            let headers = groups.iter().map(|group| group.records.iter().map(header_list).collect());
+            let headers: Vec<Vec<Vec<Header<'_>>>> = headers.collect();
+            let records: Vec<Vec<Record<'_>>> = groups
+                .iter()
+                .zip(&headers)
+                .map(|(group, headers)| {
+                    let of = |(record, headers)| borrowed(record, headers);
+                    group.records.iter().zip(headers).map(of).collect()
+                })
+                .collect();
+            let groups: Vec<Group<'_>> = groups
+                .iter()
+                .zip(&records)
+                .map(|(g, records)| Group { partition: g.partition, expect_offset: g.expect_offset, records })
+                .collect();
+            with(&Command::Append(Append { stream, mapping_partitions, groups: &groups }))
+        }
+    }
+}
+
+fn header_list(record: &TwinRecord) -> Vec<Header<'_>> {
+    record.headers.iter().map(|(name, value)| Header { name, value }).collect()
+}
+
+fn borrowed<'a>(record: &'a TwinRecord, headers: &'a Vec<Header<'a>>) -> Record<'a> {
+    Record { key: record.key.as_deref(), headers, body: record.body.as_deref() }
+}
+
+fn answer(stored: &Twin, lookup: &Lookup) -> crate::engine::machine::Stretch {
+    stored.partition_of_log(lookup.log).expect("a lookup of a log that exists").stretch(lookup)
+}
+
+/// The state after `planned`, one by one, on a copy.
+fn one_by_one(state: &State, planned: &[Planned], now: u64, stored: &Twin) -> (Vec<Said>, State) {
+    let mut copy = reloaded(&all_rows(state));
+    let mut twin = stored.clone();
+    let mut all = Vec::new();
+    for planned in planned {
+        let mut events = Vec::new();
+        let take = |event: &Event<'_>| events.push(encoded(event));
+        let outcome = decide_planned(&copy, &Overlay::default(), planned, now, &twin, take);
+        events.iter().for_each(|event| copy.apply(&Event::decode(event).expect("an event that was written")));
+        expected(&mut twin, planned, now);
+        all.push(said(&outcome));
+    }
+    (all, copy)
+}
+
+/// One frame: decided with an overlay, applied if nothing refused.
+fn frame(state: &mut State, replayed: &mut State, twin: &mut Twin, planned: &[Planned], now: u64) {
+    let before = all_rows(state);
+    let (mut overlay, mut after) = (Overlay::default(), twin.clone());
+    let (mut all, mut events) = (Vec::new(), Vec::new());
+    for planned in planned {
+        let first = events.len();
+        let take = |event: &Event<'_>| events.push(encoded(event));
+        let outcome = decide_planned(state, &overlay, planned, now, twin, take);
+        if matches!(&outcome, Outcome::Refuse { refusal: Refusal::InvalidOption { option: "offset", .. }, .. }) {
+            return;
+        }
+        assert_eq!(said(&outcome), expected(&mut after, planned, now), "{planned:?}");
+        if said(&outcome) == Said::Refused {
+            assert_eq!(events.len(), first, "a refusal has no events");
+            assert_eq!(all_rows(state), before, "a dropped overlay leaves nothing");
+            return;
+        }
+        all.push(said(&outcome));
+        for event in &events[first..] {
+            overlay.foresee(state, &Event::decode(event).expect("an event that was written"));
+        }
+    }
+    let (said_one_by_one, copy) = one_by_one(state, planned, now, twin);
+    assert_eq!(all_rows(state), before, "foreseeing changes nothing");
+    let mut touched = Vec::new();
+    for bytes in &events {
+        let event = Event::decode(bytes).expect("an event that was written");
+        assert_eq!(&encoded(&event), bytes);
+        assert_reads_as(bytes, &after);
+        event.touches(&mut |key| touched.push(key));
+        state.apply(&event);
+        replayed.apply(&event);
+    }
+    *twin = after;
+    twin.assert_agrees(state);
+    assert_eq!((said_one_by_one, all_rows(&copy)), (all, all_rows(state)));
+    assert_touched(&before, state, &touched);
+}
+
+/// Rows that differ were named. A partition without a row is empty.
+fn assert_touched(before: &[(RowKey, Vec<u8>)], state: &State, touched: &[RowKey]) {
+    let mut stored: std::collections::BTreeMap<RowKey, Vec<u8>> = before.iter().cloned().collect();
+    for key in touched {
+        match state.row(*key) {
+            Some(row) => drop(stored.insert(*key, row)),
+            None => drop(stored.remove(key)),
+        }
+    }
+    let stored: Vec<_> = stored.into_iter().collect();
+    assert_eq!(all_rows(&reloaded(&stored)), all_rows(state), "rows that are written make the state again");
+}
+
+/// An item's records are the twin's.
+fn assert_reads_as(item: &[u8], twin: &Twin) {
+    let Ok((entry, records)) = read_item(item) else { return };
+    let Some(partition) = twin.partition_of_log(entry.log) else { return };
+    let mut count = 0;
+    for record in records {
+        let record = record.expect("a record that was written");
+        let (time, twin_record) = &partition.records[record.offset as usize];
+        let headers: Result<Vec<_>, _> =
+            record.headers().map(|h| h.map(|h| (h.name.to_owned(), h.value.to_vec()))).collect();
+        let (key, body) = (record.key.map(<[u8]>::to_vec), record.body.map(<[u8]>::to_vec));
+        assert_eq!(TwinRecord { key, headers: headers.unwrap(), body }, *twin_record);
+        assert_eq!(entry.timestamp.0, *time);
+        count += 1;
+    }
+    assert_eq!(count, entry.count);
+}
+
+/// Runs the ticks of every partition until none is due, at most a bounded number of times.
+fn tick_all(state: &mut State, twin: &mut Twin, now: u64) {
+    let mut keys = Vec::new();
+    state.logs(&mut |log, _, _| keys.extend(state.timer_key(log)));
+    for key in keys {
+        let log = log_of_row(key).unwrap();
+        for _ in 0..40 {
+            let due = state.next_due(key);
+            if due.is_none_or(|due| matches!(due, Due::At(at) if at.0 > now)) {
+                break;
+            }
+            let mut known = Known::default();
+            let events = loop {
+                let command = Command::Expire { log };
+                match decide_at(state, &Overlay::default(), &command, at(now), &known) {
+                    (Outcome::Needs(lookup), _) => known.add(lookup, answer(twin, &lookup)),
+                    (outcome, events) => {
+                        assert_eq!(outcome, Outcome::Accept(Reply::Expired), "a due tick does something");
+                        break events;
+                    }
+                }
+            };
+            events.iter().for_each(|event| state.apply(event));
+            let start = state.log_start(log).unwrap() as usize;
+            twin.streams.values_mut().for_each(|stream| {
+                let index = log.0.wrapping_sub(stream.first_log) as usize;
+                if let Some(partition) = stream.partitions.get_mut(index) {
+                    partition.expire(&stream.options.retention, now);
+                    assert!(start <= partition.start, "retention takes no more than the limits ask for");
+                }
+            });
+        }
+    }
+    for stream in twin.streams.values_mut() {
+        stream.partitions.iter_mut().for_each(|partition| partition.expire(&stream.options.retention, now));
+    }
+    twin.assert_agrees(state);
+}
+
+#[test]
+fn frames_single_commands_replay_checkpoints_and_the_naive_twin_agree() {
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let (mut state, mut replayed, mut twin) = (State::default(), State::default(), Twin::new());
+        let mut now = 1_000_000;
+        for step in 0..120 {
+            now = if random.one_in(10) { now - random.below(50) } else { now + random.below(100) };
+            let planned: Vec<_> = (0..1 + random.below(4)).map(|_| plan(&mut random, &twin)).collect();
+            frame(&mut state, &mut replayed, &mut twin, &planned, now);
+            assert_eq!(all_rows(&replayed), all_rows(&state));
+            if random.one_in(6) {
+                tick_all(&mut state, &mut twin, now);
+                replayed = reloaded(&all_rows(&state));
+            }
+            if step % 30 == 29 {
+                state = reloaded(&all_rows(&state));
+                twin.assert_agrees(&state);
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The style of the sources as tests: who may import whom, sizes, calls that have one home, words, and what must be
+//! written down. Each violation names file, line, rule and what to do.
+//!
+//! The rules work on the text with comments and literals blanked out ([`text`]); no compiler is asked.
+
+#[path = "tidy/rules.rs"]
+mod rules;
+#[path = "tidy/text.rs"]
+mod text;
+#[path = "tidy/tree.rs"]
+mod tree;
+
+use rules::Violation;
+use tree::Tree;
+
+/// What each layer of `src` may import, besides itself. `Any` layers are above all others.
+const LAYERS: &[(&str, Imports)] = &[
+    ("base", Imports::Only(&[])),
+    ("storage", Imports::Only(&["base"])),
+    ("journal", Imports::Only(&["base", "storage"])),
+    ("index", Imports::Only(&["base"])),
+    ("engine", Imports::Only(&["base", "journal", "index"])),
+    ("primitives", Imports::Only(&["base", "engine::machine", "journal::entry"])),
+    ("api", Imports::Any),
+    ("sim", Imports::Any),
+];
+
+/// Imports beyond the table, each with its reason.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("index", "storage::disk", "the storage backend of redb reads and writes through the one door to the files"),
+    ("engine", "storage", "opening puts the layers below together, and reading goes straight to maps and frames"),
+];
+
+enum Imports {
+    Only(&'static [&'static str]),
+    Any,
+}
+
+/// A word of the code that has one home.
+struct Home {
+    word: &'static str,
+    /// Paths begin with one of these.
+    homes: &'static [&'static str],
+    instead: &'static str,
+}
+
+const HOMES: &[Home] = &[
+    Home { word: "Instant", homes: CLOCK, instead: "take `Now` as an argument, or ask storage::disk::clock" },
+    Home { word: "SystemTime", homes: CLOCK, instead: "take `Now` as an argument, or ask storage::disk::clock" },
+    Home { word: "clock_gettime", homes: CLOCK, instead: "take `Now` as an argument, or ask storage::disk::clock" },
+    Home { word: "std::thread", homes: FACADE, instead: "use base::sync, which loom can replace" },
+    Home { word: "std::sync", homes: FACADE, instead: "use base::sync, which loom can replace" },
+    Home { word: "parking_lot", homes: FACADE, instead: "use base::sync, which loom can replace" },
+    Home { word: "event_listener", homes: FACADE, instead: "use base::sync, which loom can replace" },
+    Home { word: "std::fs", homes: DISK, instead: "go through storage::disk, which the simulator can replace" },
+    Home { word: "rustix", homes: DISK, instead: "go through storage::disk, which the simulator can replace" },
+    Home { word: "libc", homes: DISK, instead: "go through storage::disk, which the simulator can replace" },
+    Home { word: "memmap2", homes: DISK, instead: "go through storage::disk, which the simulator can replace" },
+    Home { word: "redb", homes: &["src/index/"], instead: "ask the index; no other layer knows redb" },
+];
+
+const CLOCK: &[&str] = &["src/storage/disk/clock.rs", "src/storage/disk/host/clock.rs"];
+const FACADE: &[&str] = &["src/base/sync.rs"];
+const DISK: &[&str] = &["src/storage/disk/"];
+
+/// Files in which a map or a pointer crosses a boundary.
+const UNSAFE_FILES: &[&str] = &[
+    "src/engine/read.rs",
+    "src/journal/cleaner.rs",
+    "src/journal/commit.rs",
+    "src/journal/sidecar.rs",
+    "src/journal/tail.rs",
+    "src/sim/disk/memory.rs",
+    "src/sim/disk/tests.rs",
+    "src/storage/disk/conformance.rs",
+    "src/storage/disk/host/file.rs",
+    "src/storage/disk/host/lock.rs",
+    "src/storage/disk/map.rs",
+    "src/storage/ring.rs",
+];
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 100;
+/// Nine functions in ten are no longer than this.
+const FUNCTION_LINES_USUAL: usize = 35;
+const LINE_CHARS_MAX: usize = 120;
+
+/// Words that say nothing, in names of files and of what the code declares.
+const EMPTY_WORDS: &[&str] = &["manager", "handler", "helper", "helpers", "util", "utils", "common"];
+
+/// Marks of unfinished work. Written in halves, so that this line is not one.
+const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("to", "do!")];
+
+/// Folders whose files are checked.
+const FOLDERS: &[&str] = &["src", "cli/src", "cli/tests", "xtask/src", "tests", "examples", "benches", "fuzz"];
+
+/// Files from which every other must be reached by `mod`.
+const ROOTS: &[&str] = &["src/lib.rs", "cli/src/main.rs", "xtask/src/main.rs"];
+
+#[test]
+fn imports_point_downward_only() {
+    expect_none(rules::layers(&Tree::read(&["src"]), LAYERS, EXCEPTIONS));
+}
+
+#[test]
+fn files_and_lines_are_of_readable_size() {
+    expect_none(rules::file_sizes(&Tree::read(FOLDERS), FILE_LINES_MAX, LINE_CHARS_MAX));
+}
+
+#[test]
+fn functions_are_of_readable_size() {
+    expect_none(rules::function_sizes(&Tree::read(FOLDERS), FUNCTION_LINES_MAX, FUNCTION_LINES_USUAL));
+}
+
+#[test]
+fn clocks_threads_files_and_redb_have_one_home_each() {
+    expect_none(rules::homes(&Tree::read(&["src"]), HOMES));
+}
+
+#[test]
+fn unsafe_code_stands_in_listed_files_only() {
+    expect_none(rules::unsafe_code(&Tree::read(FOLDERS), UNSAFE_FILES));
+}
+
+#[test]
+fn every_event_tag_stands_in_the_format() {
+    let format = std::fs::read_to_string(tree::root().join("docs/format.md")).unwrap_or_default();
+    expect_none(rules::event_tags(&Tree::read(&["src/primitives"]), &format));
+}
+
+#[test]
+fn every_file_is_reached() {
+    expect_none(rules::orphans(&Tree::read(&["src", "cli/src", "xtask/src"]), ROOTS));
+}
+
+#[test]
+fn names_say_something() {
+    expect_none(rules::names(&Tree::read(FOLDERS), EMPTY_WORDS));
+}
+
+#[test]
+fn nothing_is_unfinished() {
+    expect_none(rules::unfinished(&Tree::read(FOLDERS), UNFINISHED));
+}
+
+fn expect_none(violations: Vec<Violation>) {
+    let lines: Vec<String> = violations.iter().map(Violation::to_string).collect();
+    assert!(lines.is_empty(), "{} violations:\n{}\n", lines.len(), lines.join("\n"));
+}
+
+mod the_rules_see {
+    //! Each rule, held against a line that breaks it.
+
+    use super::*;
+
+    fn broken(path: &str, source: &str) -> Tree {
+        Tree::of(&[(path, source)])
+    }
+
+    #[test]
+    fn an_import_that_points_upward() {
+        for line in ["use crate::engine::Core;", "fn f() { crate::api::open() }", "use super::super::index::Index;"] {
+            assert_eq!(rules::layers(&broken("src/journal/a.rs", line), LAYERS, EXCEPTIONS).len(), 1, "{line}");
+        }
+        for line in ["use crate::base::lsn::Lsn;", "use super::marks::Marks;", "// crate::api", "\"crate::api\""] {
+            assert!(rules::layers(&broken("src/journal/a.rs", line), LAYERS, EXCEPTIONS).is_empty(), "{line}");
+        }
+        assert_eq!(rules::layers(&broken("src/primitives/a.rs", "use crate::engine::Core;"), LAYERS, &[]).len(), 1);
+        assert!(
+            rules::layers(&broken("src/primitives/a.rs", "use crate::engine::machine::M;"), LAYERS, &[]).is_empty()
+        );
+    }
+
+    #[test]
+    fn a_word_away_from_its_home() {
+        for line in ["use std::sync::Arc;", "let t = Instant::now();", "redb::Database::open(p)", "use std::{fs, io};"]
+        {
+            assert_eq!(rules::homes(&broken("src/journal/a.rs", line), HOMES).len(), 1, "{line}");
+        }
+        for line in ["// Instant", "let instantly = 1;", "use crate::base::sync::Arc;"] {
+            assert!(rules::homes(&broken("src/journal/a.rs", line), HOMES).is_empty(), "{line}");
+        }
+        let test = "#[cfg(test)]\nmod tests {\n    use std::sync::Arc;\n}\n";
+        assert!(rules::homes(&broken("src/journal/a.rs", test), HOMES).is_empty());
+    }
+
+    #[test]
+    fn sizes_beyond_the_bounds() {
+        let long = format!("fn f() {{\n{}}}\n", "    g();\n".repeat(FUNCTION_LINES_MAX));
+        assert_eq!(rules::function_sizes(&broken("src/a.rs", &long), FUNCTION_LINES_MAX, usize::MAX).len(), 1);
+        let many = "fn f();\n".repeat(FILE_LINES_MAX + 1);
+        assert_eq!(rules::file_sizes(&broken("src/a.rs", &many), FILE_LINES_MAX, LINE_CHARS_MAX).len(), 1);
+    }
+
+    #[test]
+    fn unsafe_code_and_empty_words_and_unfinished_work() {
+        assert_eq!(rules::unsafe_code(&broken("src/a.rs", "unsafe { f() }"), &[]).len(), 1);
+        assert!(rules::unsafe_code(&broken("src/a.rs", "// unsafe\n#![allow(unsafe_code)]"), &[]).is_empty());
+        assert_eq!(rules::names(&broken("src/a.rs", "struct LeaseManager;"), EMPTY_WORDS).len(), 1);
+        assert_eq!(rules::names(&broken("src/file_utils.rs", ""), EMPTY_WORDS).len(), 1);
+        assert_eq!(rules::unfinished(&broken("src/a.rs", &format!("// {}", UNFINISHED[0])), UNFINISHED).len(), 1);
+    }
+
+    #[test]
+    fn a_tag_that_the_format_does_not_name() {
+        let source = "const TRIMMED: u8 = 0x04;\nconst APPENDED: u8 = LOG_TAG | 0x01;\n";
+        let tree = broken("src/primitives/streams/event.rs", source);
+        assert_eq!(rules::event_tags(&tree, "").len(), 2);
+        assert!(rules::event_tags(&tree, "| 0x04 | trimmed | … |\n| 0x81 | appended | … |").is_empty());
+    }
+
+    #[test]
+    fn a_file_that_no_mod_reaches() {
+        let tree =
+            Tree::of(&[("src/lib.rs", "mod a;"), ("src/a/mod.rs", "mod b;"), ("src/a/b.rs", ""), ("src/c.rs", "")]);
+        let orphans = rules::orphans(&tree, &["src/lib.rs"]);
+        assert_eq!(orphans.len(), 1);
+        assert!(orphans[0].to_string().starts_with("src/c.rs"), "{}", orphans[0]);
+    }
+}
