@@ -47,15 +47,21 @@ impl<'a> Put<'a> {
 
     /// A LEB128 integer: seven bits a byte, least significant first, [`varint_len`] bytes in all.
     #[inline]
-    pub(crate) fn varint(&mut self, mut value: u64) {
-        let mut at = 0;
-        while value >= 0x80 {
-            self.rest[at] = (value as u8) | 0x80;
+    pub(crate) fn varint(&mut self, value: u64) {
+        if value < 0x80 { self.u8(value as u8) } else { self.long_varint(value) }
+    }
+
+    #[inline]
+    fn long_varint(&mut self, mut value: u64) {
+        let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(varint_len(value));
+        for byte in &mut *head {
+            *byte = (value as u8) | 0x80;
             value >>= 7;
-            at += 1;
         }
-        self.rest[at] = value as u8;
-        self.rest = &mut std::mem::take(&mut self.rest)[at + 1..];
+        if let Some(last) = head.last_mut() {
+            *last &= 0x7f;
+        }
+        self.rest = rest;
     }
 
     /// A varint length, then the bytes.
@@ -73,7 +79,8 @@ impl<'a> Put<'a> {
 /// Bytes that [`Put::varint`] takes for `value`.
 #[inline]
 pub(crate) const fn varint_len(value: u64) -> usize {
-    (70 - (value | 1).leading_zeros() as usize) / 7
+    // One byte for each 7 bits begun; 9/64 is near enough to 1/7 for up to 64 bits.
+    ((64 - (value | 1).leading_zeros() as usize) * 9 + 64) / 64
 }
 
 /// Bytes that [`Put::slice`] takes for a slice of `len` bytes.
@@ -129,6 +136,16 @@ impl<'a> Take<'a> {
 
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for (at, &byte) in self.rest.iter().take(10).enumerate() {
             if at == 9 && byte > 1 {

@@ -57,6 +57,13 @@ pub(crate) struct Afterwards {
     pub(crate) arm_flush: bool,
 }
 
+impl Afterwards {
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.look_at_timers || self.nudge_committer || self.entered_segment || !self.wake.is_empty()
+    }
+}
+
 impl<M: Machine> Core<M> {
     /// Makes an event of this life true.
     #[inline]
@@ -68,12 +75,15 @@ impl<M: Machine> Core<M> {
             LogChange::None => {}
             LogChange::Append(append) => {
                 let barrier = place.sync.then_some(place.end);
-                self.logs.append(&append, place.segment, place.position, barrier);
-                match barrier {
-                    Some(end) => self.effects.push_back((end, append.log)),
-                    None => after.wake.extend(self.logs.to_wake(append.log)),
+                let wants = self.logs.append(&append, place.segment, place.position, barrier);
+                if let Some(end) = barrier {
+                    self.effects.push_back((end, append.log));
+                } else if wants.wake {
+                    after.wake.extend(self.logs.to_wake(append.log));
                 }
-                self.arm_timer(append.log, now, after);
+                if wants.timer {
+                    self.arm_timer(append.log, now, after);
+                }
             }
             change => self.apply_log_change(change, now, after),
         }

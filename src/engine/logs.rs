@@ -175,9 +175,19 @@ impl LogCell {
         self.waiting -= 1;
     }
 
+    #[inline]
     fn to_wake(&self) -> Option<Arc<Event>> {
         (self.waiting > 0).then(|| self.event.clone())
     }
+}
+
+/// What an append leaves to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wants {
+    /// Somebody waits for records.
+    pub(crate) wake: bool,
+    /// The log may want a timer and has none.
+    pub(crate) timer: bool,
 }
 
 /// All logs.
@@ -210,7 +220,7 @@ impl Logs {
 
     /// Records an append. With `barrier` its records stay hidden until `durable` reaches that address.
     #[inline]
-    pub(crate) fn append(&mut self, append: &LogAppend, segment: u64, position: u32, barrier: Option<Lsn>) {
+    pub(crate) fn append(&mut self, append: &LogAppend, segment: u64, position: u32, barrier: Option<Lsn>) -> Wants {
         let cell = self.cells.get_mut(&append.log).expect("an append names a log that is open");
         assert!(cell.end == append.first, "log {:?} ends at {}, append at {}", append.log, cell.end, append.first);
         cell.end += u64::from(append.count);
@@ -218,6 +228,7 @@ impl Logs {
             cell.barriers.push_back((end, append.first));
         }
         Self::place(&mut self.by_segment, cell, append, segment, position);
+        Wants { wake: cell.waiting > 0, timer: cell.timed && !cell.armed }
     }
 
     /// Records where an append lies that the state already knows of.

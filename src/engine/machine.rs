@@ -135,6 +135,12 @@ impl<E> Events<E> {
         self.first.is_none()
     }
 
+    /// The event, if there is exactly one.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<&E> {
+        self.first.as_ref().filter(|_| self.rest.is_empty())
+    }
+
     #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &E> + Clone {
         self.first.iter().chain(&self.rest)

@@ -561,7 +561,9 @@ impl<M: Machine> Replay<M> {
         self.machine.apply(event);
         match M::log_change(event) {
             LogChange::None | LogChange::Rearm { .. } => {}
-            LogChange::Append(append) => self.logs.append(&append, segment, position, None),
+            LogChange::Append(append) => {
+                self.logs.append(&append, segment, position, None);
+            }
             LogChange::Open { first, count } => {
                 super::core::successive(first, count).for_each(|log| self.logs.open(log, 0, false));
             }

@@ -3,11 +3,12 @@
 use crate::base::bounds::{DIRTY_ROWS_MAX, NEEDS_ROUNDS_MAX};
 use crate::base::level::Level;
 use crate::base::lsn::Lsn;
+use crate::base::row::RowKey;
 use crate::base::sync::EventListener;
 use crate::base::time::{BootTime, Now};
 use crate::journal::item::{ItemWriter, Layout};
 use crate::journal::tail::{Blocked, Grant, Placed};
-use crate::storage::frame::{HEADER_BYTES, Kind};
+use crate::storage::frame::{self, Kind};
 
 use super::Engine;
 use super::core::{Afterwards, Core, EventPlace};
@@ -38,19 +39,20 @@ impl<R> From<Fault> for Refused<R> {
     }
 }
 
-/// What one try under the lock came to.
-enum Attempt<M: Machine> {
-    Done(Submitted<Vec<M::Reply>>),
-    One(Submitted<M::Reply>),
+/// Why a try under the lock did not settle a command. Boxed: the way of those that are settled at once stays narrow.
+enum Unsettled<M: Machine> {
     Refused { refusal: M::Refusal, rests_on: Lsn },
     Needs(Lookup),
     Blocked(Blocked),
-    TooLarge { actual: u64 },
+    Fault(Fault),
 }
+
+type Attempt<T, M> = Result<Submitted<T>, Box<Unsettled<M>>>;
 
 impl<M: Machine> Engine<M> {
     /// Submits one command. At `Sync` the reply is on disk when this returns; at `Buffered` it is in the ring.
     /// `deadline` bounds all waiting, on the boot clock of the host.
+    #[inline]
     pub(crate) fn submit(
         &self,
         command: &M::Command<'_>,
@@ -72,6 +74,7 @@ impl<M: Machine> Engine<M> {
         self.issue_one(command, level, true, deadline)
     }
 
+    #[inline]
     fn issue_one(
         &self,
         command: &M::Command<'_>,
@@ -79,13 +82,17 @@ impl<M: Machine> Engine<M> {
         arm_flush: bool,
         deadline: Option<BootTime>,
     ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
-        let attempt = |known: &Known, after: &mut Afterwards| {
-            after.arm_flush = arm_flush;
-            self.attempt_one(command, known, level, after)
-        };
-        match self.settle(level, deadline, attempt)? {
-            Attempt::One(submitted) => Ok(submitted),
-            _ => unreachable!("one command has one reply"),
+        let mut after = Afterwards { arm_flush, ..Afterwards::default() };
+        let attempt = self.attempt_one(command, &Known::default(), level, &mut after);
+        if after.is_due() {
+            self.do_afterwards(after);
+        }
+        match attempt {
+            Ok(submitted) => Ok(submitted),
+            Err(unsettled) => self.settle(*unsettled, level, deadline, |known, after| {
+                after.arm_flush = arm_flush;
+                self.attempt_one(command, known, level, after)
+            }),
         }
     }
 
@@ -100,46 +107,51 @@ impl<M: Machine> Engine<M> {
             after.arm_flush = level == Level::Buffered;
             self.attempt_all(commands, known, level, after)
         };
-        let submitted = match self.settle(level, deadline, attempt)? {
-            Attempt::Done(submitted) => submitted,
-            _ => unreachable!("several commands have a list of replies"),
+        let mut after = Afterwards::default();
+        let first = attempt(&Known::default(), &mut after);
+        self.do_afterwards(after);
+        let submitted = match first {
+            Ok(submitted) => submitted,
+            Err(unsettled) => self.settle(*unsettled, level, deadline, attempt)?,
         };
         self.await_reply(submitted.rests_on, level, deadline)?;
         Ok(submitted)
     }
 
-    /// Tries until the command is accepted or refused: fetches cold facts, waits for room.
-    fn settle(
+    /// Tries again until the command is accepted or refused: fetches cold facts, waits for room.
+    #[cold]
+    fn settle<T>(
         &self,
+        mut unsettled: Unsettled<M>,
         level: Level,
         deadline: Option<BootTime>,
-        mut attempt: impl FnMut(&Known, &mut Afterwards) -> Result<Attempt<M>, Fault>,
-    ) -> Result<Attempt<M>, Refused<M::Refusal>> {
+        mut attempt: impl FnMut(&Known, &mut Afterwards) -> Attempt<T, M>,
+    ) -> Result<Submitted<T>, Refused<M::Refusal>> {
         let mut known = Known::default();
         let mut listener: Option<EventListener> = None;
         let mut rounds = 0;
         loop {
-            let mut after = Afterwards::default();
-            let outcome = attempt(&known, &mut after)?;
-            self.do_afterwards(after);
-            match outcome {
-                done @ (Attempt::Done(_) | Attempt::One(_)) => return Ok(done),
-                Attempt::Refused { refusal, rests_on } => {
+            match unsettled {
+                Unsettled::Fault(fault) => return Err(fault.into()),
+                Unsettled::Refused { refusal, rests_on } => {
                     self.await_reply(rests_on, Level::Sync, deadline)?;
                     return Err(Refused::Refusal(refusal));
                 }
-                Attempt::TooLarge { actual } => {
-                    let max = self.segments.geometry().frame_bytes_max();
-                    return Err(Fault::FrameTooLarge { max, actual }.into());
-                }
-                Attempt::Needs(lookup) => {
+                Unsettled::Needs(lookup) => {
                     rounds += 1;
                     if rounds > NEEDS_ROUNDS_MAX {
                         return Err(Fault::Contended.into());
                     }
                     known.add(lookup, self.look_up(lookup)?);
                 }
-                Attempt::Blocked(blocked) => self.wait_for_room(blocked, &mut listener, level, deadline)?,
+                Unsettled::Blocked(blocked) => self.wait_for_room(blocked, &mut listener, level, deadline)?,
+            }
+            let mut after = Afterwards::default();
+            let outcome = attempt(&known, &mut after);
+            self.do_afterwards(after);
+            match outcome {
+                Ok(submitted) => return Ok(submitted),
+                Err(again) => unsettled = *again,
             }
         }
     }
@@ -151,31 +163,35 @@ impl<M: Machine> Engine<M> {
         known: &Known,
         level: Level,
         after: &mut Afterwards,
-    ) -> Result<Attempt<M>, Fault> {
+    ) -> Attempt<M::Reply, M> {
         let wall = self.clock.wall();
         let mut guard = self.core.lock();
-        self.check_alive()?;
+        self.check_alive().map_err(unsettled_by)?;
         let core = &mut *guard;
         let now = core.clock.stamp(wall, || self.clock.boot());
         let mut events = Events::default();
         let overlay = M::Overlay::default();
-        let reply = match core.machine.decide(&overlay, command, &Context { now, known }, &mut events) {
-            Decision::Accept(reply) => reply,
-            Decision::Unchanged { reply, rests_on } => {
-                let rests_on = rests_on.map_or(Lsn(0), |key| core.objects.rests_on(key, level == Level::Sync));
-                return Ok(Attempt::One(Submitted { reply, lsn: self.marks.durable.get(), rests_on }));
+        match core.machine.decide(&overlay, command, &Context { now, known }, &mut events) {
+            Decision::Accept(reply) => {
+                let placed = self.record(core, &events, M::class(command), level, now, after)?;
+                Ok(Submitted { reply, lsn: placed.lsn, rests_on: placed.end })
             }
-            Decision::Refuse { refusal, rests_on } => {
-                let rests_on = rests_on.map_or(Lsn(0), |key| core.objects.rests_on(key, level == Level::Sync));
-                return Ok(Attempt::Refused { refusal, rests_on });
+            other => self.unrecorded(core, other, level),
+        }
+    }
+
+    /// What a decision that made no events comes to.
+    #[cold]
+    fn unrecorded(&self, core: &Core<M>, decision: Decision<M>, level: Level) -> Attempt<M::Reply, M> {
+        let rests_on = |key: Option<RowKey>| key.map_or(Lsn(0), |key| core.objects.rests_on(key, level == Level::Sync));
+        Err(Box::new(match decision {
+            Decision::Accept(_) => unreachable!("an accepted command is recorded"),
+            Decision::Unchanged { reply, rests_on: key } => {
+                return Ok(Submitted { reply, lsn: self.marks.durable.get(), rests_on: rests_on(key) });
             }
-            Decision::Needs(lookup) => return Ok(Attempt::Needs(lookup)),
-        };
-        Ok(match self.record(core, &events, M::class(command), level, now, after) {
-            Ok(placed) => Attempt::One(Submitted { reply, lsn: placed.lsn, rests_on: placed.end }),
-            Err(NotRecorded::Blocked(blocked)) => Attempt::Blocked(blocked),
-            Err(NotRecorded::TooLarge { actual }) => Attempt::TooLarge { actual },
-        })
+            Decision::Refuse { refusal, rests_on: key } => Unsettled::Refused { refusal, rests_on: rests_on(key) },
+            Decision::Needs(lookup) => Unsettled::Needs(lookup),
+        }))
     }
 
     fn attempt_all(
@@ -184,45 +200,34 @@ impl<M: Machine> Engine<M> {
         known: &Known,
         level: Level,
         after: &mut Afterwards,
-    ) -> Result<Attempt<M>, Fault> {
+    ) -> Attempt<Vec<M::Reply>, M> {
         let wall = self.clock.wall();
         let mut guard = self.core.lock();
-        self.check_alive()?;
+        self.check_alive().map_err(unsettled_by)?;
         let core = &mut *guard;
         let now = core.clock.stamp(wall, || self.clock.boot());
         let (mut events, mut overlay) = (Events::default(), M::Overlay::default());
-        let (mut replies, mut rests, mut class) = (Vec::new(), Lsn(0), Class::Settle);
+        let (mut replies, mut rests_on, mut class) = (Vec::new(), Lsn(0), Class::Settle);
         for command in commands {
             let decided = events.len();
-            let rests_on = match core.machine.decide(&overlay, command, &Context { now, known }, &mut events) {
-                Decision::Accept(reply) => {
-                    replies.push(reply);
-                    None
+            match core.machine.decide(&overlay, command, &Context { now, known }, &mut events) {
+                Decision::Accept(reply) => replies.push(reply),
+                other => {
+                    let unchanged = self.unrecorded(core, other, level)?;
+                    replies.push(unchanged.reply);
+                    rests_on = rests_on.max(unchanged.rests_on);
                 }
-                Decision::Unchanged { reply, rests_on } => {
-                    replies.push(reply);
-                    rests_on
-                }
-                Decision::Refuse { refusal, rests_on } => {
-                    let rests_on = rests_on.map_or(Lsn(0), |key| core.objects.rests_on(key, level == Level::Sync));
-                    return Ok(Attempt::Refused { refusal, rests_on });
-                }
-                Decision::Needs(lookup) => return Ok(Attempt::Needs(lookup)),
-            };
-            rests = rests.max(rests_on.map_or(Lsn(0), |key| core.objects.rests_on(key, level == Level::Sync)));
+            }
             if M::class(command) == Class::Publish {
                 class = Class::Publish;
             }
             events.iter().skip(decided).for_each(|event| core.machine.foresee(&mut overlay, event));
         }
         if events.is_empty() {
-            return Ok(Attempt::Done(Submitted { reply: replies, lsn: self.marks.durable.get(), rests_on: rests }));
+            return Ok(Submitted { reply: replies, lsn: self.marks.durable.get(), rests_on });
         }
-        Ok(match self.record(core, &events, class, level, now, after) {
-            Ok(placed) => Attempt::Done(Submitted { reply: replies, lsn: placed.lsn, rests_on: placed.end.max(rests) }),
-            Err(NotRecorded::Blocked(blocked)) => Attempt::Blocked(blocked),
-            Err(NotRecorded::TooLarge { actual }) => Attempt::TooLarge { actual },
-        })
+        let placed = self.record(core, &events, class, level, now, after)?;
+        Ok(Submitted { reply: replies, lsn: placed.lsn, rests_on: placed.end.max(rests_on) })
     }
 
     /// Appends the events as one frame and applies them.
@@ -235,50 +240,80 @@ impl<M: Machine> Engine<M> {
         level: Level,
         now: Now,
         after: &mut Afterwards,
-    ) -> Result<Placed, NotRecorded> {
-        assert!(!events.is_empty(), "an accepted command has events");
+    ) -> Result<Placed, Box<Unsettled<M>>> {
         if class == Class::Publish && core.objects.changed() > DIRTY_ROWS_MAX {
-            return Err(NotRecorded::Blocked(Blocked::Replay));
+            return Err(Box::new(Unsettled::Blocked(Blocked::Replay)));
         }
-        let geometry = self.segments.geometry();
-        let layout = Layout::of(events.iter().map(M::encoded_len));
-        let extent = (HEADER_BYTES + layout.payload_len) as u64 + 8;
-        if extent > geometry.frame_bytes_max() {
-            return Err(NotRecorded::TooLarge { actual: extent });
-        }
-        let grant = match class {
-            Class::Publish => Grant::Publish,
-            Class::Settle => Grant::Settle,
+        let placed = match events.only() {
+            Some(event) => self.record_one(core, event, class, level, now, after)?,
+            None => self.record_several(core, events, class, level, now, after)?,
         };
-        let mut positions = Events::default();
-        let seed = self.seed;
-        let placed = core
-            .tail
-            .append(grant, Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
-                let mut items = ItemWriter::new(payload, layout, seed, geometry.place_in_segment(lsn) as u32);
-                for event in events.iter() {
-                    positions.push(items.item(M::encoded_len(event), |out| M::encode(event, out)));
-                }
-            })
-            .map_err(NotRecorded::Blocked)?;
-        let segment = geometry.segment_of(placed.lsn);
-        for (event, position) in events.iter().zip(positions.iter()) {
-            let place = EventPlace { segment, position: *position, end: placed.end, sync: level == Level::Sync };
-            core.apply(event, place, now, after);
-        }
-        self.note_append(core, &placed, after);
-        Ok(placed)
-    }
-
-    /// Whether the committer, the maker or the keeper has something to do once the lock is released.
-    #[inline]
-    fn note_append(&self, core: &mut Core<M>, placed: &Placed, after: &mut Afterwards) {
         if after.arm_flush && !core.flush_armed {
             core.flush_armed = true;
             after.nudge_committer = true;
         }
         after.nudge_committer |= self.marks.written.get().plus(DRAIN_BYTES) < placed.end;
         after.entered_segment |= placed.new_segment;
+        Ok(placed)
+    }
+
+    #[inline]
+    fn record_one(
+        &self,
+        core: &mut Core<M>,
+        event: &M::Event<'_>,
+        class: Class,
+        level: Level,
+        now: Now,
+        after: &mut Afterwards,
+    ) -> Result<Placed, Box<Unsettled<M>>> {
+        let item_len = M::encoded_len(event);
+        let layout = Layout::of_one(item_len);
+        self.check_frame(layout)?;
+        let (geometry, seed) = (self.segments.geometry(), self.seed);
+        let mut position = 0;
+        let appended =
+            core.tail.append(class.into(), Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
+                let mut items = ItemWriter::new(payload, layout, seed, geometry.place_in_segment(lsn) as u32);
+                position = items.item(item_len, |out| M::encode(event, out));
+            });
+        let placed = appended.map_err(blocked_by)?;
+        let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
+        core.apply(event, EventPlace { segment, position, end, sync }, now, after);
+        Ok(placed)
+    }
+
+    fn record_several(
+        &self,
+        core: &mut Core<M>,
+        events: &Events<M::Event<'_>>,
+        class: Class,
+        level: Level,
+        now: Now,
+        after: &mut Afterwards,
+    ) -> Result<Placed, Box<Unsettled<M>>> {
+        assert!(!events.is_empty(), "an accepted command has events");
+        let layout = Layout::of(events.iter().map(M::encoded_len));
+        self.check_frame(layout)?;
+        let (geometry, seed) = (self.segments.geometry(), self.seed);
+        let mut positions = Vec::with_capacity(events.len());
+        let appended =
+            core.tail.append(class.into(), Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
+                let mut items = ItemWriter::new(payload, layout, seed, geometry.place_in_segment(lsn) as u32);
+                positions.extend(events.iter().map(|e| items.item(M::encoded_len(e), |out| M::encode(e, out))));
+            });
+        let placed = appended.map_err(blocked_by)?;
+        let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
+        for (event, position) in events.iter().zip(positions) {
+            core.apply(event, EventPlace { segment, position, end, sync }, now, after);
+        }
+        Ok(placed)
+    }
+
+    #[inline]
+    fn check_frame(&self, layout: Layout) -> Result<(), Box<Unsettled<M>>> {
+        let (actual, max) = (frame::extent(layout.payload_len), self.segments.geometry().frame_bytes_max());
+        if actual <= max { Ok(()) } else { Err(unsettled_by(Fault::FrameTooLarge { max, actual })) }
     }
 
     pub(crate) fn do_afterwards(&self, after: Afterwards) {
@@ -299,7 +334,21 @@ impl<M: Machine> Engine<M> {
     }
 }
 
-enum NotRecorded {
-    Blocked(Blocked),
-    TooLarge { actual: u64 },
+#[cold]
+fn unsettled_by<M: Machine>(fault: Fault) -> Box<Unsettled<M>> {
+    Box::new(Unsettled::Fault(fault))
+}
+
+#[cold]
+fn blocked_by<M: Machine>(blocked: Blocked) -> Box<Unsettled<M>> {
+    Box::new(Unsettled::Blocked(blocked))
+}
+
+impl From<Class> for Grant {
+    fn from(class: Class) -> Grant {
+        match class {
+            Class::Publish => Grant::Publish,
+            Class::Settle => Grant::Settle,
+        }
+    }
 }

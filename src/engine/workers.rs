@@ -58,7 +58,8 @@ impl Nudge {
     /// Lets the worker take another step. Costs a system call only if it sleeps.
     #[inline]
     pub(crate) fn nudge(&self) {
-        if !self.pending.swap(true, Ordering::SeqCst) {
+        // Looked at first: while the worker is busy, appenders must not fight over the line.
+        if !self.pending.load(Ordering::SeqCst) && !self.pending.swap(true, Ordering::SeqCst) {
             self.event.notify(usize::MAX);
         }
     }

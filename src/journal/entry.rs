@@ -1,7 +1,7 @@
 //! The common head of every event that puts records into a log, so that recovery, readers and the cleaner find records
 //! without knowing any primitive.
 //!
-//! `tag u8 (bit 7 set) · log varint · first offset varint · records varint · timestamp varint · expiry varint`, then the
+//! `tag u8 (bit 7 set) · log varint · first offset varint · records varint · timestamp u64 · expiry varint`, then the
 //! bytes of the records, which are the primitive's. The expiry is in microseconds like the timestamp; 0 means never.
 
 use crate::base::codec::{Malformed, Put, Take, varint_len};
@@ -28,7 +28,7 @@ impl Entry {
         varint_len(self.log.0)
             + varint_len(self.first)
             + varint_len(u64::from(self.count))
-            + varint_len(self.timestamp.0)
+            + size_of::<u64>()
             + varint_len(self.expiry)
     }
 
@@ -37,7 +37,7 @@ impl Entry {
         out.varint(self.log.0);
         out.varint(self.first);
         out.varint(u64::from(self.count));
-        out.varint(self.timestamp.0);
+        out.u64(self.timestamp.0);
         out.varint(self.expiry);
     }
 
@@ -45,7 +45,7 @@ impl Entry {
     #[inline]
     pub(crate) fn decode(bytes: &mut Take<'_>) -> Result<Entry, Malformed> {
         let (log, first) = (LogId(bytes.varint()?), bytes.varint()?);
-        let (count, timestamp) = (bytes.varint32()?, Timestamp(bytes.varint()?));
+        let (count, timestamp) = (bytes.varint32()?, Timestamp(bytes.u64()?));
         let expiry = bytes.varint()?;
         if count == 0 || first.checked_add(u64::from(count)).is_none() {
             return Err(Malformed("an entry without records"));

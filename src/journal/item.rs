@@ -37,6 +37,17 @@ impl Layout {
         Layout { payload_len: large, flags: FLAG_ITEM_CHECKSUMS }
     }
 
+    /// The layout for one item of this length.
+    #[inline]
+    pub(crate) fn of_one(len: usize) -> Layout {
+        if slice_len(len) <= LARGE_FRAME_BYTES {
+            Layout { payload_len: slice_len(len), flags: 0 }
+        } else {
+            Layout::of(std::iter::once(len))
+        }
+    }
+
+    #[inline]
     fn is_large(self) -> bool {
         self.flags & FLAG_ITEM_CHECKSUMS != 0
     }

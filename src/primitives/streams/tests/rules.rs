@@ -498,7 +498,7 @@ fn the_bytes_of_an_event_stay_as_they_are() {
         "03 ac02 07 c801",
         "04 e807 4d 8080808020 00",
         "04 e807 4d 8080808020 01 c801",
-        "81 ac02 09 02 8080808080808002 00 03 02 04 6b 016e 0176 7879 00 02 00 74",
+        "81 ac02 09 02 0000000000000400 00 03 02 04 6b 016e 0176 7879 00 02 00 74",
     ];
     for (event, expected) in events.iter().zip(expected) {
         assert_eq!(hex(event), expected.replace(' ', ""), "{event:?}");
