@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::base::bounds::NAME_BYTES_MAX;
 use crate::base::lsn::Lsn;
 use crate::base::name::NameFault;
 use crate::engine::fault::Fault;
@@ -221,7 +222,12 @@ impl Error {
     }
 
     pub(crate) fn invalid_name(name: &str, fault: NameFault) -> Error {
-        Error::InvalidName { name: name.to_owned(), reason: fault.to_string() }
+        match fault {
+            NameFault::TooLong(bytes) => {
+                Error::LimitExceeded { limit: "name bytes", max: NAME_BYTES_MAX as u64, actual: bytes as u64 }
+            }
+            _ => Error::InvalidName { name: name.to_owned(), reason: fault.to_string() },
+        }
     }
 }
 
@@ -235,7 +241,7 @@ impl From<Fault> for Error {
             Fault::Closed => Error::Closed,
             Fault::Forked => Error::Forked,
             Fault::Contended => Error::Contended,
-            Fault::FrameTooLarge { max, actual } => Error::LimitExceeded { limit: "batch_bytes", max, actual },
+            Fault::FrameTooLarge { max, actual } => Error::LimitExceeded { limit: "batch bytes", max, actual },
             Fault::Corrupt { file, offset, from, to, reason } => Error::Corrupt { file, offset, from, to, reason },
             Fault::Locked { pid } => Error::Locked { pid },
             Fault::NotADatabase { path, reason } => Error::NotADatabase { path: path.into(), reason },

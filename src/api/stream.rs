@@ -368,7 +368,7 @@ impl Stream {
     pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
         if records.len() > RECORDS_PER_BATCH_MAX {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
-            return Err(Error::LimitExceeded { limit: "batch_records", max, actual });
+            return Err(Error::LimitExceeded { limit: "records per batch", max, actual });
         }
         let sticky = options.partition.unwrap_or_else(|| self.sticky_partition(STICKY_BYTES));
         let places: Vec<u32> = records.iter().map(|record| self.batch_partition(record, options, sticky)).collect();

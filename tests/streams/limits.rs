@@ -1,0 +1,124 @@
+//! Each bound is a named limit; over it nothing is stored.
+
+use towpath::{AppendOptions, Error, Header, Options, Record, StreamOptions};
+
+use crate::place::extent;
+use crate::stream;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// The refusal must name the limit with these numbers, and the stream must still be empty.
+#[track_caller]
+fn expect_limit<T: std::fmt::Debug>(refused: Result<T, Error>, name: &str, max: usize, actual: usize) {
+    match refused {
+        Err(Error::LimitExceeded { limit, max: m, actual: a }) => {
+            assert_eq!((limit, m, a), (name, max as u64, actual as u64));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_body_has_at_most_one_mebibyte() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let body = vec![7; MIB + 1];
+    expect_limit(orders.append(&body[..]), "body_bytes", MIB, MIB + 1);
+    assert_eq!(extent(&orders, 0), (0, 0));
+    orders.append(&body[..MIB]).unwrap();
+    assert_eq!(crate::place::read_all(&orders, 0)[0].body.as_deref(), Some(&body[..MIB]));
+}
+
+#[test]
+fn a_key_has_at_most_64_kibibytes() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let key = vec![7; 64 * KIB + 1];
+    expect_limit(orders.append(Record::new(b"a mug").key(&key)), "key_bytes", 64 * KIB, 64 * KIB + 1);
+    assert_eq!(extent(&orders, 0), (0, 0));
+    orders.append(Record::new(b"a mug").key(&key[1..])).unwrap();
+    assert_eq!(crate::place::read_all(&orders, 0)[0].key.as_deref(), Some(&key[1..]));
+}
+
+#[test]
+fn the_headers_of_a_record_have_at_most_64_kibibytes() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let value = vec![7; 64 * KIB];
+    let one = [Header { name: "trace", value: &value }];
+    let many: Vec<Header<'_>> = (0..70).map(|_| Header { name: "trace", value: &value[..KIB] }).collect();
+    for headers in [&one[..], &many] {
+        let refused = orders.append(Record::new(b"a mug").headers(headers));
+        let Err(Error::LimitExceeded { limit, max, actual }) = refused else { panic!("{refused:?}") };
+        assert_eq!((limit, max), ("header_bytes", 64 << 10));
+        assert!(actual > max);
+    }
+    assert_eq!(extent(&orders, 0), (0, 0));
+    orders.append(Record::new(b"a mug").headers(&[Header { name: "trace", value: &value[..63 * KIB] }])).unwrap();
+}
+
+#[test]
+fn a_record_at_every_limit_at_once_fits() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let (body, key, value) = (vec![1; MIB], vec![2; 64 * KIB], vec![3; 65_000]);
+    let headers = [Header { name: "largest", value: &value }];
+    orders.append(Record::new(&body).key(&key).headers(&headers)).unwrap();
+    let kept = crate::place::read_all(&orders, 0);
+    assert_eq!(kept[0].body.as_deref(), Some(&body[..]));
+    assert_eq!(kept[0].headers, [("largest".to_owned(), value)]);
+}
+
+#[test]
+fn a_batch_has_at_most_half_the_staging_ring() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let body = vec![7; 256 * KIB];
+    let over = vec![Record::new(&body); 9];
+    let refused = orders.append_batch(&over, &AppendOptions::new());
+    let Err(Error::LimitExceeded { limit, max, actual }) = refused else { panic!("{refused:?}") };
+    assert_eq!(limit, "batch_bytes");
+    assert!(max as usize <= 2 * MIB && actual as usize >= 9 * 256 * KIB, "{max} {actual}");
+    assert_eq!(extent(&orders, 0), (0, 0));
+    orders.append_batch(&over[..7], &AppendOptions::new()).unwrap();
+    assert_eq!(extent(&orders, 0), (0, 7));
+}
+
+#[test]
+fn a_batch_has_at_most_65536_records() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let records = vec![Record::new(b"a"); 65_537];
+    expect_limit(orders.append_batch(&records, &AppendOptions::new()), "batch_records", 65_536, 65_537);
+    assert_eq!(extent(&orders, 0), (0, 0));
+    orders.append_batch(&records[1..], &AppendOptions::new()).unwrap();
+    assert_eq!(extent(&orders, 0), (0, 65_536));
+}
+
+#[test]
+fn one_record_over_its_limit_refuses_the_whole_batch() {
+    let (_db, orders) = stream(StreamOptions::new().partitions(2));
+    let large = vec![7; MIB + 1];
+    let batch = [Record::new(b"one blue mug"), Record::new(&large), Record::new(b"three forks")];
+    expect_limit(orders.append_batch(&batch, &AppendOptions::new()), "body_bytes", MIB, MIB + 1);
+    assert_eq!((extent(&orders, 0), extent(&orders, 1)), ((0, 0), (0, 0)));
+}
+
+#[test]
+fn an_empty_batch_is_refused() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let refused = orders.append_batch(&[], &AppendOptions::new());
+    assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_stream_has_at_most_65536_partitions() {
+    let db = Options::temporary().open_temporary().unwrap();
+    let refused = db.create_stream("orders", StreamOptions::new().partitions(65_537));
+    expect_limit(refused, "partitions", 65_536, 65_537);
+    assert!(db.streams().unwrap().is_empty());
+}
+
+#[test]
+fn sizes_of_ring_and_segment_are_powers_of_two_in_their_bounds() {
+    let sizes = [(4 << 20, 3 << 20), (2 << 20, 4 << 20), (8 << 20, 4 << 20), (5 << 20, 8 << 20), (4 << 20, 4 << 30)];
+    for (ring, segment) in sizes {
+        let refused = Options::new().ring_bytes(ring).segment_bytes(segment).open_temporary();
+        assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{ring} {segment}");
+    }
+}
