@@ -92,7 +92,10 @@ fn a_batch_is_contiguous_in_each_of_its_partitions() {
             keys.iter().filter(|key| orders.partition_of(key.as_bytes()) == range.partition).collect();
         assert_eq!(expected.len(), range.records as usize);
         let kept = read_all(&orders, range.partition);
-        assert_eq!(kept[1..].iter().map(Kept::text).collect::<Vec<_>>(), expected.into_iter().cloned().collect::<Vec<_>>());
+        assert_eq!(
+            kept[1..].iter().map(Kept::text).collect::<Vec<_>>(),
+            expected.into_iter().cloned().collect::<Vec<_>>()
+        );
         assert!(kept[1..].iter().all(|record| record.lsn == appended.receipt.lsn), "one batch, one address");
     }
 }

@@ -23,7 +23,7 @@ fn expect_limit<T: std::fmt::Debug>(refused: Result<T, Error>, name: &str, max: 
 fn a_body_has_at_most_one_mebibyte() {
     let (_db, orders) = stream(StreamOptions::new());
     let body = vec![7; MIB + 1];
-    expect_limit(orders.append(&body[..]), "body_bytes", MIB, MIB + 1);
+    expect_limit(orders.append(&body[..]), "body bytes", MIB, MIB + 1);
     assert_eq!(extent(&orders, 0), (0, 0));
     orders.append(&body[..MIB]).unwrap();
     assert_eq!(crate::place::read_all(&orders, 0)[0].body.as_deref(), Some(&body[..MIB]));
@@ -33,7 +33,7 @@ fn a_body_has_at_most_one_mebibyte() {
 fn a_key_has_at_most_64_kibibytes() {
     let (_db, orders) = stream(StreamOptions::new());
     let key = vec![7; 64 * KIB + 1];
-    expect_limit(orders.append(Record::new(b"a mug").key(&key)), "key_bytes", 64 * KIB, 64 * KIB + 1);
+    expect_limit(orders.append(Record::new(b"a mug").key(&key)), "key bytes", 64 * KIB, 64 * KIB + 1);
     assert_eq!(extent(&orders, 0), (0, 0));
     orders.append(Record::new(b"a mug").key(&key[1..])).unwrap();
     assert_eq!(crate::place::read_all(&orders, 0)[0].key.as_deref(), Some(&key[1..]));
@@ -48,7 +48,7 @@ fn the_headers_of_a_record_have_at_most_64_kibibytes() {
     for headers in [&one[..], &many] {
         let refused = orders.append(Record::new(b"a mug").headers(headers));
         let Err(Error::LimitExceeded { limit, max, actual }) = refused else { panic!("{refused:?}") };
-        assert_eq!((limit, max), ("header_bytes", 64 << 10));
+        assert_eq!((limit, max), ("header block bytes", 64 << 10));
         assert!(actual > max);
     }
     assert_eq!(extent(&orders, 0), (0, 0));
@@ -73,7 +73,7 @@ fn a_batch_has_at_most_half_the_staging_ring() {
     let over = vec![Record::new(&body); 9];
     let refused = orders.append_batch(&over, &AppendOptions::new());
     let Err(Error::LimitExceeded { limit, max, actual }) = refused else { panic!("{refused:?}") };
-    assert_eq!(limit, "batch_bytes");
+    assert_eq!(limit, "batch bytes");
     assert!(max as usize <= 2 * MIB && actual as usize >= 9 * 256 * KIB, "{max} {actual}");
     assert_eq!(extent(&orders, 0), (0, 0));
     orders.append_batch(&over[..7], &AppendOptions::new()).unwrap();
@@ -84,7 +84,7 @@ fn a_batch_has_at_most_half_the_staging_ring() {
 fn a_batch_has_at_most_65536_records() {
     let (_db, orders) = stream(StreamOptions::new());
     let records = vec![Record::new(b"a"); 65_537];
-    expect_limit(orders.append_batch(&records, &AppendOptions::new()), "batch_records", 65_536, 65_537);
+    expect_limit(orders.append_batch(&records, &AppendOptions::new()), "records per batch", 65_536, 65_537);
     assert_eq!(extent(&orders, 0), (0, 0));
     orders.append_batch(&records[1..], &AppendOptions::new()).unwrap();
     assert_eq!(extent(&orders, 0), (0, 65_536));
@@ -95,7 +95,7 @@ fn one_record_over_its_limit_refuses_the_whole_batch() {
     let (_db, orders) = stream(StreamOptions::new().partitions(2));
     let large = vec![7; MIB + 1];
     let batch = [Record::new(b"one blue mug"), Record::new(&large), Record::new(b"three forks")];
-    expect_limit(orders.append_batch(&batch, &AppendOptions::new()), "body_bytes", MIB, MIB + 1);
+    expect_limit(orders.append_batch(&batch, &AppendOptions::new()), "body bytes", MIB, MIB + 1);
     assert_eq!((extent(&orders, 0), extent(&orders, 1)), ((0, 0), (0, 0)));
 }
 
