@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::base::crc::crc;
 use crate::base::sync::Mutex;
 use crate::storage::disk::clock;
-use crate::storage::frame::crc;
 
 /// Bytes of the ring that is written round and round.
 const RING_BYTES: usize = 8 << 20;

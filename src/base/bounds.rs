@@ -32,9 +32,6 @@ pub(crate) const FREEZE_CHUNK: usize = 256;
 /// Largest encoded row of the index.
 pub(crate) const ROW_BYTES_MAX: usize = 4096;
 
-/// Runs that the index layer keeps in memory.
-pub(crate) const RUNS_CACHED_MAX: usize = 65_536;
-
 /// Run changes that one checkpoint carries; the rest waits for the next.
 pub(crate) const RUN_CHANGES_PER_CHECKPOINT_MAX: usize = 65_536;
 
@@ -74,6 +71,9 @@ pub(crate) const BALLAST_BYTES: u64 = 8 << 20;
 
 /// Journal bytes that may lie on disk beyond twice the live bytes.
 pub(crate) const JOURNAL_BUDGET_BYTES: u64 = 256 << 20;
+
+/// Sealed segments that are kept open for readers; the segments of the journal's end come on top.
+pub(crate) const OPEN_SEGMENTS_MAX: usize = 256;
 
 /// Segments that one cleaning copies from.
 pub(crate) const SEGMENTS_PER_CLEANING_MAX: usize = 32;

@@ -70,6 +70,8 @@ pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findi
         findings.problems.push(format!("the index has runs in {}, which it does not know", segment::path(*id)));
     }
     findings.frames += end.frames;
+    findings.records += replayed.records;
+    findings.bytes += replayed.bytes;
     check_coverage(&ground, &replayed, &mut findings)?;
     Ok(findings)
 }

@@ -53,6 +53,8 @@ pub(crate) struct Afterwards {
     pub(crate) look_at_timers: bool,
     pub(crate) nudge_committer: bool,
     pub(crate) entered_segment: bool,
+    /// Records died: their room can be given back.
+    pub(crate) tidy: bool,
     /// Asked by the caller: see to it that the frame is synced although nobody waits for it.
     pub(crate) arm_flush: bool,
 }
@@ -60,7 +62,7 @@ pub(crate) struct Afterwards {
 impl Afterwards {
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        self.look_at_timers || self.nudge_committer || self.entered_segment || !self.wake.is_empty()
+        self.look_at_timers || self.tidy || self.nudge_committer || self.entered_segment || !self.wake.is_empty()
     }
 }
 
@@ -103,8 +105,10 @@ impl<M: Machine> Core<M> {
                     after.wake.extend(self.logs.close(log));
                     self.trimmed.insert(log);
                 }
+                after.tidy = true;
             }
             LogChange::Trim { log, .. } => {
+                after.tidy = true;
                 self.trimmed.insert(log);
                 after.wake.extend(self.logs.to_wake(log));
             }

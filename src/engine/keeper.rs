@@ -23,7 +23,7 @@ use crate::base::row::RowKey;
 use crate::base::run::Run;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{AtomicU64, MutexGuard, Ordering};
-use crate::base::time::Timestamp;
+use crate::base::time::{BootTime, Timestamp};
 use crate::index::{Checkpoint, Meta, SegmentRow};
 use crate::journal::cleaner::{self, Source, Target};
 use crate::journal::sidecar::{self, Stretch};
@@ -33,6 +33,7 @@ use super::Engine;
 use super::fault::Fault;
 use super::machine::Machine;
 use super::objects::Row;
+use super::workers::Next;
 
 /// What a record costs on disk beside its own bytes, on average; used to judge how much of a segment lives.
 const RECORD_OVERHEAD_BYTES: u64 = 48;
@@ -42,6 +43,9 @@ const SPARSE_PART: u64 = 8;
 
 /// Commits that must not refer to a file before it is removed.
 const COMMITS_BEFORE_REMOVAL: u64 = 2;
+
+/// A checkpoint that only gives back room comes this long after the last at the earliest.
+const TIDY_MICROS: u64 = 1_000_000;
 
 /// What the keeper has done.
 #[derive(Debug, Default)]
@@ -67,6 +71,7 @@ pub(crate) struct Keeper {
     backlog: Vec<LogId>,
     /// The ballast file exists.
     pub(crate) ballast: bool,
+    last_checkpoint: BootTime,
 }
 
 /// What a checkpoint will say, as it is put together.
@@ -86,7 +91,7 @@ struct Draft {
 impl Keeper {
     pub(crate) fn new(meta: Meta, segments: Vec<SegmentRow>, ballast: bool) -> Keeper {
         let segments = segments.into_iter().map(|row| (row.id, row)).collect();
-        Keeper { meta, segments, removals: VecDeque::new(), backlog: Vec::new(), ballast }
+        Keeper { meta, segments, removals: VecDeque::new(), backlog: Vec::new(), ballast, last_checkpoint: BootTime(0) }
     }
 
     /// Plans the removal of a segment's files, after enough commits that do not refer to it.
@@ -144,18 +149,24 @@ pub(super) fn cost(bytes: u64, records: u64) -> u64 {
 }
 
 impl<M: Machine> Engine<M> {
-    /// One look at whether a checkpoint, a cleaning or a removal is due; does it if so. Tells whether to look again.
-    pub(crate) fn keep(&self) -> Result<bool, Fault> {
+    /// One look at whether a checkpoint is due, for replay's sake or to give back the room of what has died; makes it if
+    /// so. Tells when to look again.
+    pub(crate) fn keep(&self) -> Result<Next, Fault> {
+        let mut keeper = self.keeper.lock();
         let wanted = self.workers.take_checkpoint_wanted();
         let unapplied = self.marks.issued.get().since(self.marks.applied.get());
-        let changed = self.core.lock().objects.changed();
+        let (changed, trimmed) = {
+            let core = self.core.lock();
+            (core.objects.changed(), !core.trimmed.is_empty())
+        };
         let due = unapplied >= CHECKPOINT_BYTES || changed >= DIRTY_ROWS_MAX / 2;
-        if wanted || due {
-            self.checkpoint()?;
-            // What died with this checkpoint is removed after the next: come back for it when there is a next.
-            return Ok(self.marks.is_full());
+        let untidy = trimmed || !keeper.backlog.is_empty() || !keeper.removals.is_empty();
+        let rested = self.clock.boot().since(keeper.last_checkpoint);
+        if wanted || due || (untidy && rested >= TIDY_MICROS) {
+            self.checkpoint_with(&mut keeper)?;
+            return Ok(Next::Again);
         }
-        Ok(false)
+        Ok(if untidy { Next::Micros(TIDY_MICROS - rested) } else { Next::Idle })
     }
 
     /// Moves everything issued so far into the index. Blocks for the writes and syncs of steps 3 to 5.
@@ -165,6 +176,7 @@ impl<M: Machine> Engine<M> {
     }
 
     fn checkpoint_with(&self, keeper: &mut MutexGuard<'_, Keeper>) -> Result<(), Fault> {
+        keeper.last_checkpoint = self.clock.boot();
         self.restore_ballast(keeper);
         let mut draft = self.freeze(keeper);
         let written = self.write_draft(keeper, &mut draft);

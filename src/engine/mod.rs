@@ -32,6 +32,7 @@ use crate::journal::marks::Marks;
 use crate::journal::waits::DurableWaits;
 use crate::storage::control::Control;
 use crate::storage::disk::DirectoryLock;
+use crate::storage::disk::host::fork::ForkMark;
 use crate::storage::frame::Seed;
 use crate::storage::segment::Segments;
 
@@ -71,7 +72,7 @@ pub(crate) struct Engine<M: Machine> {
     database_id: [u8; 16],
     seed: Seed,
     closed: AtomicBool,
-    process: u32,
+    here: ForkMark,
     workers: Workers,
     // Given up last.
     directory_lock: Mutex<Option<Box<dyn DirectoryLock>>>,
@@ -109,7 +110,9 @@ impl<M: Machine> Engine<M> {
         Ok(look(&self.core.lock().machine))
     }
 
+    #[inline]
     fn check_alive(&self) -> Result<(), Fault> {
+        self.check_process()?;
         if self.closed.load(Ordering::Acquire) {
             return Err(Fault::Closed);
         }
@@ -120,7 +123,8 @@ impl<M: Machine> Engine<M> {
     }
 
     /// A forked child has the handles of its parent and none of its threads or rights.
+    #[inline]
     pub(crate) fn check_process(&self) -> Result<(), Fault> {
-        if std::process::id() == self.process { Ok(()) } else { Err(Fault::Forked) }
+        if self.here.is_here() { Ok(()) } else { Err(Fault::Forked) }
     }
 }

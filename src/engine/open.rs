@@ -17,6 +17,7 @@ use crate::journal::recovery::{self, End, Known, RecoveryFault};
 use crate::journal::tail::{Start, Tail};
 use crate::journal::waits::DurableWaits;
 use crate::storage::control::{self, Control, ControlFault, ControlState, FORMAT, Jump};
+use crate::storage::disk::host::fork::ForkMark;
 use crate::storage::disk::memory::MemoryFile;
 use crate::storage::disk::{Access, DirectoryLock, Disk, FileSystem, LockFault};
 use crate::storage::frame::{Frame, Kind, Seed};
@@ -124,6 +125,8 @@ impl<M: Machine> Engine<M> {
 
     /// Flushes, checkpoints, marks the database clean and lets it go. A poisoned database is let go as it is.
     pub(crate) fn close(&self) -> Result<(), Fault> {
+        // A forked child has neither the threads nor the right to write: it leaves everything to its parent.
+        self.check_process()?;
         self.stop();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -144,7 +147,6 @@ impl<M: Machine> Engine<M> {
         if self.marks.is_poisoned() {
             return Err(Fault::Poisoned);
         }
-        self.check_process()?;
         self.checkpoint()?;
         self.wait_durable(self.marks.issued.get(), None)?;
         let mut control = self.control.lock();
@@ -357,7 +359,7 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
         database_id: state.database_id,
         seed: Seed::new(&state.database_id),
         closed: AtomicBool::new(false),
-        process: std::process::id(),
+        here: ForkMark::new().map_err(Fault::io("marking the process"))?,
         workers: Workers::new(),
         directory_lock: Mutex::new(Some(ground.directory_lock)),
     })
@@ -490,6 +492,9 @@ pub(super) struct Replay<M: Machine> {
     /// Appends below `applied` in segments without sidecar: the state knows them, only their places are missing.
     known: Vec<(LogAppend, u64, u32)>,
     opened: bool,
+    /// Of the frames that were shown, in segments without sidecar.
+    pub(super) records: u64,
+    pub(super) bytes: u64,
 }
 
 impl<M: Machine> Replay<M> {
@@ -515,10 +520,13 @@ impl<M: Machine> Replay<M> {
             high: meta.wall_high,
             known: Vec::new(),
             opened: false,
+            records: 0,
+            bytes: 0,
         })
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        self.bytes += frame.extent();
         if frame.header.kind != Kind::Events {
             return Ok(());
         }
@@ -530,6 +538,7 @@ impl<M: Machine> Replay<M> {
             let event = M::decode(item.bytes).map_err(|fault| fault.to_string())?;
             if let LogChange::Append(append) = M::log_change(&event) {
                 self.high = self.high.max(append.timestamp);
+                self.records += u64::from(append.count);
                 if lsn < self.applied {
                     self.known.push((append, segment, item.position));
                     continue;

@@ -323,6 +323,9 @@ impl<M: Machine> Engine<M> {
         if after.look_at_timers {
             self.workers.timers.nudge();
         }
+        if after.tidy {
+            self.workers.keeper.nudge();
+        }
         if after.nudge_committer {
             self.workers.committer.nudge();
         }

@@ -289,8 +289,7 @@ impl<M: Machine> Engine<M> {
 
     fn keeper_step(&self) -> Next {
         match self.keep() {
-            Ok(true) => Next::Again,
-            Ok(false) => Next::Idle,
+            Ok(next) => next,
             Err(Fault::StorageFull) => Next::Micros(FULL_RETRY_MICROS),
             Err(_) => {
                 self.marks.poison();

@@ -105,10 +105,10 @@ fn begin(database: &Database) -> Result<WriteTransaction, Failure> {
 fn write_rows(txn: &WriteTransaction, rows: &[(RowKey, Option<Vec<u8>>)]) -> Result<(), Failure> {
     let mut table = txn.open_table(ROWS)?;
     for (key, row) in rows {
-        let key = tables::row_key_bytes(*key);
+        let key_bytes = tables::row_key_bytes(*key);
         match row {
-            Some(bytes) => drop(table.insert(&key, bytes.as_slice())?),
-            None => drop(table.remove(&key)?),
+            Some(bytes) => drop(table.insert(&key_bytes, tables::row_bytes(*key, bytes).as_slice())?),
+            None => drop(table.remove(&key_bytes)?),
         }
     }
     Ok(())

@@ -27,13 +27,15 @@ pub(super) fn meta(txn: &ReadTransaction) -> Result<Meta, Failure> {
 
 pub(super) fn row(txn: &ReadTransaction, key: RowKey) -> Result<Option<Vec<u8>>, Failure> {
     let bytes = txn.open_table(ROWS)?.get(&tables::row_key_bytes(key))?;
-    Ok(bytes.map(|bytes| bytes.value().to_vec()))
+    let row = bytes.map(|bytes| tables::row_from(key, bytes.value()).map(<[u8]>::to_vec));
+    Ok(row.transpose()?)
 }
 
 pub(super) fn for_each_row(txn: &ReadTransaction, f: &mut RowVisitor<'_>) -> Result<(), Failure> {
     for entry in txn.open_table(ROWS)?.iter()? {
         let (key, bytes) = entry?;
-        f(tables::row_key_from(key.value()), bytes.value()).map_err(Failure::Caller)?;
+        let key = tables::row_key_from(key.value());
+        f(key, tables::row_from(key, bytes.value())?).map_err(Failure::Caller)?;
     }
     Ok(())
 }

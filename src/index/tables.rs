@@ -12,12 +12,16 @@
 //! timers    u64 due, u8 kind, u64 id          nothing
 //! ```
 //!
+//! Each value but a timer's ends with a u32: CRC-32C of the value before it, xor that of the key rotated left by one bit.
+//! redb looks at its own checksums only when it repairs; a value that was damaged since is found here, and never served.
+//!
 //! A segment is its number, with the top bit set for a survivor. Times are microseconds since 1970-01-01 UTC, except
 //! `due`, whose clock is the owner's.
 
 use redb::TableDefinition;
 
 use crate::base::codec::{Malformed, Put, Take};
+use crate::base::crc::crc;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
@@ -31,9 +35,11 @@ pub(super) const RUNS: TableDefinition<'_, &RunKeyBytes, &[u8; RUN_BYTES]> = Tab
 pub(super) const SEGMENTS: TableDefinition<'_, &[u8; 8], &[u8; SEGMENT_ROW_BYTES]> = TableDefinition::new("segments");
 pub(super) const TIMERS: TableDefinition<'_, &TimerKeyBytes, ()> = TableDefinition::new("timers");
 
-pub(super) const META_BYTES: usize = 60;
-pub(super) const RUN_BYTES: usize = 60;
-pub(super) const SEGMENT_ROW_BYTES: usize = 24;
+pub(super) const META_BYTES: usize = 60 + CRC_BYTES;
+pub(super) const RUN_BYTES: usize = 60 + CRC_BYTES;
+pub(super) const SEGMENT_ROW_BYTES: usize = 24 + CRC_BYTES;
+
+const CRC_BYTES: usize = 4;
 
 pub(super) type RowKeyBytes = [u8; 9];
 pub(super) type RunKeyBytes = [u8; 16];
@@ -76,12 +82,12 @@ pub(super) fn meta_bytes(meta: &Meta) -> [u8; META_BYTES] {
     put.u64(meta.commits);
     put.u64(meta.wall_high.as_micros());
     put.u64(meta.next_survivor);
-    assert_eq!(put.remaining(), 0);
-    out
+    assert_eq!(put.remaining(), CRC_BYTES);
+    sealed(&[], out)
 }
 
 pub(super) fn meta_from(bytes: &[u8; META_BYTES]) -> Result<Meta, Malformed> {
-    let mut take = Take::new(bytes);
+    let mut take = Take::new(opened(&[], bytes)?);
     let meta = Meta {
         database_id: take.array()?,
         format: take.u32()?,
@@ -123,12 +129,12 @@ pub(super) fn run_bytes(run: &Run) -> [u8; RUN_BYTES] {
     put.u64(run.min_timestamp.as_micros());
     put.u64(run.max_timestamp.as_micros());
     put.u64(run.min_expiry);
-    assert_eq!(put.remaining(), 0);
-    out
+    assert_eq!(put.remaining(), CRC_BYTES);
+    sealed(&run_key_bytes(run.log, run.first), out)
 }
 
 pub(super) fn run_from(key: &RunKeyBytes, bytes: &[u8; RUN_BYTES]) -> Result<Run, Malformed> {
-    let mut take = Take::new(bytes);
+    let mut take = Take::new(opened(key, bytes)?);
     let run = Run {
         log: LogId(big_endian(&key[..8])),
         first: big_endian(&key[8..]),
@@ -155,12 +161,12 @@ pub(super) fn segment_row_bytes(row: &SegmentRow) -> [u8; SEGMENT_ROW_BYTES] {
     put.u64(row.total_bytes);
     put.u64(row.live_bytes);
     put.u64(row.file_bytes);
-    assert_eq!(put.remaining(), 0);
-    out
+    assert_eq!(put.remaining(), CRC_BYTES);
+    sealed(&segment_key_bytes(row.id), out)
 }
 
 pub(super) fn segment_row_from(key: &[u8; 8], bytes: &[u8; SEGMENT_ROW_BYTES]) -> Result<SegmentRow, Malformed> {
-    let mut take = Take::new(bytes);
+    let mut take = Take::new(opened(key, bytes)?);
     let id = SegmentId::from_raw(u64::from_be_bytes(*key));
     let row = SegmentRow { id, total_bytes: take.u64()?, live_bytes: take.u64()?, file_bytes: take.u64()? };
     take.end()?;
@@ -176,6 +182,34 @@ pub(super) fn timer_key_bytes(due: u64, key: RowKey) -> TimerKeyBytes {
 
 pub(super) fn timer_from(bytes: &TimerKeyBytes) -> (u64, RowKey) {
     (big_endian(&bytes[..8]), RowKey { kind: bytes[8], id: big_endian(&bytes[9..]) })
+}
+
+/// An object's row with its checksum behind it.
+pub(super) fn row_bytes(key: RowKey, row: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(row.len() + CRC_BYTES);
+    out.extend_from_slice(row);
+    out.extend_from_slice(&sum(&row_key_bytes(key), row).to_le_bytes());
+    out
+}
+
+/// The object's row in a value.
+pub(super) fn row_from(key: RowKey, value: &[u8]) -> Result<&[u8], Malformed> {
+    opened(&row_key_bytes(key), value)
+}
+
+fn sealed<const N: usize>(key: &[u8], mut value: [u8; N]) -> [u8; N] {
+    let sum = sum(key, &value[..N - CRC_BYTES]);
+    value[N - CRC_BYTES..].copy_from_slice(&sum.to_le_bytes());
+    value
+}
+
+fn opened<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let (body, stored) = value.split_last_chunk::<CRC_BYTES>().ok_or(Malformed("a value without a checksum"))?;
+    if sum(key, body) == u32::from_le_bytes(*stored) { Ok(body) } else { Err(Malformed("a value's checksum")) }
+}
+
+fn sum(key: &[u8], value: &[u8]) -> u32 {
+    crc(value) ^ crc(key).rotate_left(1)
 }
 
 fn big_endian(bytes: &[u8]) -> u64 {
@@ -196,6 +230,23 @@ mod tests {
         assert!(timers.is_sorted_by_key(|&(due, key)| timer_key_bytes(due, key)));
         assert!(rows.iter().all(|&key| row_key_from(&row_key_bytes(key)) == key));
         assert!(timers.iter().all(|&(due, key)| timer_from(&timer_key_bytes(due, key)) == (due, key)));
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_value_is_found() {
+        let run = super::super::twin::run(7, 10, 20, 5);
+        let (key, value) = (run_key_bytes(run.log, run.first), run_bytes(&run));
+        for bit in 0..value.len() * 8 {
+            let mut damaged = value;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(run_from(&key, &damaged).is_err(), "bit {bit}");
+        }
+        let key = RowKey { kind: 3, id: 9 };
+        let mut row = row_bytes(key, b"a partition");
+        assert_eq!(row_from(key, &row), Ok(&b"a partition"[..]));
+        assert!(row_from(RowKey { kind: 3, id: 8 }, &row).is_err(), "a row under another's key");
+        row[0] ^= 1;
+        assert!(row_from(key, &row).is_err());
     }
 
     #[test]

@@ -17,13 +17,13 @@
 
 use std::io;
 
+use crate::base::crc::crc;
 use crate::base::log::LogId;
 use crate::base::run::NEVER_EXPIRES;
 use crate::base::segment_id::SegmentId;
 use crate::base::time::Timestamp;
 use crate::storage::control::FORMAT;
 use crate::storage::disk::{Access, Disk, Map};
-use crate::storage::frame::crc;
 use crate::storage::segment::{FOLDER, sidecar_path};
 
 const MAGIC: [u8; 8] = *b"TOWPIDX\0";

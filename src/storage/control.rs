@@ -31,12 +31,12 @@
 
 use std::io;
 
+use crate::base::crc::crc;
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::sync::Arc;
 use crate::base::time::ClockIdentity;
 
 use super::disk::{Access, Disk, File};
-use super::frame::crc;
 
 pub(crate) const PATH: &str = "control";
 const MAGIC: [u8; 8] = *b"TOWPATH\0";

@@ -18,6 +18,7 @@ use std::io;
 
 use hashbrown::HashMap;
 
+use crate::base::bounds::OPEN_SEGMENTS_MAX;
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, Mutex};
@@ -154,6 +155,12 @@ impl Segments {
             return Ok(segment.clone());
         }
         let segment = SegmentFile::open(&*self.disk, id, self.geometry)?;
+        if open.len() >= OPEN_SEGMENTS_MAX
+            && let Some(oldest) = open.keys().min_by_key(|id| (matches!(id, SegmentId::Journal(_)), **id)).copied()
+        {
+            // Readers that hold it keep it; the committer's are the newest of the journal and stay.
+            open.remove(&oldest);
+        }
         open.insert(id, segment.clone());
         Ok(segment)
     }

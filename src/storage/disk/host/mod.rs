@@ -8,6 +8,7 @@
 
 mod file;
 mod file_system;
+pub(crate) mod fork;
 mod lock;
 
 #[cfg(test)]
