@@ -273,18 +273,32 @@ impl<M: Machine> Engine<M> {
     fn write_sidecars(&self, draft: &mut Draft) -> Result<bool, Fault> {
         let before = self.segments.geometry().segment_of(draft.applied);
         let sealed = self.core.lock().logs.unindexed_segments(before);
+        let mut ended = false;
         for number in &sealed {
             let id = SegmentId::Journal(*number);
-            let stretches = self.collect_stretches(*number);
+            let mut stretches = self.collect_stretches(*number);
+            let logs = stretches.len();
+            stretches.retain(|stretch| stretch.records > 0);
+            ended |= stretches.len() < logs;
+            if stretches.is_empty() {
+                // All of its logs have ended: nothing will ever refer to it.
+                draft.changed.insert(id, None);
+                continue;
+            }
             sidecar::write(&**self.segments.disk(), id, self.database_id, &stretches)
                 .map_err(Fault::io("writing a sidecar"))?;
             self.keeper_counters.sidecars.fetch_add(1, Ordering::Relaxed);
             draft.add_runs(id, &stretches, self.segments.geometry().segment_bytes());
         }
+        if ended {
+            // A log that ended since step 3 is left out: its end must be durable before the index forgets its records.
+            self.wait_durable(self.marks.issued.get(), None)?;
+        }
         draft.sealed = sealed;
         Ok(!draft.sealed.is_empty())
     }
 
+    /// What each log has in a segment; nothing of logs that have ended.
     fn collect_stretches(&self, segment: u64) -> Vec<Stretch> {
         let mut stretches: Vec<Stretch> = Vec::new();
         loop {
@@ -299,7 +313,6 @@ impl<M: Machine> Engine<M> {
                 found.map_or_else(|| Stretch::empty(*log), |positions| positions.to_stretch(*log))
             }));
         }
-        stretches.retain(|stretch| stretch.records > 0);
         stretches.sort_unstable_by_key(|stretch| (stretch.log, stretch.first));
         stretches
     }
@@ -308,7 +321,7 @@ impl<M: Machine> Engine<M> {
     fn find_dead_runs(&self, keeper: &mut Keeper, draft: &mut Draft) -> Result<(), Fault> {
         const PAGE: usize = 1024;
         let mut changes_left = RUN_CHANGES_PER_CHECKPOINT_MAX;
-        for (log, start) in std::mem::take(&mut draft.trimmed) {
+        for (log, start) in draft.trimmed.clone() {
             let start_or_end = start.unwrap_or(u64::MAX);
             let mut from = 0;
             loop {
@@ -327,10 +340,6 @@ impl<M: Machine> Engine<M> {
             // A run that this very checkpoint adds may be dead too: it goes with the next.
             if draft.runs_added.iter().any(|run| run.log == log && run.end <= start_or_end) {
                 keeper.backlog.push(log);
-            }
-            draft.trimmed.push((log, start));
-            if changes_left == 0 {
-                break;
             }
         }
         Ok(())

@@ -156,6 +156,24 @@ fn the_disk_follows_retention() {
 }
 
 #[test]
+fn a_deleted_stream_gives_its_space_back() {
+    let place = Place::new();
+    let db = place.open();
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let audit = db.create_stream("audit", StreamOptions::new()).unwrap();
+    audit.append("login of carol").unwrap();
+    pour(&orders, None, 64 * MIB);
+    assert!(disk_bytes(&place.data()) >= 64 * MIB);
+    db.delete_stream("orders").unwrap();
+    audit.append("orders deleted by carol").unwrap();
+    eventually("the space is given back", || {
+        db.checkpoint().unwrap();
+        disk_bytes(&place.data()) <= 64 * MIB
+    });
+    assert_eq!(texts(&audit, 0), ["login of carol", "orders deleted by carol"]);
+}
+
+#[test]
 fn a_stream_that_keeps_longer_survives_cleaning_byte_for_byte() {
     let place = Place::new();
     let db = place.open();
