@@ -70,7 +70,7 @@ fn measure(records: u64) -> Result<Rates, Failure> {
     let mut rings = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         database.sync()?;
-        rings.push(towpath::measure::bare_ring(records, RECORD_BYTES));
+        rings.push(towpath::measure::bare_ring(records, RECORD_BYTES)?);
         appends.push(append(&stream, records)?);
     }
     database.close()?;

@@ -1,0 +1,59 @@
+//! The figures of `docs/performance.md`: `cargo bench --bench figures -- [NAME…] [--directory DIR]`.
+//!
+//! Each figure is a ratio against something measured in the same run, in alternating rounds, medians of them. Some take
+//! minutes and gigabytes of disk; `--list` names them.
+#![expect(unsafe_code, reason = "counts allocations in a global allocator")]
+
+mod figures {
+    pub(crate) mod appends;
+    pub(crate) mod disk;
+    pub(crate) mod heap;
+    pub(crate) mod stored;
+    pub(crate) mod syncs;
+}
+
+use std::path::{Path, PathBuf};
+
+use figures::{appends, heap, stored, syncs};
+
+#[global_allocator]
+static ALLOCATOR: heap::Counting = heap::Counting::new();
+
+type Figure = fn(&Path);
+
+const FIGURES: [(&str, Figure, &str); 8] = [
+    ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
+    ("batch", appends::batch, "Buffered append in batches of 100"),
+    ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
+    ("sync", syncs::one_thread, "Sync append on one thread beside the bare system call"),
+    ("threads", syncs::threads, "Sync append on 64 threads and with 1,024 tickets in flight"),
+    ("reopen", stored::reopen, "reopening after SIGKILL with 5 GB stored"),
+    ("empty", stored::empty, "an empty database: size, creation, opening, 1,000 times"),
+    ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
+];
+
+fn main() {
+    if std::env::var_os(stored::CHILD).is_some() {
+        return stored::child();
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if arguments.iter().any(|a| a == "--list") {
+        FIGURES.iter().for_each(|(name, _, what)| println!("{name:10} {what}"));
+        return;
+    }
+    let place = arguments.iter().position(|a| a == "--directory");
+    let directory = place.and_then(|at| arguments.get(at + 1)).map_or_else(std::env::temp_dir, PathBuf::from);
+    let wanted: Vec<&String> = match place {
+        Some(at) => arguments.iter().enumerate().filter(|(i, _)| *i != at && *i != at + 1).map(|(_, a)| a).collect(),
+        None => arguments.iter().collect(),
+    };
+    let run = directory.join(format!("towpath-figures-{}", std::process::id()));
+    for (name, figure, what) in FIGURES {
+        if wanted.is_empty() || wanted.iter().any(|w| *w == name) {
+            println!("\n{name}: {what}");
+            std::fs::create_dir_all(&run).expect("the directory can be made");
+            figure(&run);
+            std::fs::remove_dir_all(&run).expect("the directory can be removed");
+        }
+    }
+}
