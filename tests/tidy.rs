@@ -74,9 +74,11 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sim/disk/tests.rs",
     "src/storage/disk/conformance.rs",
     "src/storage/disk/host/file.rs",
+    "src/storage/disk/host/fork.rs",
     "src/storage/disk/host/lock.rs",
     "src/storage/disk/map.rs",
     "src/storage/ring.rs",
+    "tests/durability/fork.rs",
 ];
 
 const FILE_LINES_MAX: usize = 600;

@@ -171,6 +171,7 @@ impl<M: Machine> Engine<M> {
 
     /// Moves everything issued so far into the index. Blocks for the writes and syncs of steps 3 to 5.
     pub(crate) fn checkpoint(&self) -> Result<(), Fault> {
+        self.check_process()?;
         let mut keeper = self.keeper.lock();
         self.checkpoint_with(&mut keeper)
     }
