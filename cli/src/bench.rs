@@ -70,7 +70,7 @@ fn measure(records: u64) -> Result<Rates, Failure> {
     let mut rings = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         database.sync()?;
-        rings.push(towpath::measure::bare_ring(records, RECORD_BYTES)?);
+        rings.push(bare_ring(records)?);
         appends.push(append(&stream, records)?);
     }
     database.close()?;
@@ -78,6 +78,11 @@ fn measure(records: u64) -> Result<Rates, Failure> {
     let (append_per_second, ring_per_second) = (rate(appends), rate(rings));
     let ratio = append_per_second / ring_per_second;
     Ok(Rates { records, record_bytes: RECORD_BYTES, rounds: ROUNDS, append_per_second, ring_per_second, ratio })
+}
+
+fn bare_ring(records: u64) -> Result<Duration, Failure> {
+    towpath::measure::bare_ring(records, RECORD_BYTES)
+        .map_err(|source| Failure::from(towpath::Error::Io { attempt: "making the bare ring", source }))
 }
 
 fn append(stream: &Stream, records: u64) -> Result<Duration, Failure> {

@@ -31,11 +31,6 @@ impl<'a> Put<'a> {
     }
 
     #[inline]
-    pub(crate) fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_le_bytes());
-    }
-
-    #[inline]
     pub(crate) fn u32(&mut self, value: u32) {
         self.bytes(&value.to_le_bytes());
     }
@@ -117,11 +112,6 @@ impl<'a> Take<'a> {
     #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
-    }
-
-    #[inline]
-    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
-        Ok(u16::from_le_bytes(self.array()?))
     }
 
     #[inline]

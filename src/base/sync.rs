@@ -9,7 +9,7 @@ pub(crate) use real_facade::*;
 #[cfg(not(loom))]
 mod real_facade {
     pub(crate) use std::sync::Arc;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub(crate) use std::thread::JoinHandle;
 
     pub(crate) use event_listener::{Event, EventListener, Listener};
@@ -59,7 +59,7 @@ mod loom_facade {
     pub(crate) use std::sync::Arc;
 
     pub(crate) use event_listener::{Event, EventListener, Listener};
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub(crate) use loom::thread::JoinHandle;
 
     /// loom's mutex with parking_lot's shape: no poisoning.

@@ -214,29 +214,18 @@ impl Known {
 /// What an event does to logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LogChange {
+    #[expect(dead_code, reason = "every event of a stream changes logs; those of leases will not")]
     None,
     /// `count` new logs with successive ids come to be, empty.
-    Open {
-        first: LogId,
-        count: u32,
-    },
+    Open { first: LogId, count: u32 },
     /// `count` logs with successive ids end with all that is in them.
-    Close {
-        first: LogId,
-        count: u32,
-    },
+    Close { first: LogId, count: u32 },
     /// Records were added at the end.
     Append(LogAppend),
     /// Records below `start` are dead.
-    Trim {
-        log: LogId,
-        start: u64,
-    },
+    Trim { log: LogId, start: u64 },
     /// The timers of these logs may be due at other times than before.
-    Rearm {
-        first: LogId,
-        count: u32,
-    },
+    Rearm { first: LogId, count: u32 },
 }
 
 /// Records added at the end of a log by one event.

@@ -47,6 +47,7 @@ pub(crate) use self::keeper::KeeperCounters;
 pub(crate) use self::open::OpenOptions;
 pub(crate) use self::submit::{Refused, Submitted};
 pub(crate) use self::wait::{DurableWait, deadline_in, micros_left};
+#[cfg(feature = "sim")]
 pub(crate) use self::workers::Worker;
 
 /// One open database of any machine.
@@ -98,10 +99,6 @@ impl<M: Machine> Engine<M> {
 
     pub(crate) fn counters(&self) -> (&crate::journal::commit::Counters, &KeeperCounters) {
         (&self.commit.counters, &self.keeper_counters)
-    }
-
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
     }
 
     /// Looks at the machine's state under the core lock; `look` must be short.

@@ -97,6 +97,13 @@ impl<M: Machine> Engine<M> {
     }
 
     /// Submits several commands as one frame: all of them or, if one is refused, none.
+    #[cfg_attr(
+        not(any(test, feature = "sim")),
+        expect(
+            dead_code,
+            reason = "the simulator alone submits several commands as one frame until transactions are public"
+        )
+    )]
     pub(crate) fn submit_all(
         &self,
         commands: &[M::Command<'_>],

@@ -176,6 +176,13 @@ impl Index {
         self.read(read::meta)
     }
 
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "cold rows and timers beyond memory come with the queues; their tables are in format 1"
+        )
+    )]
     pub(crate) fn row(&self, key: RowKey) -> Result<Option<Vec<u8>>, IndexError> {
         self.read(|txn| read::row(txn, key))
     }
@@ -221,6 +228,13 @@ impl Index {
         self.read(read::segments)
     }
 
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "cold rows and timers beyond memory come with the queues; their tables are in format 1"
+        )
+    )]
     /// At most `max` timers after `after`, in the order of due time and key. `(0, RowKey { kind: 0, id: 0 })` is before
     /// the first.
     pub(crate) fn next_timers(&self, after: (u64, RowKey), max: usize) -> Result<Vec<(u64, RowKey)>, IndexError> {
@@ -228,6 +242,7 @@ impl Index {
     }
 
     /// Physical length of the file.
+    #[cfg(test)]
     pub(crate) fn file_bytes(&self) -> u64 {
         self.current().map_or(0, |open| open.backend.file_bytes())
     }

@@ -69,6 +69,9 @@ pub(crate) struct Target {
     pub(crate) measure: Measure,
 }
 
+/// Told of the live items of one frame.
+type VisitLive<'a> = dyn FnMut(&Frame<'_>, &[(Entry, &[u8])]) -> Result<(), CleaningFault> + 'a;
+
 impl Source {
     pub(crate) fn open(segments: &Segments, id: SegmentId, database_id: [u8; 16]) -> Result<Source, CleaningFault> {
         let sidecar = Sidecar::open(&**segments.disk(), id, database_id).map_err(|fault| match fault {
@@ -109,12 +112,7 @@ impl Source {
     }
 
     /// The live items of each frame that has any.
-    fn each_live(
-        &self,
-        segments: &Segments,
-        seed: Seed,
-        visit: &mut dyn FnMut(&Frame<'_>, &[(Entry, &[u8])]) -> Result<(), CleaningFault>,
-    ) -> Result<(), CleaningFault> {
+    fn each_live(&self, segments: &Segments, seed: Seed, visit: &mut VisitLive<'_>) -> Result<(), CleaningFault> {
         let mut found: u64 = 0;
         let mut frames = Frames::of(self.bytes(), self.segment.id, segments.geometry(), seed);
         for (place, frame) in frames.by_ref() {

@@ -159,10 +159,6 @@ impl Sidecar {
         Ok(Sidecar { map, runs, entries })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.runs
-    }
-
     fn bytes(&self) -> &[u8] {
         whole(&self.map)
     }

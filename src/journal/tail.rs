@@ -105,10 +105,6 @@ impl Tail {
         self.issued
     }
 
-    pub(crate) fn seed(&self) -> Seed {
-        self.seed
-    }
-
     /// Appends one frame whose payload `fill` writes; `fill` is told where the frame starts.
     ///
     /// The payload's length is exact: `fill` gets a slice of it and overwrites all of it.

@@ -45,8 +45,7 @@ const BLOCK_BYTES: usize = 4096;
 /// The version that this program writes, and the newest it reads.
 pub(crate) const FORMAT: u32 = 1;
 
-/// Feature bits that this program knows.
-pub(crate) const COMPATIBLE_KNOWN: u64 = 0;
+/// Feature bits that this program knows and an older one must refuse. Compatible ones need not be known.
 pub(crate) const INCOMPATIBLE_KNOWN: u64 = 0;
 
 /// Where a life went on after an unclean end.

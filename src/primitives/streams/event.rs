@@ -188,12 +188,6 @@ impl Span {
         LogId(self.first_log.0 + u64::from(partition))
     }
 
-    /// The partition that a log is.
-    pub(crate) fn partition(&self, log: LogId) -> Option<u32> {
-        let partition = log.0.checked_sub(self.first_log.0)?;
-        u32::try_from(partition).ok().filter(|partition| *partition < self.partitions)
-    }
-
     pub(crate) fn logs(&self) -> impl Iterator<Item = LogId> + use<> {
         let first = self.first_log.0;
         (first..first + u64::from(self.partitions)).map(LogId)

@@ -151,10 +151,6 @@ pub(crate) struct RecordRef<'a> {
 }
 
 impl<'a> RecordRef<'a> {
-    pub(crate) fn headers(&self) -> Headers<'a> {
-        headers(self.header_block)
-    }
-
     /// Bytes of key, header block and body.
     pub(crate) fn user_bytes(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.header_block.len() + self.body.map_or(0, <[u8]>::len)

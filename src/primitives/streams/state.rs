@@ -113,10 +113,6 @@ impl Head {
         self.span.log(partition)
     }
 
-    pub(crate) fn mapping_epoch(&self) -> u32 {
-        self.mapping_epoch
-    }
-
     pub(super) fn handle(&self, slot: u32) -> StreamHandle {
         StreamHandle { slot, id: self.span.stream }
     }
@@ -250,13 +246,6 @@ impl State {
     #[inline]
     pub(crate) fn stream(&self, handle: StreamHandle) -> Option<&Stream> {
         self.at(handle.slot).filter(|stream| stream.head.span.stream == handle.id)
-    }
-
-    /// One partition, and the log that it is.
-    #[inline]
-    pub(crate) fn partition(&self, handle: StreamHandle, partition: u32) -> Option<(LogId, &Partition)> {
-        let stream = self.stream(handle)?;
-        Some((stream.head.log(partition), stream.partitions.get(partition as usize)?))
     }
 
     /// Every stream, by name.

@@ -5,14 +5,10 @@ use std::os::linux::fs::MetadataExt;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
+use crate::base::time::{BootTime, ClockIdentity, Timestamp};
 
-/// `CLOCK_REALTIME`. A clock set before 1970 reads as 1970.
-pub(crate) fn wall() -> Timestamp {
-    Timestamp(micros(clock_gettime(ClockId::Realtime)))
-}
-
-/// `CLOCK_REALTIME_COARSE`: good to the kernel's tick, a few milliseconds, and several times cheaper.
+/// `CLOCK_REALTIME_COARSE`: good to the kernel's tick, a few milliseconds, and several times cheaper. A clock
+/// set before 1970 reads as 1970.
 #[inline]
 pub(crate) fn wall_coarse() -> Timestamp {
     Timestamp(micros(clock_gettime(ClockId::RealtimeCoarse)))
@@ -21,10 +17,6 @@ pub(crate) fn wall_coarse() -> Timestamp {
 /// `CLOCK_BOOTTIME`. Comparable only between processes of one [`identity`].
 pub(crate) fn boot() -> BootTime {
     BootTime(micros(clock_gettime(ClockId::Boottime)))
-}
-
-pub(crate) fn now() -> Now {
-    Now { wall: wall(), boot: boot() }
 }
 
 /// Names this boot of this machine and the time namespace of this process.
@@ -71,7 +63,7 @@ mod tests {
         let (first, second) = (boot(), boot());
         assert!(second >= first && second.since(first) < 60_000_000);
         let year_2024 = 1_704_067_200_000_000;
-        assert!(now().wall.as_micros() > year_2024);
+        assert!(wall_coarse().as_micros() > year_2024);
     }
 
     #[test]

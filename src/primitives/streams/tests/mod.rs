@@ -5,9 +5,21 @@ mod rules;
 mod twin;
 mod world;
 
+use super::command::Range;
+use super::event::{Appended, Span, Trimmed};
+
+use super::rows::stream_row;
 use super::*;
 use crate::base::time::{BootTime, Now, Timestamp};
 use crate::engine::machine::{Context, Known};
+
+impl State {
+    /// One partition, and the log that it is.
+    fn partition(&self, handle: StreamHandle, partition: u32) -> Option<(LogId, &Partition)> {
+        let stream = self.stream(handle)?;
+        Some((stream.head.log(partition), stream.partitions.get(partition as usize)?))
+    }
+}
 
 fn at(wall: u64) -> Now {
     Now { wall: Timestamp(wall), boot: BootTime(wall) }

@@ -290,7 +290,7 @@ fn assert_reads_as(item: &[u8], twin: &Twin) {
         let record = record.expect("a record that was written");
         let (time, twin_record) = &partition.records[record.offset as usize];
         let headers: Result<Vec<_>, _> =
-            record.headers().map(|h| h.map(|h| (h.name.to_owned(), h.value.to_vec()))).collect();
+            headers(record.header_block).map(|h| h.map(|h| (h.name.to_owned(), h.value.to_vec()))).collect();
         let (key, body) = (record.key.map(<[u8]>::to_vec), record.body.map(<[u8]>::to_vec));
         assert_eq!(TwinRecord { key, headers: headers.unwrap(), body }, *twin_record);
         assert_eq!(entry.timestamp.0, *time);

@@ -16,7 +16,7 @@ mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -30,7 +30,6 @@ const FOLDER_MODE: Mode = Mode::from_raw_mode(0o700);
 /// One directory of the host's file system.
 #[derive(Debug)]
 pub(crate) struct HostDisk {
-    path: PathBuf,
     directory: OwnedFd,
 }
 
@@ -41,11 +40,7 @@ impl HostDisk {
         if create {
             create_durably(path)?;
         }
-        Ok(HostDisk { path: path.to_owned(), directory: open_folder(rustix::fs::CWD, path)? })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+        Ok(HostDisk { directory: open_folder(rustix::fs::CWD, path)? })
     }
 }
 
