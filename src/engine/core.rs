@@ -1,7 +1,5 @@
 //! All state behind the one core lock.
 
-use std::collections::VecDeque;
-
 use hashbrown::HashSet;
 
 use crate::base::log::LogId;
@@ -15,6 +13,7 @@ use super::logs::Logs;
 use super::machine::{Due, LogChange, Machine};
 use super::objects::Objects;
 use super::timers::Timers;
+use super::wake::HoldsLogs;
 
 /// How long after a limit was passed its log is ticked, so that one tick serves many appends.
 pub(crate) const SOON_MICROS: u64 = 50_000;
@@ -28,8 +27,6 @@ pub(crate) struct Core<M> {
     pub(crate) logs: Logs,
     pub(crate) objects: Objects,
     pub(crate) timers: Timers,
-    /// Logs to wake once `durable` has reached the address, in order.
-    pub(crate) effects: VecDeque<(Lsn, LogId)>,
     /// Logs of which records died since the last checkpoint took this set.
     pub(crate) trimmed: HashSet<LogId, foldhash::fast::RandomState>,
     /// Somebody sees to it that what is issued gets synced within the flush interval.
@@ -79,7 +76,7 @@ impl<M: Machine> Core<M> {
                 let barrier = place.sync.then_some(place.end);
                 let wants = self.logs.append(&append, place.segment, place.position, barrier);
                 if let Some(end) = barrier {
-                    self.effects.push_back((end, append.log));
+                    self.logs.wake_at(end, append.log);
                 } else if wants.wake {
                     after.wake.extend(self.logs.to_wake(append.log));
                 }
@@ -141,19 +138,15 @@ impl<M: Machine> Core<M> {
             after.look_at_timers |= self.timers.arm(at, key);
         }
     }
+}
 
-    /// Logs whose waiters `durable` releases, at most `max` of them. Tells whether more may be left.
-    pub(crate) fn take_effects(&mut self, durable: Lsn, max: usize, wake: &mut Vec<Arc<Event>>) -> bool {
-        for _ in 0..max {
-            match self.effects.front() {
-                Some((end, log)) if *end <= durable => {
-                    wake.extend(self.logs.to_wake(*log));
-                    self.effects.pop_front();
-                }
-                _ => return false,
-            }
-        }
-        true
+impl<M: Machine> HoldsLogs for Core<M> {
+    fn logs(&mut self) -> &mut Logs {
+        &mut self.logs
+    }
+
+    fn log_start(&self, log: LogId) -> Option<u64> {
+        self.machine.log_start(log)
     }
 }
 

@@ -196,6 +196,8 @@ pub(crate) struct Logs {
     cells: HashMap<LogId, LogCell, foldhash::fast::RandomState>,
     /// Which logs have positions in which segment without sidecar.
     by_segment: BTreeMap<u64, Vec<LogId>>,
+    /// Logs to wake once `durable` has reached the address, in order.
+    effects: VecDeque<(Lsn, LogId)>,
 }
 
 impl Logs {
@@ -259,6 +261,26 @@ impl Logs {
         self.cells.get(&log).and_then(LogCell::to_wake)
     }
 
+    /// The log's readers are woken by whoever moves `durable` to `end` or beyond.
+    #[inline]
+    pub(crate) fn wake_at(&mut self, end: Lsn, log: LogId) {
+        self.effects.push_back((end, log));
+    }
+
+    /// Logs whose waiters `durable` releases, at most `max` of them. Tells whether more may be left.
+    pub(crate) fn take_effects(&mut self, durable: Lsn, max: usize, wake: &mut Vec<Arc<Event>>) -> bool {
+        for _ in 0..max {
+            match self.effects.front() {
+                Some((end, log)) if *end <= durable => {
+                    wake.extend(self.to_wake(*log));
+                    self.effects.pop_front();
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Segments below `before` that have positions in memory.
     pub(crate) fn unindexed_segments(&self, before: u64) -> Vec<u64> {
         self.by_segment.range(..before).map(|(segment, _)| *segment).collect()
@@ -288,7 +310,7 @@ impl Logs {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -21,6 +21,7 @@ pub(crate) mod read;
 mod submit;
 mod timers;
 mod wait;
+pub(crate) mod wake;
 mod workers;
 
 use crate::base::lsn::Lsn;
@@ -47,6 +48,8 @@ pub(crate) use self::keeper::KeeperCounters;
 pub(crate) use self::open::OpenOptions;
 pub(crate) use self::submit::{Refused, Submitted};
 pub(crate) use self::wait::{DurableWait, deadline_in, micros_left};
+#[cfg(loom)]
+pub(crate) use self::workers::Nudge;
 #[cfg(feature = "sim")]
 pub(crate) use self::workers::Worker;
 

@@ -165,7 +165,7 @@ impl<M: Machine> Engine<M> {
         self.directory_lock.lock().take();
     }
 
-    fn wake_all_readers(&self) {
+    pub(super) fn wake_all_readers(&self) {
         let mut logs = Vec::new();
         let core = self.core.lock();
         core.machine.logs(&mut |log, _, _| logs.push(log));
@@ -601,7 +601,6 @@ impl<M: Machine> Replay<M> {
             logs: self.logs,
             objects: self.objects,
             timers: Timers::default(),
-            effects: std::collections::VecDeque::new(),
             trimmed: self.trimmed.into_iter().collect(),
             flush_armed: false,
         };

@@ -20,6 +20,7 @@ use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, Event, EventListener};
 use crate::journal::cleaner::entry_of;
 use crate::journal::entry::Entry;
+use crate::journal::follow::Committer;
 use crate::journal::item::{Items, POSITION_OF_ITEM, open_item};
 use crate::journal::sidecar::{Position, Sidecar, SidecarFault, SidecarRun};
 use crate::journal::walk::address;
@@ -31,6 +32,7 @@ use super::Engine;
 use super::fault::Fault;
 use super::logs::RecentItem;
 use super::machine::Machine;
+use super::wake;
 
 /// Times that a search is made again because a segment went away under it.
 const SEARCHES_MAX: usize = 8;
@@ -134,31 +136,24 @@ impl<M: Machine> Engine<M> {
     /// Reads items from the one that holds `from` on: at least one if there is any, and about `records` records.
     pub(crate) fn read(&self, log: LogId, from: u64, records: usize, cursor: &mut Cursor) -> Result<Read, Fault> {
         self.check_process()?;
-        for _ in 0..SEARCHES_MAX {
+        search_again(|| {
             let until = match self.see(log, from, records)? {
-                Seen::AtEnd => return Ok(Read::AtEnd),
-                Seen::Below { start, end } => return Ok(Read::Below { start, end }),
-                Seen::Gone => return Ok(Read::Gone),
-                Seen::Copied(batch) => return Ok(Read::Items(batch)),
-                Seen::Written { items, until } => match self.read_written(log, &items, until) {
-                    Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
-                    batch => return batch.map(Read::Items),
-                },
-                Seen::InBetween => {
-                    self.settle_written()?;
-                    continue;
+                Seen::AtEnd => return Ok(Some(Read::AtEnd)),
+                Seen::Below { start, end } => return Ok(Some(Read::Below { start, end })),
+                Seen::Gone => return Ok(Some(Read::Gone)),
+                Seen::Copied(batch) => return Ok(Some(Read::Items(batch))),
+                Seen::Written { items, until } => {
+                    return self.read_written(log, &items, until).map(|batch| Some(Read::Items(batch)));
                 }
+                Seen::InBetween => return self.settle_written().map(|()| None),
                 Seen::Sealed { until } => until,
             };
-            match self.read_sealed(log, from, until, records, cursor) {
-                Ok(Some(batch)) => return Ok(Read::Items(batch)),
-                Ok(None) => {}
-                Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                Err(fault) => return Err(fault),
+            let batch = self.read_sealed(log, from, until, records, cursor);
+            if !matches!(batch, Ok(Some(_))) {
+                cursor.sealed = None;
             }
-            cursor.sealed = None;
-        }
-        Err(Fault::Contended)
+            Ok(batch?.map(Read::Items))
+        })
     }
 
     /// Start and visible end of a log.
@@ -175,18 +170,7 @@ impl<M: Machine> Engine<M> {
     /// back with [`Engine::stop_waiting`].
     pub(crate) fn wait_for(&self, log: LogId, offset: u64) -> Result<Option<(Arc<Event>, EventListener)>, Fault> {
         self.check_process()?;
-        self.check_alive()?;
-        let mut core = self.core.lock();
-        // Read under the lock: an effect that ran before had advanced the mark before, one that runs later sees us.
-        let durable = self.marks.durable.get();
-        let start = core.machine.log_start(log);
-        let Some(cell) = core.logs.get_mut(log) else { return Ok(None) };
-        if cell.visible_end(durable) > offset || start.is_none_or(|start| start > offset) {
-            return Ok(None);
-        }
-        let event = cell.wait();
-        let listener = event.listen();
-        Ok(Some((event, listener)))
+        wake::register(&self.core, &self.marks.durable, || self.check_alive(), log, offset)
     }
 
     pub(crate) fn stop_waiting(&self, log: LogId) {
@@ -412,6 +396,19 @@ impl<M: Machine> Engine<M> {
             reason,
         }
     }
+}
+
+/// Makes a search until it finds something; `None`, or a segment that is not there, means that it must be made again.
+pub(crate) fn search_again<T>(mut search: impl FnMut() -> Result<Option<T>, Fault>) -> Result<T, Fault> {
+    for _ in 0..SEARCHES_MAX {
+        match search() {
+            Ok(None) => {}
+            #[cfg(not(planted = "search_once"))]
+            Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            found => return found.map(|found| found.expect("nothing was looked at above")),
+        }
+    }
+    Err(Fault::Contended)
 }
 
 fn place_of(place: u64) -> u32 {

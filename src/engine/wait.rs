@@ -3,18 +3,21 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::Level;
 use crate::base::lsn::Lsn;
-use crate::base::sync::{Arc, EventListener, park, thread_waker, wait_listener};
+use crate::base::sync::{Arc, EventListener, wait_listener};
 use crate::base::time::BootTime;
+use crate::journal::commit::Commit;
+use crate::journal::follow::{Committer, Unfinished};
+use crate::journal::marks::Marks;
 use crate::journal::tail::Blocked;
-use crate::journal::waits::WaitKey;
+use crate::journal::waits::{DurableWaits, WaitKey};
 use crate::storage::disk::clock;
 
 use super::Engine;
 use super::fault::Fault;
 use super::machine::Machine;
+use super::wake;
 
 /// Microseconds from now on the host's boot clock until `deadline`; `TimedOut` if it has passed.
 pub(crate) fn micros_left(deadline: Option<BootTime>) -> Result<Option<u64>, Fault> {
@@ -40,84 +43,19 @@ impl<M: Machine> Engine<M> {
 
     /// Waits until everything below `lsn` is on disk; leads a commit if nobody does.
     pub(crate) fn wait_durable(&self, lsn: Lsn, deadline: Option<BootTime>) -> Result<(), Fault> {
-        let mut registered: Option<WaitKey> = None;
-        let result = loop {
-            if self.marks.durable.get() >= lsn {
-                break Ok(());
+        self.follow(lsn, || micros_left(deadline).ok()).map_err(|unfinished| match unfinished {
+            Unfinished::Poisoned => Fault::OutcomeUnknown,
+            Unfinished::TimedOut => {
+                self.arm_flush();
+                Fault::TimedOut
             }
-            if self.marks.is_poisoned() {
-                break Err(Fault::OutcomeUnknown);
-            }
-            if self.try_commit(lsn) {
-                continue;
-            }
-            // Somebody leads. Registered first, looked at again after: the leader wakes whoever is registered when it
-            // stops leading.
-            if registered.is_none() {
-                registered = Some(self.waits.register(lsn, thread_waker()));
-                continue;
-            }
-            match micros_left(deadline) {
-                Ok(left) => park(left),
-                Err(timed_out) => {
-                    self.arm_flush();
-                    break Err(timed_out);
-                }
-            }
-            self.waits.leave(registered.take().expect("registered before parking"));
-        };
-        if let Some(key) = registered {
-            self.waits.leave(key);
-        }
-        result
-    }
-
-    /// Commits everything issued unless somebody else is at it. Tells whether this thread led.
-    fn try_commit(&self, lsn: Lsn) -> bool {
-        let Some(lead) = self.commit.try_lead() else { return false };
-        if self.marks.durable.get() < lsn {
-            // The error is in the marks: poisoned, which every waiter looks at.
-            let _ = lead.sync(|| self.cut(), &|| self.on_room());
-        }
-        drop(lead);
-        self.after_commit();
-        true
+        })
     }
 
     /// Makes everything issued so far durable.
     pub(crate) fn sync(&self, deadline: Option<BootTime>) -> Result<(), Fault> {
         self.check_alive()?;
         self.wait_durable(self.marks.issued.get(), deadline)
-    }
-
-    /// Closes the batch under the core lock.
-    pub(crate) fn cut(&self) -> Lsn {
-        let mut core = self.core.lock();
-        core.tail.watermark();
-        core.flush_armed = false;
-        core.tail.issued()
-    }
-
-    pub(crate) fn on_room(&self) {
-        self.space.notify(usize::MAX);
-    }
-
-    /// To be called by whoever led, after it stopped leading: wakes and reveals what `durable` covers now.
-    pub(crate) fn after_commit(&self) {
-        let durable = self.marks.durable.get();
-        let poisoned = self.marks.is_poisoned();
-        self.waits.wake(durable, poisoned);
-        if poisoned {
-            self.space.notify(usize::MAX);
-        }
-        let mut wake = Vec::new();
-        let mut more = true;
-        while more {
-            more = self.core.lock().take_effects(durable, FREEZE_CHUNK, &mut wake);
-            for event in wake.drain(..) {
-                event.notify(usize::MAX);
-            }
-        }
     }
 
     /// Hands the sync of what is issued to the committer.
@@ -164,6 +102,40 @@ impl<M: Machine> Engine<M> {
             true => Ok(()),
             false => Err(Fault::TimedOut),
         }
+    }
+}
+
+impl<M: Machine> Committer for Engine<M> {
+    fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    fn commit(&self) -> &Commit {
+        &self.commit
+    }
+
+    fn waits(&self) -> &DurableWaits {
+        &self.waits
+    }
+
+    fn cut(&self) -> Lsn {
+        let mut core = self.core.lock();
+        core.tail.watermark();
+        core.flush_armed = false;
+        core.tail.issued()
+    }
+
+    fn on_room(&self) {
+        self.space.notify(usize::MAX);
+    }
+
+    fn on_poison(&self) {
+        self.space.notify(usize::MAX);
+        self.wake_all_readers();
+    }
+
+    fn reveal(&self, durable: Lsn) {
+        wake::reveal(&self.core, durable);
     }
 }
 

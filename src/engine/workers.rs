@@ -6,6 +6,7 @@ use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::sync::{Arc, AtomicBool, Event, EventListener, JoinHandle, Mutex, Ordering, spawn, wait_listener};
 use crate::base::time::{BootTime, Now};
+use crate::journal::follow::Committer;
 use crate::journal::tail::Blocked;
 use crate::storage::disk::clock;
 
@@ -51,7 +52,7 @@ pub(crate) struct Nudge {
 }
 
 impl Nudge {
-    fn new() -> Nudge {
+    pub(crate) fn new() -> Nudge {
         Nudge { pending: AtomicBool::new(false), event: Event::new() }
     }
 
@@ -64,12 +65,16 @@ impl Nudge {
         }
     }
 
-    fn take(&self) -> bool {
-        self.pending.swap(false, Ordering::SeqCst)
+    /// Before a step: it will see what was nudged for before. The worker may sleep on the listener after the step,
+    /// unless [`Nudge::is_pending`] then.
+    pub(crate) fn begin_step(&self) -> EventListener {
+        let listener = self.event.listen();
+        self.pending.swap(false, Ordering::SeqCst);
+        listener
     }
 
-    fn listen(&self) -> EventListener {
-        self.event.listen()
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::SeqCst)
     }
 }
 
@@ -175,12 +180,11 @@ impl<M: Machine> Engine<M> {
         let mut armed = None;
         while !self.workers.is_stopping() {
             let nudge = self.workers.of(worker);
-            let listener = nudge.listen();
             let clock_moved = moved.as_ref().map(|event| event.listen());
-            nudge.take();
+            let listener = nudge.begin_step();
             match self.step(worker, &mut armed) {
                 Next::Again => {}
-                _ if nudge.pending.load(Ordering::SeqCst) || self.workers.is_stopping() => {}
+                _ if nudge.is_pending() || self.workers.is_stopping() => {}
                 Next::Micros(micros) if clock_moved.is_none() => {
                     wait_listener(listener, Some(micros));
                 }
@@ -218,8 +222,9 @@ impl<M: Machine> Engine<M> {
 
     fn committer_step(&self, flush_at: &mut Option<BootTime>) -> Next {
         let now = clock::boot();
-        let (issued, durable) = (self.marks.issued.get(), self.marks.durable.get());
+        // The lock first: see `nudge_after_append`.
         let armed = self.core.lock().flush_armed;
+        let (issued, durable) = (self.marks.issued.get(), self.marks.durable.get());
         match (armed, *flush_at) {
             (true, None) => *flush_at = Some(now.plus(self.flush_interval_micros)),
             (false, _) => *flush_at = None,
@@ -229,11 +234,7 @@ impl<M: Machine> Engine<M> {
         if due || self.workers.sync_wanted.swap(false, Ordering::SeqCst) {
             *flush_at = None;
             if durable < issued {
-                let lead = self.commit.lead();
-                // The error is in the marks.
-                let _ = lead.sync(|| self.cut(), &|| self.on_room());
-                drop(lead);
-                self.after_commit();
+                self.commit_next();
             }
             return Next::Again;
         }
@@ -347,7 +348,6 @@ struct PoisonOnPanic<'a, M: Machine>(&'a Engine<M>);
 impl<M: Machine> Drop for PoisonOnPanic<'_, M> {
     fn drop(&mut self) {
         self.0.marks.poison();
-        self.0.waits.wake(self.0.marks.durable.get(), true);
-        self.0.space.notify(usize::MAX);
+        self.0.after_commit();
     }
 }

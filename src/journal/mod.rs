@@ -9,6 +9,7 @@
 pub(crate) mod cleaner;
 pub(crate) mod commit;
 pub(crate) mod entry;
+pub(crate) mod follow;
 pub(crate) mod item;
 pub(crate) mod maker;
 pub(crate) mod marks;

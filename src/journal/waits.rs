@@ -49,6 +49,10 @@ impl DurableWaits {
         let mut woken = Vec::new();
         while let Some(first) = list.waiting.first_entry() {
             let reached = everyone || first.key().0 <= durable;
+            #[cfg(planted = "nobody_leads_next")]
+            if !reached {
+                break;
+            }
             woken.push(first.remove());
             if !reached {
                 break;
