@@ -334,7 +334,7 @@ impl<M: Machine> Engine<M> {
             self.workers.keeper.nudge();
         }
         if after.nudge_committer {
-            self.workers.committer.nudge();
+            self.workers.committer.nudge_after_append();
         }
         if after.entered_segment {
             self.maker.expect_load();

@@ -56,12 +56,23 @@ impl Nudge {
         Nudge { pending: AtomicBool::new(false), event: Event::new() }
     }
 
-    /// Lets the worker take another step. Costs a system call only if it sleeps.
+    /// Lets the worker take another step, which sees everything that was done before. Costs a system call only if it
+    /// sleeps.
     #[inline]
     pub(crate) fn nudge(&self) {
-        // Looked at first: while the worker is busy, appenders must not fight over the line.
-        if !self.pending.load(Ordering::SeqCst) && !self.pending.swap(true, Ordering::SeqCst) {
+        if !self.pending.swap(true, Ordering::SeqCst) {
             self.event.notify(usize::MAX);
+        }
+    }
+
+    /// The same for the committer, and only for what was done under the core lock: it takes that lock after
+    /// [`Nudge::begin_step`]. So it either sees what was done, or began its step before, and then it is seen here that
+    /// it did. Looked at first, because appenders must not fight over the line while the worker is busy.
+    #[inline]
+    pub(crate) fn nudge_after_append(&self) {
+        #[cfg(not(planted = "never_nudged"))]
+        if !self.pending.load(Ordering::Relaxed) {
+            self.nudge();
         }
     }
 
