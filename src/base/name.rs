@@ -26,7 +26,7 @@ pub(crate) fn check(name: &str) -> Result<(), NameFault> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

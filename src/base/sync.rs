@@ -62,6 +62,9 @@ mod loom_facade {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub(crate) use loom::thread::JoinHandle;
 
+    /// For what a model notes about itself: loom sees nothing of it.
+    pub(crate) use std::sync::Mutex as UnseenMutex;
+
     /// loom's mutex with parking_lot's shape: no poisoning.
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
@@ -82,21 +85,37 @@ mod loom_facade {
         }
     }
 
-    struct Unpark(loom::thread::Thread);
+    /// loom's own `park` loses a wake that comes while the thread waits for a mutex, so this is a token of ours.
+    #[derive(Debug)]
+    struct Parker {
+        woken: loom::sync::Mutex<bool>,
+        changed: loom::sync::Condvar,
+    }
 
-    impl std::task::Wake for Unpark {
+    impl std::task::Wake for Parker {
         fn wake(self: Arc<Self>) {
-            self.0.unpark();
+            *self.woken.lock().unwrap_or_else(|e| e.into_inner()) = true;
+            self.changed.notify_one();
         }
     }
 
+    loom::thread_local! {
+        static PARKER: Arc<Parker> =
+            Arc::new(Parker { woken: loom::sync::Mutex::new(false), changed: loom::sync::Condvar::new() });
+    }
+
     pub(crate) fn thread_waker() -> std::task::Waker {
-        std::task::Waker::from(Arc::new(Unpark(loom::thread::current())))
+        std::task::Waker::from(PARKER.with(Arc::clone))
     }
 
     /// loom knows no time: it sleeps until woken.
     pub(crate) fn park(_micros: Option<u64>) {
-        loom::thread::park();
+        let parker = PARKER.with(Arc::clone);
+        let mut woken = parker.woken.lock().unwrap_or_else(|e| e.into_inner());
+        while !*woken {
+            woken = parker.changed.wait(woken).unwrap_or_else(|e| e.into_inner());
+        }
+        *woken = false;
     }
 
     pub(crate) fn wait_listener(listener: EventListener, _micros: Option<u64>) -> bool {

@@ -186,7 +186,7 @@ impl StorageBackend for Door {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::faulty_file::FaultyFile;
     use super::*;

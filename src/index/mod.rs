@@ -21,11 +21,11 @@
 mod backend;
 mod checkpoint;
 mod error;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod faulty_file;
 mod read;
 mod tables;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod twin;
 
 pub(crate) use backend::INDEX_STEP_BYTES;

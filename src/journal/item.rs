@@ -170,7 +170,7 @@ pub(crate) fn open_item(bytes: &[u8], seed: Seed) -> Result<&[u8], Malformed> {
     if seed.item_crc(item) == crc { Ok(item) } else { Err(Malformed("the item's checksum does not match")) }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::base::lsn::Lsn;

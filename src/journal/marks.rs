@@ -13,10 +13,10 @@ use crate::base::lsn::Lsn;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A stop is remembered about every this many bytes.
-const STOP_BYTES: u64 = 512 << 10;
+const STOP_BYTES: u64 = if cfg!(loom) { 128 } else { 512 << 10 };
 
 /// Stops remembered: those of the newest 64 MiB.
-const STOPS: usize = 128;
+const STOPS: usize = if cfg!(loom) { 4 } else { 128 };
 
 /// One watermark. Readers that see it see every byte below it.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ pub(crate) struct Placed {
 }
 
 /// Ring bytes that only watermarks may take, so that a batch can be closed although the ring is full.
-const WATERMARK_RING_BYTES: u64 = 4096;
+const WATERMARK_RING_BYTES: u64 = if cfg!(loom) { 64 } else { 4096 };
 
 /// Bytes of a segment's header frame.
 const SEGMENT_HEADER_EXTENT: u64 = frame::extent(SEGMENT_HEADER_BYTES);

@@ -217,7 +217,7 @@ impl From<streams::Outcome> for Decision<Primitives> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::base::time::{BootTime, Timestamp};

@@ -203,7 +203,7 @@ fn decode(block: &[u8]) -> Result<(u64, ControlState), ControlFault> {
     Ok((u64_at(32), state))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

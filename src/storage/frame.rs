@@ -184,7 +184,7 @@ pub(crate) fn open_at(bytes: &[u8], lsn: Lsn, seed: Seed) -> Result<Frame<'_>, N
     open(bytes, seed)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

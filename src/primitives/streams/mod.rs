@@ -34,7 +34,7 @@ mod record;
 mod retention;
 mod rows;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub(crate) use command::{Append, Command, Group, Options, Outcome, Ranges, Refusal, Reply, Retention, StreamHandle};

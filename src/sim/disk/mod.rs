@@ -26,7 +26,7 @@ mod names;
 mod sectors;
 mod trace;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::collections::BTreeMap;

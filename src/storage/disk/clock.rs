@@ -54,7 +54,7 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
         .flatten()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -13,7 +13,7 @@
 //! Paths are relative to the database directory, with `/` between folder and file.
 
 pub(crate) mod clock;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod conformance;
 pub(crate) mod host;
 mod map;

@@ -11,7 +11,7 @@ mod file_system;
 pub(crate) mod fork;
 mod lock;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::io;
