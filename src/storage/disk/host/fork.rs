@@ -59,7 +59,7 @@ impl Drop for ForkMark {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
