@@ -1,8 +1,8 @@
 //! Readers that wait for records, and those who wake them.
 //!
-//! A wake is never lost: a reader looks for what it waits for, and registers, in one hold of the core lock. Whoever makes
-//! a record visible takes the core lock afterwards (to append it, to run the effect of `durable`, to close) and wakes
-//! whoever is registered then.
+//! A wake is never lost: a reader looks for what it waits for, and registers, in one hold of the core lock. Whoever
+//! makes a record visible takes the core lock afterwards (to append it, to run the effect of `durable`, to close) and
+//! wakes whoever is registered then.
 
 use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;

@@ -2,8 +2,8 @@
 //!
 //! Whoever waits and finds nobody committing commits for all who wait; the others register and sleep. A wake is never
 //! lost:
-//! * A follower registers and *then* looks once more, at `durable` and for the lead. A leader gives up the lead and *then*
-//!   wakes. So either the follower finds what it waits for or the lead free, or the leader finds it registered.
+//! * A follower registers and *then* looks once more, at `durable` and for the lead. A leader gives up the lead and
+//!   *then* wakes. So either the follower finds what it waits for or the lead free, or the leader finds it registered.
 //! * The leader wakes those whom `durable` covers and one more, who leads the next batch.
 
 use crate::base::lsn::Lsn;

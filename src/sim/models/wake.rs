@@ -37,7 +37,7 @@ impl Store {
         Arc::new(Store { core: Mutex::new(Core(logs)), durable: Mark::new(Lsn(0)), closed: AtomicBool::new(false) })
     }
 
-    /// Appends record `first`, in a frame that ends at `end`; with `sync` it stays hidden until `durable` has passed it.
+    /// Appends record `first`, in a frame that ends at `end`; with `sync` it is hidden until `durable` has passed it.
     fn append(&self, first: u64, end: Lsn, sync: bool) {
         let barrier = sync.then_some(end);
         let append = LogAppend { log: LOG, first, count: 1, timestamp: Timestamp(first), bytes: 8 };
