@@ -33,6 +33,8 @@ pub(crate) use checkpoint::Checkpoint;
 pub(crate) use error::IndexError;
 pub(crate) use tables::{Meta, SegmentRow};
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase};
 
 use crate::base::log::LogId;
@@ -293,8 +295,9 @@ impl Index {
 impl Open {
     fn on(file: Arc<dyn File>) -> Result<Open, IndexError> {
         let backend = Arc::new(Backend::new(file).map_err(IndexError::Io)?);
-        let opened = Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(Door(backend.clone()));
-        match opened {
+        let door = Door(backend.clone());
+        let opened = caught(|| Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(door));
+        match opened.inspect_err(|_| backend.retire())? {
             Ok(database) => Ok(Open { database, backend }),
             Err(error) => Err(explain(&backend, Failure::Redb(error.into()))),
         }
@@ -308,6 +311,15 @@ impl Open {
     fn explain(&self, failure: Failure) -> IndexError {
         explain(&self.backend, failure)
     }
+}
+
+/// redb asserts what it takes for granted of its pages, and reads some of them, its allocator's state among them, without
+/// a checksum: on a damaged file it panics. What it was building is dropped with the panic, and shared with nobody yet.
+fn caught<T>(open: impl FnOnce() -> T) -> Result<T, IndexError> {
+    catch_unwind(AssertUnwindSafe(open)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        IndexError::Damaged(format!("it broke an assertion of redb: {}", text.unwrap_or("without a text")))
+    })
 }
 
 /// redb says `PreviousIo` for whatever follows a failure; the backend remembers the failure itself.
