@@ -1,6 +1,9 @@
 //! The simulated disk and the harness that holds the engine against a naive model.
 
 pub(crate) mod disk;
+mod fuzz;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod random;
+
+pub use fuzz::{fuzz_frame, fuzz_recovery};
