@@ -162,7 +162,7 @@ fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], fin
 /// Every live offset of every log must be in a run or in the journal's unsealed part.
 fn check_coverage<M: Machine>(
     ground: &open::Ground,
-    replayed: &open::Replay<M>,
+    replayed: &super::replay::Replay<M>,
     findings: &mut Findings,
 ) -> Result<(), Fault> {
     let mut logs = Vec::new();

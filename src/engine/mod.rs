@@ -18,6 +18,7 @@ pub(crate) mod machine;
 mod objects;
 mod open;
 pub(crate) mod read;
+mod replay;
 mod submit;
 mod timers;
 mod wait;

@@ -2,42 +2,39 @@
 
 use std::io;
 
+use hashbrown::HashSet;
+
 use crate::base::bounds::{BALLAST_BYTES, FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
-use crate::base::log::LogId;
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
 use crate::base::time::Timestamp;
 use crate::index::{Index, Meta};
 use crate::journal::commit::Commit;
-use crate::journal::item::Items;
 use crate::journal::maker::Maker;
 use crate::journal::marks::Marks;
 use crate::journal::recovery::{self, End, Known, RecoveryFault};
 use crate::journal::tail::{Start, Tail};
 use crate::journal::waits::DurableWaits;
 use crate::storage::control::{self, Control, ControlFault, ControlState, FORMAT, Jump};
+use crate::storage::disk::held::HeldFile;
 use crate::storage::disk::host::fork::ForkMark;
-use crate::storage::disk::memory::MemoryFile;
 use crate::storage::disk::{Access, DirectoryLock, Disk, FileSystem, LockFault};
-use crate::storage::frame::{Frame, Kind, Seed};
+use crate::storage::frame::Seed;
 use crate::storage::ring::Ring;
 use crate::storage::segment::{self, FOLDER, FileName, Segments};
 
 use super::clock::{Clock, HybridClock};
-use super::core::{Afterwards, Core};
 use super::fault::Fault;
 use super::keeper::Keeper;
-use super::logs::Logs;
-use super::machine::{LogAppend, LogChange, Machine};
-use super::objects::Objects;
-use super::timers::Timers;
+use super::machine::Machine;
+use super::replay::Replay;
 use super::workers::Workers;
 use super::{Engine, KeeperCounters};
 
 pub(crate) const BALLAST: &str = "ballast";
 const RING: &str = "staging.ring";
-const INDEX: &str = "index.redb";
+pub(super) const INDEX: &str = "index.redb";
 /// The control file of a database that is being created. As long as it bears this name the database does not exist.
 const CONTROL_UNFINISHED: &str = "control.new";
 
@@ -76,6 +73,8 @@ pub(super) struct Ground {
     control: Control,
     segments: Arc<Segments>,
     pub(super) index: Index,
+    /// The index's file: nothing reaches it before recovery knows that it will not refuse.
+    index_file: Arc<HeldFile>,
     meta: Meta,
 }
 
@@ -93,20 +92,13 @@ pub(super) fn open_for_check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Res
         return Err(Fault::Missing { path: path.to_owned() });
     }
     let directory_lock = lock(&*disk)?;
-    let ground = ground(disk, directory_lock, path, Looking::Only)?;
+    let ground = ground(disk, directory_lock, path)?;
     let state = ground.control.state().clone();
     let mut replayed = Replay::<M>::from_index(&ground.index, ground.meta, state.geometry)?;
     let ring_file = ground.disk.open(RING, Access::Read).map_err(|e| missing(RING, e))?;
     let end = find_end(&ground, &state, &*ring_file, &mut replayed)?;
     replayed.open_logs();
     Ok(Checked { ground, state, replayed, end })
-}
-
-/// Whether the database will be written to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Looking {
-    Only,
-    ToWrite,
 }
 
 fn lock(disk: &dyn Disk) -> Result<Box<dyn DirectoryLock>, Fault> {
@@ -189,6 +181,11 @@ fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> 
         let reason = format!("it has no control file, and a file `{foreign}` that is not ours");
         return Err(Fault::NotADatabase { path: options.path.clone(), reason });
     }
+    let known = exists || names.iter().any(|name| name == CONTROL_UNFINISHED) || !holds_segments(&*disk)?;
+    if !known {
+        let reason = format!("it has no control file, and files in its folder `{FOLDER}`");
+        return Err(Fault::NotADatabase { path: options.path.clone(), reason });
+    }
     if !exists && !options.create {
         return Err(Fault::Missing { path: options.path.clone() });
     }
@@ -205,7 +202,16 @@ fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> 
             fault => fault,
         })?;
     }
-    ground(disk, directory_lock, &options.path, Looking::ToWrite)
+    ground(disk, directory_lock, &options.path)
+}
+
+/// Whether the folder of segments holds anything. Without a control file that is not ours to remove.
+fn holds_segments(disk: &dyn Disk) -> Result<bool, Fault> {
+    match disk.list(FOLDER) {
+        Ok(names) => Ok(!names.is_empty()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Fault::io("listing the segments")(e)),
+    }
 }
 
 fn is_ours(name: &str) -> bool {
@@ -277,13 +283,8 @@ fn zero_filled(disk: &dyn Disk, path: &str, bytes: u64) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Reads the control file and opens the index.
-fn ground(
-    disk: Arc<dyn Disk>,
-    directory_lock: Box<dyn DirectoryLock>,
-    path: &str,
-    looking: Looking,
-) -> Result<Ground, Fault> {
+/// Reads the control file and opens the index. Changes nothing.
+fn ground(disk: Arc<dyn Disk>, directory_lock: Box<dyn DirectoryLock>, path: &str) -> Result<Ground, Fault> {
     let control = Control::open(&*disk).map_err(|fault| match fault {
         ControlFault::NotADatabase => {
             Fault::NotADatabase { path: path.to_owned(), reason: "its file `control` is not one of ours".to_owned() }
@@ -295,24 +296,22 @@ fn ground(
         ControlFault::Io(e) => Fault::io("reading the control file")(e),
     })?;
     let state = control.state().clone();
-    let mut file = disk.open(INDEX, Access::Write).map_err(|e| missing(INDEX, e))?;
-    if looking == Looking::Only {
-        // Opening an index writes to it: a check opens a copy.
-        file = MemoryFile::copy_of(&*file).map_err(Fault::io("reading the index"))?;
-    } else if !state.clean {
+    let file = disk.open(INDEX, Access::Write).map_err(|e| missing(INDEX, e))?;
+    if !state.clean {
         file.sync_data().map_err(Fault::io("syncing the index"))?;
         file.drop_cache().map_err(Fault::io("dropping the index from the cache"))?;
     }
-    let index = Index::open(file)?;
+    let index_file = HeldFile::over(file).map_err(Fault::io("reading the index"))?;
+    let index = Index::open(index_file.clone())?;
     let meta = index.meta()?;
     if meta.database_id != state.database_id {
         return Err(damage(INDEX, "it belongs to another database"));
     }
     let segments = Arc::new(Segments::new(disk.clone(), state.geometry));
-    Ok(Ground { disk, directory_lock, control, segments, index, meta })
+    Ok(Ground { disk, directory_lock, control, segments, index, index_file, meta })
 }
 
-fn damage(file: &str, reason: &str) -> Fault {
+pub(super) fn damage(file: &str, reason: &str) -> Fault {
     Fault::Corrupt { file: file.to_owned(), offset: 0, from: Lsn(0), to: Lsn(0), reason: reason.to_owned() }
 }
 
@@ -329,6 +328,8 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
     let mut replay = Replay::<M>::from_index(&ground.index, ground.meta, state.geometry)?;
     let ring_file = ground.disk.open(RING, Access::Write).map_err(|e| missing(RING, e))?;
     let end = find_end(&ground, &state, &*ring_file, &mut replay)?;
+    expect_files(&ground)?;
+    ground.index_file.release().map_err(Fault::io("writing the index"))?;
     remove_orphans(&ground)?;
     if !state.clean || !end.from_ring.is_empty() {
         recovery::settle(&ground.segments, &end).map_err(Fault::io("settling the journal's end"))?;
@@ -400,9 +401,35 @@ fn find_end<M: Machine>(
             RecoveryFault::Undecodable { at, reason } => {
                 Fault::Corrupt { file: file(at), offset: geometry.place_in_segment(at), from: at, to: at, reason }
             }
+            RecoveryFault::Short { number, len } => {
+                let start = geometry.segment_start(number);
+                Fault::Corrupt {
+                    file: segment::path(SegmentId::Journal(number)),
+                    offset: len,
+                    from: start.plus(len),
+                    to: geometry.segment_start(number + 1),
+                    reason: "the file is shorter than a segment".to_owned(),
+                }
+            }
             RecoveryFault::Io(e) => Fault::io("reading the journal")(e),
         }
     })
+}
+
+/// Every segment that the index refers to is there with its sidecar. What is in them is verified when it is read.
+fn expect_files(ground: &Ground) -> Result<(), Fault> {
+    let names = ground.disk.list(FOLDER).map_err(Fault::io("listing the segments"))?;
+    let there: HashSet<FileName, foldhash::fast::RandomState> =
+        names.iter().map(|name| segment::parse_name(name)).collect();
+    for row in ground.index.segments()? {
+        if !there.contains(&FileName::Segment(row.id)) {
+            return Err(damage(&segment::path(row.id), "the file is missing"));
+        }
+        if !there.contains(&FileName::Sidecar(row.id)) {
+            return Err(damage(&segment::sidecar_path(row.id), "the file is missing"));
+        }
+    }
+    Ok(())
 }
 
 /// Files of an unfinished step: unknown survivors and sidecars, and what was never renamed into place.
@@ -478,142 +505,4 @@ fn keeper_of(ground: &Ground) -> Result<Keeper, Fault> {
         }
     }
     Ok(keeper)
-}
-
-/// State and positions as they are built from the index and the journal.
-pub(super) struct Replay<M: Machine> {
-    pub(super) machine: M,
-    pub(super) logs: Logs,
-    objects: Objects,
-    trimmed: Vec<LogId>,
-    applied: Lsn,
-    geometry: Geometry,
-    high: Timestamp,
-    /// Appends below `applied` in segments without sidecar: the state knows them, only their places are missing.
-    known: Vec<(LogAppend, u64, u32)>,
-    opened: bool,
-    /// Of the frames that were shown, in segments without sidecar.
-    pub(super) records: u64,
-    pub(super) bytes: u64,
-}
-
-impl<M: Machine> Replay<M> {
-    fn from_index(index: &Index, meta: Meta, geometry: Geometry) -> Result<Replay<M>, Fault> {
-        let mut machine = M::default();
-        let mut malformed = None;
-        index.for_each_row(&mut |key, row| {
-            if let Err(fault) = machine.load(key, row) {
-                malformed.get_or_insert_with(|| format!("row {key:?}: {fault}"));
-            }
-            Ok(())
-        })?;
-        if let Some(reason) = malformed {
-            return Err(damage(INDEX, &reason));
-        }
-        Ok(Replay {
-            machine,
-            logs: Logs::default(),
-            objects: Objects::new(),
-            trimmed: Vec::new(),
-            applied: meta.applied,
-            geometry,
-            high: meta.wall_high,
-            known: Vec::new(),
-            opened: false,
-            records: 0,
-            bytes: 0,
-        })
-    }
-
-    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
-        self.bytes += frame.extent();
-        if frame.header.kind != Kind::Events {
-            return Ok(());
-        }
-        let lsn = frame.header.lsn;
-        let segment = self.geometry.segment_of(lsn);
-        let place = self.geometry.place_in_segment(lsn) as u32;
-        for item in Items::of(frame, place) {
-            let item = item.map_err(|fault| fault.to_string())?;
-            let event = M::decode(item.bytes).map_err(|fault| fault.to_string())?;
-            if let LogChange::Append(append) = M::log_change(&event) {
-                self.high = self.high.max(append.timestamp);
-                self.records += u64::from(append.count);
-                if lsn < self.applied {
-                    self.known.push((append, segment, item.position));
-                    continue;
-                }
-            }
-            if lsn >= self.applied {
-                self.open_logs();
-                self.apply(&event, segment, item.position, lsn.plus(frame.extent()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Once the walk reaches `applied`, or its end: the logs that the index knows, with the places found so far.
-    fn open_logs(&mut self) {
-        if std::mem::replace(&mut self.opened, true) {
-            return;
-        }
-        let (machine, logs) = (&self.machine, &mut self.logs);
-        machine.logs(&mut |log, _, end| logs.open(log, end, machine.timer_key(log).is_some()));
-        for (append, segment, position) in std::mem::take(&mut self.known) {
-            self.logs.place_known(&append, segment, position);
-        }
-    }
-
-    fn apply(&mut self, event: &M::Event<'_>, segment: u64, position: u32, end: Lsn) {
-        let (machine, objects) = (&self.machine, &mut self.objects);
-        M::touches(event, &mut |key| objects.touch(key, end, false, || machine.row(key)));
-        self.machine.apply(event);
-        match M::log_change(event) {
-            LogChange::None | LogChange::Rearm { .. } => {}
-            LogChange::Append(append) => {
-                self.logs.append(&append, segment, position, None);
-            }
-            LogChange::Open { first, count } => {
-                super::core::successive(first, count).for_each(|log| self.logs.open(log, 0, false));
-            }
-            LogChange::Close { first, count } => {
-                for log in super::core::successive(first, count) {
-                    self.logs.close(log);
-                    self.trimmed.push(log);
-                }
-            }
-            LogChange::Trim { log, .. } => self.trimmed.push(log),
-        }
-    }
-
-    fn into_core(
-        mut self,
-        tail: Tail,
-        clock: impl FnOnce(Timestamp, Timestamp, crate::base::time::BootTime) -> HybridClock,
-        wall: Timestamp,
-        boot: crate::base::time::BootTime,
-    ) -> Core<M> {
-        self.open_logs();
-        let mut core = Core {
-            machine: self.machine,
-            tail,
-            clock: clock(self.high, wall, boot),
-            logs: self.logs,
-            objects: self.objects,
-            timers: Timers::default(),
-            trimmed: self.trimmed.into_iter().collect(),
-            flush_armed: false,
-        };
-        let now = core.clock.stamp(wall, || boot);
-        let mut logs = Vec::new();
-        core.machine.logs(&mut |log, _, _| logs.push(log));
-        for log in logs {
-            let timed = core.machine.timer_key(log).is_some();
-            if let Some(cell) = core.logs.get_mut(log) {
-                cell.timed = timed;
-            }
-            core.arm_timer(log, now, &mut Afterwards::default());
-        }
-        core
-    }
 }

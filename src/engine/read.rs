@@ -132,6 +132,20 @@ pub(crate) struct Extent {
     pub(crate) end: u64,
 }
 
+/// A segment that was cut short is damage; one that is gone may just have been cleaned.
+fn unopened(id: SegmentId, error: io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Fault::Corrupt {
+            file: segment::path(id),
+            offset: 0,
+            from: Lsn(0),
+            to: Lsn(0),
+            reason: "the file is shorter than a segment".to_owned(),
+        },
+        _ => Fault::io("opening a segment")(error),
+    }
+}
+
 impl<M: Machine> Engine<M> {
     /// Reads items from the one that holds `from` on: at least one if there is any, and about `records` records.
     pub(crate) fn read(&self, log: LogId, from: u64, records: usize, cursor: &mut Cursor) -> Result<Read, Fault> {
@@ -266,7 +280,7 @@ impl<M: Machine> Engine<M> {
         let mut batch = Batch::default();
         for group in items.chunk_by(|a, b| a.segment == b.segment) {
             let id = SegmentId::Journal(group[0].segment);
-            let segment = self.segments.get(id).map_err(Fault::io("opening a segment"))?;
+            let segment = self.segments.get(id).map_err(|e| unopened(id, e))?;
             let positions = group.iter().map(|i| Position { offset: i.offset, position: i.position });
             self.collect(log, &segment, positions, until, &mut batch)?;
         }
@@ -331,7 +345,7 @@ impl<M: Machine> Engine<M> {
 
     fn open_run(&self, run: &Run) -> Result<SealedRun, Fault> {
         let sidecar = self.open_sidecar(run.segment)?;
-        let segment = self.segments.get(run.segment).map_err(Fault::io("opening a segment"))?;
+        let segment = self.segments.get(run.segment).map_err(|e| unopened(run.segment, e))?;
         let found = sidecar.run(run.slot as usize).filter(|r| r.log == run.log && r.first == run.first);
         let found = found.ok_or_else(|| Fault::Corrupt {
             file: segment::sidecar_path(run.segment),

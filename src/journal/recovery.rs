@@ -59,6 +59,8 @@ pub(crate) struct End {
 pub(crate) enum RecoveryFault {
     #[error("damaged at {at}, known durable up to {durable}")]
     Damaged { at: Lsn, durable: Lsn },
+    #[error("segment {number} has only {len} bytes")]
+    Short { number: u64, len: u64 },
     #[error("frame at {at}: {reason}")]
     Undecodable { at: Lsn, reason: String },
     #[error(transparent)]
@@ -309,13 +311,16 @@ impl<'a> Images<'a> {
         Ok(&self.image)
     }
 
-    /// Reads as much as there is: a file that was cut short is judged by what it lacks.
-    fn load(&mut self, number: u64) -> io::Result<()> {
+    /// A segment gets its name once it has its full length: a shorter one was cut.
+    fn load(&mut self, number: u64) -> Result<(), RecoveryFault> {
         let path = segment::path(SegmentId::Journal(number));
         let file = self.segments.disk().open(&path, crate::storage::disk::Access::Read)?;
-        let len = file.len()?.min(self.segments.geometry().segment_bytes());
-        self.image.resize(len as usize, 0);
-        read_all(&*file, &mut self.image)
+        let (len, full) = (file.len()?, self.segments.geometry().segment_bytes());
+        if len < full {
+            return Err(RecoveryFault::Short { number, len });
+        }
+        self.image.resize(full as usize, 0);
+        Ok(read_all(&*file, &mut self.image)?)
     }
 }
 

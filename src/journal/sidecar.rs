@@ -153,8 +153,12 @@ impl Sidecar {
     /// Maps and verifies the sidecar of a segment.
     pub(crate) fn open(disk: &dyn Disk, id: SegmentId, database_id: [u8; 16]) -> Result<Sidecar, SidecarFault> {
         let file = disk.open(&sidecar_path(id), Access::Read)?;
-        let map = file.map_read(file.len()?)?;
         let damaged = |reason| SidecarFault::Damaged { path: sidecar_path(id), reason };
+        let len = file.len()?;
+        if len < HEAD_BYTES as u64 {
+            return Err(damaged("the file is shorter than its head"));
+        }
+        let map = file.map_read(len)?;
         let (runs, entries) = verify(whole(&map), id, database_id).map_err(damaged)?;
         Ok(Sidecar { map, runs, entries })
     }

@@ -81,7 +81,7 @@ pub(crate) fn sidecar_path(id: SegmentId) -> String {
 }
 
 /// What a file in the segments folder is, by its name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum FileName {
     Segment(SegmentId),
     Sidecar(SegmentId),

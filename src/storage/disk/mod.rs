@@ -15,9 +15,9 @@
 pub(crate) mod clock;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod conformance;
+pub(crate) mod held;
 pub(crate) mod host;
 mod map;
-pub(crate) mod memory;
 
 use std::io;
 

@@ -1,0 +1,156 @@
+//! Step 7 of recovery: state and positions, rebuilt in memory from the index and the frames that the walk shows.
+
+use crate::base::log::LogId;
+use crate::base::lsn::{Geometry, Lsn};
+use crate::base::time::{BootTime, Timestamp};
+use crate::index::{Index, Meta};
+use crate::journal::item::Items;
+use crate::journal::tail::Tail;
+use crate::storage::frame::{Frame, Kind};
+
+use super::clock::HybridClock;
+use super::core::{Afterwards, Core, successive};
+use super::fault::Fault;
+use super::logs::Logs;
+use super::machine::{LogAppend, LogChange, Machine};
+use super::objects::Objects;
+use super::open::{INDEX, damage};
+use super::timers::Timers;
+
+/// State and positions as they are built from the index and the journal.
+pub(super) struct Replay<M: Machine> {
+    pub(super) machine: M,
+    pub(super) logs: Logs,
+    objects: Objects,
+    trimmed: Vec<LogId>,
+    applied: Lsn,
+    geometry: Geometry,
+    high: Timestamp,
+    /// Appends below `applied` in segments without sidecar: the state knows them, only their places are missing.
+    known: Vec<(LogAppend, u64, u32)>,
+    opened: bool,
+    /// Of the frames that were shown, in segments without sidecar.
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
+impl<M: Machine> Replay<M> {
+    pub(super) fn from_index(index: &Index, meta: Meta, geometry: Geometry) -> Result<Replay<M>, Fault> {
+        let mut machine = M::default();
+        let mut malformed = None;
+        index.for_each_row(&mut |key, row| {
+            if let Err(fault) = machine.load(key, row) {
+                malformed.get_or_insert_with(|| format!("row {key:?}: {fault}"));
+            }
+            Ok(())
+        })?;
+        if let Some(reason) = malformed {
+            return Err(damage(INDEX, &reason));
+        }
+        Ok(Replay {
+            machine,
+            logs: Logs::default(),
+            objects: Objects::new(),
+            trimmed: Vec::new(),
+            applied: meta.applied,
+            geometry,
+            high: meta.wall_high,
+            known: Vec::new(),
+            opened: false,
+            records: 0,
+            bytes: 0,
+        })
+    }
+
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        self.bytes += frame.extent();
+        if frame.header.kind != Kind::Events {
+            return Ok(());
+        }
+        let lsn = frame.header.lsn;
+        let segment = self.geometry.segment_of(lsn);
+        let place = self.geometry.place_in_segment(lsn) as u32;
+        for item in Items::of(frame, place) {
+            let item = item.map_err(|fault| fault.to_string())?;
+            let event = M::decode(item.bytes).map_err(|fault| fault.to_string())?;
+            if let LogChange::Append(append) = M::log_change(&event) {
+                self.high = self.high.max(append.timestamp);
+                self.records += u64::from(append.count);
+                if lsn < self.applied {
+                    self.known.push((append, segment, item.position));
+                    continue;
+                }
+            }
+            if lsn >= self.applied {
+                self.open_logs();
+                self.apply(&event, segment, item.position, lsn.plus(frame.extent()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Once the walk reaches `applied`, or its end: the logs that the index knows, with the places found so far.
+    pub(super) fn open_logs(&mut self) {
+        if std::mem::replace(&mut self.opened, true) {
+            return;
+        }
+        let (machine, logs) = (&self.machine, &mut self.logs);
+        machine.logs(&mut |log, _, end| logs.open(log, end, machine.timer_key(log).is_some()));
+        for (append, segment, position) in std::mem::take(&mut self.known) {
+            self.logs.place_known(&append, segment, position);
+        }
+    }
+
+    fn apply(&mut self, event: &M::Event<'_>, segment: u64, position: u32, end: Lsn) {
+        let (machine, objects) = (&self.machine, &mut self.objects);
+        M::touches(event, &mut |key| objects.touch(key, end, false, || machine.row(key)));
+        self.machine.apply(event);
+        match M::log_change(event) {
+            LogChange::None | LogChange::Rearm { .. } => {}
+            LogChange::Append(append) => {
+                self.logs.append(&append, segment, position, None);
+            }
+            LogChange::Open { first, count } => {
+                successive(first, count).for_each(|log| self.logs.open(log, 0, false));
+            }
+            LogChange::Close { first, count } => {
+                for log in successive(first, count) {
+                    self.logs.close(log);
+                    self.trimmed.push(log);
+                }
+            }
+            LogChange::Trim { log, .. } => self.trimmed.push(log),
+        }
+    }
+
+    pub(super) fn into_core(
+        mut self,
+        tail: Tail,
+        clock: impl FnOnce(Timestamp, Timestamp, BootTime) -> HybridClock,
+        wall: Timestamp,
+        boot: BootTime,
+    ) -> Core<M> {
+        self.open_logs();
+        let mut core = Core {
+            machine: self.machine,
+            tail,
+            clock: clock(self.high, wall, boot),
+            logs: self.logs,
+            objects: self.objects,
+            timers: Timers::default(),
+            trimmed: self.trimmed.into_iter().collect(),
+            flush_armed: false,
+        };
+        let now = core.clock.stamp(wall, || boot);
+        let mut logs = Vec::new();
+        core.machine.logs(&mut |log, _, _| logs.push(log));
+        for log in logs {
+            let timed = core.machine.timer_key(log).is_some();
+            if let Some(cell) = core.logs.get_mut(log) {
+                cell.timed = timed;
+            }
+            core.arm_timer(log, now, &mut Afterwards::default());
+        }
+        core
+    }
+}
