@@ -1,0 +1,232 @@
+//! Files that are not as they were left.
+
+use std::fs;
+use std::path::PathBuf;
+
+use towpath::{Database, Error};
+
+use crate::place::{Chance, Place, fingerprint};
+use crate::sample::{RECORDS, active, expect_corrupt, flip, open, read_what_is_there, refused, sample, segments, zero};
+
+fn path(place: &Place, file: &str) -> PathBuf {
+    place.data().join(file)
+}
+
+#[test]
+fn the_sample_is_sound() {
+    let place = sample();
+    let before = fingerprint(&place.data());
+    let report = Database::check(place.data()).unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert_eq!(report.records, RECORDS);
+    assert!(segments(&place, ".idx").len() >= 2 && report.sidecars >= 2);
+    assert!(fingerprint(&place.data()) == before, "a check changes nothing");
+    assert_eq!(read_what_is_there(&open(&place).unwrap()).0, RECORDS);
+}
+
+#[test]
+fn a_bit_flipped_in_a_sealed_segment_is_never_served() {
+    let place = sample();
+    let mut chance = Chance::new(1);
+    let sealed = segments(&place, ".idx").len();
+    for round in 0..12 {
+        let file = segments(&place, ".seg")[round % sealed].clone();
+        let (at, bit) = (chance.below(4_000_000), chance.below(8) as u8);
+        flip(&path(&place, &file), at, bit);
+        let report = Database::check(place.data()).unwrap();
+        assert!(report.problems.iter().any(|problem| problem.contains(&file)), "{file} {at} {:?}", report.problems);
+        match open(&place) {
+            Ok(db) => {
+                let (read, errors) = read_what_is_there(&db);
+                errors.iter().for_each(|error| expect_corrupt(error, &file));
+                assert!(read >= RECORDS - 20, "{read}: others are served");
+                assert!(read == RECORDS || !errors.is_empty(), "{read}: what is not served is told");
+            }
+            Err(error) => expect_corrupt(&error, &file),
+        }
+        flip(&path(&place, &file), at, bit);
+    }
+    let (read, errors) = read_what_is_there(&open(&place).unwrap());
+    assert!(read == RECORDS && errors.is_empty(), "as it was");
+}
+
+#[test]
+fn damage_that_the_ring_can_repair_is_repaired() {
+    let place = sample();
+    let file = path(&place, &active(&place));
+    flip(&file, 5000, 3);
+    let db = open(&place).unwrap();
+    assert_eq!(read_what_is_there(&db).0, RECORDS);
+    db.close().unwrap();
+    zero(&path(&place, "staging.ring"));
+    assert_eq!(read_what_is_there(&open(&place).unwrap()).0, RECORDS, "the segment itself was repaired");
+}
+
+#[test]
+fn a_bit_flipped_in_the_active_segment_refuses_the_open() {
+    let place = sample();
+    let file = active(&place);
+    zero(&path(&place, "staging.ring"));
+    for (at, bit) in [(0, 0), (40, 7), (5000, 3), (20_000, 1)] {
+        flip(&path(&place, &file), at, bit);
+        let error = refused(&place);
+        expect_corrupt(&error, &file);
+        let Error::Corrupt { offset, from, to, .. } = error else { unreachable!() };
+        assert!(offset <= at && at < offset + 16_000, "{offset}: the damage is at {at}");
+        assert!(from < to, "the range says what is concerned");
+        flip(&path(&place, &file), at, bit);
+    }
+    assert_eq!(read_what_is_there(&open(&place).unwrap()).0, RECORDS);
+}
+
+#[test]
+fn a_bit_flipped_in_a_sidecar_refuses_or_is_not_needed() {
+    let place = sample();
+    let mut chance = Chance::new(2);
+    for file in segments(&place, ".idx") {
+        let length = fs::metadata(path(&place, &file)).unwrap().len();
+        for _ in 0..3 {
+            let (at, bit) = (chance.below(length), chance.below(8) as u8);
+            flip(&path(&place, &file), at, bit);
+            let report = Database::check(place.data()).unwrap();
+            assert!(report.problems.iter().any(|problem| problem.contains(&file)), "{:?}", report.problems);
+            match open(&place) {
+                Ok(db) => {
+                    let (read, errors) = read_what_is_there(&db);
+                    errors.iter().for_each(|error| expect_corrupt(error, &file));
+                    assert!(read == RECORDS || !errors.is_empty());
+                }
+                Err(error) => expect_corrupt(&error, &file),
+            }
+            flip(&path(&place, &file), at, bit);
+        }
+    }
+}
+
+#[test]
+fn a_bit_flipped_in_the_index_is_never_served() {
+    let original = sample();
+    let mut chance = Chance::new(3);
+    for _ in 0..40 {
+        let place = Place::new();
+        crate::place::copy_tree(&original.data(), &place.data());
+        let file = path(&place, "index.redb");
+        let bytes = fs::read(&file).unwrap();
+        let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+        let at = used[chance.below(used.len() as u64) as usize] as u64;
+        flip(&file, at, chance.below(8) as u8);
+        let before = fingerprint(&place.data());
+        match open(&place) {
+            Ok(db) => {
+                let (read, errors) = read_what_is_there(&db);
+                errors.iter().for_each(|error| expect_corrupt(error, "index.redb"));
+                assert!(read == RECORDS || !errors.is_empty(), "byte {at}: only {read} records, and no refusal");
+            }
+            Err(error) => {
+                expect_corrupt(&error, "index.redb");
+                assert!(fingerprint(&place.data()) == before, "byte {at}: a refused open changed files");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_damaged_control_copy_is_no_loss_and_two_refuse_the_open() {
+    for bits in [vec![100], vec![4096 + 100], vec![100, 4096 + 100]] {
+        let place = sample();
+        for bit in &bits {
+            flip(&path(&place, "control"), *bit, 2);
+        }
+        if bits.len() == 1 {
+            assert_eq!(read_what_is_there(&open(&place).unwrap()).0, RECORDS);
+        } else {
+            expect_corrupt(&refused(&place), "control");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for file in ["index.redb", "staging.ring"] {
+        let place = sample();
+        fs::remove_file(path(&place, file)).unwrap();
+        expect_corrupt(&refused(&place), file);
+    }
+    let place = sample();
+    fs::remove_file(path(&place, "control")).unwrap();
+    let error = refused(&place);
+    assert!(matches!(error, Error::NotADatabase { .. } | Error::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn a_truncated_file_is_named() {
+    for file in ["index.redb", "staging.ring", "control"] {
+        for keep in [0, 1, 2] {
+            let place = sample();
+            let length = fs::metadata(path(&place, file)).unwrap().len();
+            let shortened = fs::OpenOptions::new().write(true).open(path(&place, file)).unwrap();
+            shortened.set_len(length / 4 * keep / 2).unwrap();
+            let error = refused(&place);
+            let named = matches!(&error, Error::Corrupt { file: named, .. } if named == file);
+            let unknown = file == "control" && matches!(error, Error::NotADatabase { .. });
+            assert!(named || unknown, "{file} × {keep}/8: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_or_sidecar_that_is_missing_or_truncated_is_named() {
+    for ending in [".seg", ".idx"] {
+        for shorten in [None, Some(0), Some(100), Some(5000)] {
+            let place = sample();
+            let file = segments(&place, ending)[1].clone();
+            match shorten {
+                None => fs::remove_file(path(&place, &file)).unwrap(),
+                Some(length) => {
+                    let length = length.min(fs::metadata(path(&place, &file)).unwrap().len() - 1);
+                    fs::OpenOptions::new().write(true).open(path(&place, &file)).unwrap().set_len(length).unwrap();
+                }
+            }
+            let before = fingerprint(&place.data());
+            match open(&place) {
+                Ok(db) => {
+                    let (read, errors) = read_what_is_there(&db);
+                    assert!(read < RECORDS && read > RECORDS / 3, "{file} to {shorten:?}: {read}");
+                    errors.iter().for_each(|error| expect_corrupt(error, &file));
+                    assert!(!errors.is_empty());
+                }
+                Err(error) => {
+                    expect_corrupt(&error, &file);
+                    assert!(fingerprint(&place.data()) == before, "a refused open changed files");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_active_segment_missing_or_truncated_refuses_the_open() {
+    for shorten in [None, Some(0), Some(6000)] {
+        let place = sample();
+        let file = active(&place);
+        zero(&path(&place, "staging.ring"));
+        match shorten {
+            None => fs::remove_file(path(&place, &file)).unwrap(),
+            Some(length) => {
+                fs::OpenOptions::new().write(true).open(path(&place, &file)).unwrap().set_len(length).unwrap();
+            }
+        }
+        expect_corrupt(&refused(&place), &file);
+    }
+}
+
+#[test]
+fn a_check_of_a_damaged_database_says_so_and_changes_nothing() {
+    let place = sample();
+    flip(&path(&place, &segments(&place, ".seg")[0]), 100_000, 5);
+    flip(&path(&place, &segments(&place, ".idx")[1]), 60, 5);
+    let before = fingerprint(&place.data());
+    let report = Database::check(place.data()).unwrap();
+    assert!(report.problems.len() >= 2, "{:?}", report.problems);
+    assert!(fingerprint(&place.data()) == before);
+}

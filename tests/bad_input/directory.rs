@@ -1,0 +1,118 @@
+//! Directories that hold something else, nothing, or a database of a later version.
+
+use std::fs;
+
+use towpath::{Database, Error, Options};
+
+use crate::place::{Place, fingerprint};
+use crate::sample::{RECORDS, open, read_what_is_there, refused, sample};
+
+#[test]
+fn what_is_not_there_is_missing_unless_it_may_be_created() {
+    let place = Place::new();
+    for _ in 0..2 {
+        let refused = Options::temporary().create(false).open(place.data());
+        assert!(matches!(&refused, Err(Error::Missing { path }) if *path == place.data()), "{refused:?}");
+        assert!(!place.data().exists());
+    }
+    fs::create_dir(place.data()).unwrap();
+    let refused = Options::temporary().create(false).open(place.data());
+    assert!(matches!(&refused, Err(Error::Missing { .. })), "{refused:?}");
+    assert!(matches!(Database::check(place.data()), Err(Error::Missing { .. })));
+    place.open().close().unwrap();
+    Options::temporary().create(false).open(place.data()).unwrap();
+}
+
+#[test]
+fn folders_above_a_new_database_are_created_too() {
+    let place = Place::new();
+    let deep = place.beside("a").join("b/c");
+    Options::temporary().open(&deep).unwrap().close().unwrap();
+    assert!(deep.join("control").exists());
+}
+
+#[test]
+fn a_directory_with_other_files_is_not_a_database_and_stays_as_it_is() {
+    let others: [(&str, &[u8]); 4] = [
+        ("letter.txt", b"Dear Carol"),
+        ("control", b"left, right, up, down"),
+        ("index.redb", b"not an index"),
+        ("segments/1.seg", b"part of something else"),
+    ];
+    for (name, content) in others {
+        let place = Place::new();
+        let file = place.data().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, content).unwrap();
+        let error = refused(&place);
+        assert!(matches!(error, Error::NotADatabase { .. }), "{name}: {error:?}");
+        let checked = Database::check(place.data());
+        assert!(matches!(checked, Err(Error::NotADatabase { .. } | Error::Missing { .. })), "{name}: {checked:?}");
+        assert_eq!(fs::read(&file).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory_is_refused_and_stays() {
+    let place = Place::new();
+    fs::write(place.data(), b"Dear Carol").unwrap();
+    let refused = open(&place);
+    assert!(matches!(refused, Err(Error::NotADatabase { .. } | Error::Io { .. })), "{refused:?}");
+    assert_eq!(fs::read(place.data()).unwrap(), b"Dear Carol");
+}
+
+/// Writes `bytes` into both copies of the control file at `at`, with checksums that hold.
+fn patch_control(place: &Place, at: usize, bytes: &[u8]) {
+    let path = place.data().join("control");
+    let mut content = fs::read(&path).unwrap();
+    for copy in content.chunks_exact_mut(4096) {
+        copy[at..at + bytes.len()].copy_from_slice(bytes);
+        let crc = crc32c::crc32c(&copy[..4092]);
+        copy[4092..].copy_from_slice(&crc.to_le_bytes());
+    }
+    fs::write(path, content).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number() {
+    let place = sample();
+    patch_control(&place, 8, &2_u32.to_le_bytes());
+    let error = refused(&place);
+    assert!(matches!(error, Error::UnsupportedFormat { found: 2, supported: 1, .. }), "{error:?}");
+    assert!(error.to_string().contains('2') && error.to_string().contains("upgrade"), "{error}");
+    assert!(matches!(Database::check(place.data()), Err(Error::UnsupportedFormat { .. })));
+    patch_control(&place, 8, &1_u32.to_le_bytes());
+    assert_eq!(read_what_is_there(&open(&place).unwrap()).0, RECORDS, "it was not touched");
+}
+
+#[test]
+fn an_unknown_feature_that_must_be_known_is_refused_by_its_bit() {
+    let place = sample();
+    patch_control(&place, 24, &(1_u64 << 41).to_le_bytes());
+    let error = refused(&place);
+    assert!(matches!(error, Error::UnsupportedFormat { features, .. } if features == 1 << 41), "{error:?}");
+    assert!(error.to_string().contains("0x20000000000"), "{error}");
+}
+
+#[test]
+fn an_unknown_feature_that_may_be_ignored_is_kept() {
+    let place = sample();
+    let feature = (1_u64 << 41).to_le_bytes();
+    patch_control(&place, 16, &feature);
+    let db = open(&place).unwrap();
+    assert_eq!(read_what_is_there(&db).0, RECORDS);
+    db.close().unwrap();
+    let control = fs::read(place.data().join("control")).unwrap();
+    assert!(control.chunks_exact(4096).all(|copy| copy[16..24] == feature));
+}
+
+#[test]
+fn a_database_under_another_name_in_its_directory_is_not_touched() {
+    let place = sample();
+    fs::write(place.data().join("notes.txt"), b"ours since 2026").unwrap();
+    let db = open(&place).unwrap();
+    assert_eq!(read_what_is_there(&db).0, RECORDS);
+    db.close().unwrap();
+    let path = place.data().join("notes.txt");
+    assert!(fingerprint(&place.data()).contains_key(&path), "what is not ours is not removed");
+}

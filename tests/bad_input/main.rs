@@ -1,0 +1,10 @@
+//! Damage, strange directories, newer formats and full disks: each is told by its name, and nothing is changed, served
+//! wrongly or made up.
+
+#[path = "../place/mod.rs"]
+mod place;
+
+mod damage;
+mod directory;
+mod full_disk;
+mod sample;
