@@ -313,8 +313,9 @@ impl Open {
     }
 }
 
-/// redb asserts what it takes for granted of its pages, and reads some of them, its allocator's state among them, without
-/// a checksum: on a damaged file it panics. What it was building is dropped with the panic, and shared with nobody yet.
+/// redb asserts what it takes for granted of its pages, and reads some of them, its allocator's state among them,
+/// without a checksum: on a damaged file it panics. What it was building is dropped with the panic, and shared with
+/// nobody yet.
 fn caught<T>(open: impl FnOnce() -> T) -> Result<T, IndexError> {
     catch_unwind(AssertUnwindSafe(open)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));

@@ -22,8 +22,8 @@ use crate::storage::frame::{self, FLAG_ITEM_CHECKSUMS, HEADER_BYTES, Header, Kin
 
 const DATABASE_ID: [u8; 16] = *b"a fuzzed store  ";
 
-/// Reads arbitrary bytes as a frame, as an item and, inside a frame made to pass its checksum, as items, entries, events
-/// and records.
+/// Reads arbitrary bytes as a frame, as an item and, inside a frame made to pass its checksum, as items, entries,
+/// events and records.
 ///
 /// # Panics
 /// If a decoder does, or if something decodes and encodes to something else.
