@@ -68,14 +68,13 @@ fn singles(stream: &Stream, number: usize, partition: u32, level: Level, writer:
 
 /// The only writer of its partition: it always knows the end.
 fn expecting(stream: &Stream, number: usize, partition: u32, writer: &str) {
-    let mut end = stream.describe().unwrap().partitions[partition as usize].end_offset;
-    for batch in 0_u64.. {
+    let end = stream.describe().unwrap().partitions[partition as usize].end_offset;
+    for (batch, end) in (0_u64..).zip(end..) {
         let tag = format!("{writer}.{batch}");
         let options = AppendOptions::new().partition(partition).expect_offset(end).level(Level::Buffered);
         let appended = stream.append_with(Record::new(&body(&tag, 0, 1)), &options).unwrap();
         assert_eq!(appended.offset, end);
         acknowledged(number, partition, end, &tag);
-        end += 1;
         thread::sleep(Duration::from_micros(200));
     }
 }
