@@ -30,9 +30,11 @@ fn open(place: &Place) -> Result<Database, Error> {
     Options::temporary().clock(clock).open(place.data())
 }
 
+type Order = (Option<Vec<u8>>, Vec<(String, Vec<u8>)>, Option<Vec<u8>>);
+
 /// Key, headers and body of the record at an offset of `orders`.
-fn order(partition: u32, offset: u64) -> (Option<Vec<u8>>, Vec<(String, Vec<u8>)>, Option<Vec<u8>>) {
-    let key = (offset % 3 != 0).then(|| format!("customer-{}", offset % 5).into_bytes());
+fn order(partition: u32, offset: u64) -> Order {
+    let key = (!offset.is_multiple_of(3)).then(|| format!("customer-{}", offset % 5).into_bytes());
     let headers = (0..offset % 4).map(|n| (format!("header {n}"), vec![n as u8; offset as usize])).collect();
     let body = match offset % 6 {
         5 if key.is_some() => None,
