@@ -113,8 +113,8 @@ pub fn segments(place: &Place, ending: &str) -> Vec<String> {
 
 /// The last segment that holds anything.
 pub fn active(place: &Place) -> String {
-    let holds = |path: &&String| fs::read(place.data().join(path)).unwrap().iter().any(|byte| *byte != 0);
-    segments(place, ".seg").iter().filter(holds).next_back().unwrap().clone()
+    let holds = |path: &String| fs::read(place.data().join(path)).unwrap().iter().any(|byte| *byte != 0);
+    segments(place, ".seg").into_iter().rfind(holds).unwrap()
 }
 
 pub fn flip(path: &Path, at: u64, bit: u8) {
