@@ -326,7 +326,8 @@ fn a_sync_append_returns_when_its_record_is_durable() {
 fn sync_makes_everything_before_it_durable() {
     let db = Options::temporary().flush_interval(Duration::from_secs(3600)).open_temporary().unwrap();
     let orders = db.create_stream("orders", StreamOptions::new().level(Level::Buffered)).unwrap();
-    let last = (0..100).map(|n| orders.append(&format!("order {n}")).unwrap()).next_back().unwrap();
+    let appended: Vec<_> = (0..100).map(|n| orders.append(&format!("order {n}")).unwrap()).collect();
+    let last = appended[99];
     assert!(db.stats().unwrap().durable_lsn <= last.lsn().get(), "nobody has asked for a sync");
     db.sync().unwrap();
     assert!(db.stats().unwrap().durable_lsn > last.lsn().get());
