@@ -46,3 +46,8 @@ pub use base::lsn::Lsn;
 pub use base::time::Timestamp;
 pub use engine::clock::ManualClock;
 pub use primitives::streams::{Header, Record};
+
+/// Runs the program of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
