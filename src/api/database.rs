@@ -93,7 +93,8 @@ impl Database {
         self.stream_of(name, self.submit(name, command)?)
     }
 
-    /// Creates a stream, or applies the differences in retention and level to the one that exists. Durable on return.
+    /// Creates a stream, or gives the one that exists these limits of retention and this level: what `options` does not name
+    /// is unlimited then, or the database's level. Durable on return.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if it exists with another number of partitions; else as for [`Database::create_stream`].
@@ -102,7 +103,7 @@ impl Database {
         self.stream_of(name, self.submit(name, command)?)
     }
 
-    /// Opens a stream that exists.
+    /// Opens a stream that exists. Waits for nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -112,7 +113,7 @@ impl Database {
         self.stream_of(name, streams::Reply::Stream(handle))
     }
 
-    /// Every stream, by name.
+    /// Every stream, by name, described as by [`Stream::describe`]. Takes as long as there are partitions.
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Poisoned`].
@@ -153,7 +154,7 @@ impl Database {
         Ok(self.shared.engine.checkpoint()?)
     }
 
-    /// Figures of the journal, the store and the threads.
+    /// Figures of the journal, the store and the threads. Waits for nothing.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -161,7 +162,8 @@ impl Database {
         Stats::of(&self.shared.engine)
     }
 
-    /// Flushes, checkpoints and lets the directory go. Handles that are left answer [`Error::Closed`].
+    /// Flushes, checkpoints and lets the directory go: everything is on disk on return. Blocks for a few syncs, and until
+    /// the database's threads have ended. Handles that are left answer [`Error::Closed`].
     ///
     /// # Errors
     /// [`Error::Poisoned`] if an I/O error came before: nothing was written then, and the next open recovers.

@@ -10,8 +10,9 @@ use crate::engine::fault::Fault;
 
 /// Why a call was refused or failed. Its text says what was attempted, on what, and what to do next.
 ///
-/// A refusal has changed nothing, unless it says otherwise: only [`Error::OutcomeUnknown`] leaves open whether a write
-/// took place.
+/// A refusal has changed nothing. Two answers leave open whether a write took place: [`Error::OutcomeUnknown`], and
+/// [`Error::TimedOut`] of a write at [`Level::Sync`](crate::Level::Sync). Trying again after them may store it twice, unless
+/// [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -92,7 +93,8 @@ pub enum Error {
     /// There is no room on the disk. Reads and trims go on; writes resume when there is room.
     #[error("the disk is full; make room, then try again")]
     StorageFull,
-    /// The time allowed for the call has passed. A write that was waiting for its sync may still take place.
+    /// The time allowed for the call has passed. A write that was waiting for room has not taken place; one that was
+    /// waiting for its sync is in the journal and will be synced, unless the disk fails.
     #[error("the time allowed for the call has passed; try again or allow more")]
     TimedOut,
     /// Other writers changed what the call rests on, again and again.
@@ -175,7 +177,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anything being changed by the caller.
+    /// Whether the same call may succeed later without anything being changed by the caller. After
+    /// [`Error::TimedOut`] the first attempt may have counted as well: see there.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Error::StorageFull | Error::TimedOut | Error::Contended | Error::Locked { .. })

@@ -19,11 +19,11 @@ use super::stream::Stream;
 pub enum From {
     /// The first record that is there.
     Earliest,
-    /// Behind the last record: only what is appended from now on.
+    /// Behind the last record that may be seen: what becomes visible from now on.
     Latest,
-    /// This record, or the end.
+    /// This record; or the end, to wait for the next.
     Offset(u64),
-    /// The first record with this timestamp or a later one.
+    /// The first record with this timestamp or a later one; the end if there is none.
     Time(Timestamp),
     /// The first record written at this address or a later one.
     Lsn(Lsn),
@@ -31,8 +31,9 @@ pub enum From {
 
 /// A cursor on one partition of a stream. It sees each record once, in order; reading removes nothing.
 ///
-/// What was appended at [`Level::Sync`](crate::Level::Sync) is seen once it is on disk, so that nothing that was seen is
-/// ever taken back by a power cut.
+/// What was appended at [`Level::Sync`](crate::Level::Sync) is seen once it is on disk, so that no power cut takes back
+/// what was seen of it. What was appended at [`Level::Buffered`](crate::Level::Buffered) is seen at once, and a power cut
+/// may take back the newest of it. The position is the reader's own and is not stored.
 ///
 /// # Falling behind
 /// When retention or a trim has let go of the record that would be next, reading answers [`Error::OffsetOutOfRange`] with
@@ -73,7 +74,7 @@ impl Reader {
         self.offset
     }
 
-    /// Moves the cursor.
+    /// Moves the cursor. May read from disk for [`From::Time`] and [`From::Lsn`].
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::NotFound`] if the stream was deleted.
@@ -93,7 +94,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Up to `max` records; waits for the first.
+    /// Up to `max` records, and never none: blocks until there is one. At most 65,536 are given at once, and often fewer
+    /// than are there; a `max` of 0 asks for 1.
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] when it fell behind, [`Error::NotFound`] when the stream was deleted,
@@ -103,7 +105,7 @@ impl Reader {
         Ok(received.expect("without a deadline it waits until there is something"))
     }
 
-    /// Up to `max` records; `None` if there is none now.
+    /// Up to `max` records; `None` if there is none now. Does not wait for records, but may read from disk.
     ///
     /// # Errors
     /// As for [`Reader::receive`].
@@ -131,7 +133,7 @@ impl Reader {
     }
 
     /// Up to `max` records; waits for the first without blocking the thread, on any runtime. Dropping the future loses
-    /// nothing.
+    /// nothing. What is there already is read in `poll`, which may read from disk.
     ///
     /// # Errors
     /// As for [`Reader::receive`].

@@ -55,7 +55,7 @@ impl StreamOptions {
         StreamOptions { partitions, ..self }
     }
 
-    /// Records older than this are let go.
+    /// Records older than this are let go, by a tick within about 50 ms.
     #[must_use]
     pub fn retention_age(self, age: Duration) -> StreamOptions {
         StreamOptions { retention_age: Some(age), ..self }
@@ -179,7 +179,7 @@ impl AppendOptions {
 pub struct Receipt {
     /// Its address; orders it among all writes of the database.
     pub lsn: Lsn,
-    /// How durable it is.
+    /// How durable it is; for a ticket, once that was waited for.
     pub level: Level,
 }
 
@@ -205,7 +205,8 @@ impl Appended {
 /// Where a batch was appended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AppendedBatch {
-    /// One stretch for each partition that got records.
+    /// One stretch for each partition that got records, by partition. A partition's records have its offsets in the order
+    /// in which they stood in the batch.
     pub partitions: Vec<AppendedRange>,
     /// Address and level.
     pub receipt: Receipt,
@@ -238,9 +239,9 @@ pub struct StreamDescription {
 pub struct PartitionDescription {
     /// Its number.
     pub partition: u32,
-    /// Offset of the first record.
+    /// Offset of the first record that is there.
     pub start_offset: u64,
-    /// Offset of the next record.
+    /// Offset behind the last record that readers see.
     pub end_offset: u64,
     /// Bytes of keys, headers and bodies.
     pub bytes: u64,
@@ -250,7 +251,11 @@ pub struct PartitionDescription {
 
 /// A stream: a partitioned log whose records keep their offsets for ever and can be read again and again.
 ///
-/// Cheap to clone; usable from any thread.
+/// Cheap to clone; usable from any thread. A handle keeps the level that the stream had when the handle was made.
+///
+/// # Which partition
+/// A record goes to the partition that the append names, else to that of its key ([`Stream::partition_of`]). Single records
+/// without a key stay in one partition for 16 KiB, then go on to the next; a handle and its clones count together.
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub(crate) database: Database,
@@ -361,10 +366,22 @@ impl Stream {
     }
 
     /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow each
-    /// other. `expect_offset` asks for all of them to fall into one partition.
+    /// other in the order given; records without a key stay together. `expect_offset` asks for all of them to fall into one
+    /// partition. Blocks as [`Stream::append`] does.
+    ///
+    /// ```
+    /// use towpath::{AppendOptions, Record};
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// let batch = [Record::new(b"one blue mug"), Record::new(b"two green plates")];
+    /// let appended = orders.append_batch(&batch, &AppendOptions::new().expect_offset(0))?;
+    /// assert_eq!((appended.partitions[0].first_offset, appended.partitions[0].records), (0, 2));
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As for [`Stream::append_with`]; [`Error::LimitExceeded`] if the batch is over half the staging ring.
+    /// As for [`Stream::append_with`]; [`Error::LimitExceeded`] if the batch is over half the staging ring or has more than
+    /// 65,536 records; [`Error::InvalidOption`] if it is empty, or `expect_offset` meets several partitions.
     pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
         if records.len() > RECORDS_PER_BATCH_MAX {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
@@ -406,7 +423,7 @@ impl Stream {
         Ok(AppendedBatch { partitions, receipt })
     }
 
-    /// Opens a cursor on one partition.
+    /// Opens a cursor on one partition. Readers are independent of each other, and any number of them may be open.
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::InvalidOption`] for a partition that does
@@ -415,8 +432,9 @@ impl Stream {
         Reader::open(self.clone(), partition, from)
     }
 
-    /// Lets all records below `offset` go, at level [`Level::Buffered`]. At or below the start it does nothing; beyond the
-    /// end it lets everything go.
+    /// Lets all records below `offset` go, at level [`Level::Buffered`]: after a power cut they may be back. At or below the
+    /// start it does nothing; beyond the end it lets everything go. May read from disk. The room on disk follows within
+    /// seconds, as far as whole segments are dead.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::InvalidOption`], and what any write may meet.
@@ -427,7 +445,7 @@ impl Stream {
         submitted.map(|_| ()).map_err(|refused| refusal(refused, self.name()))
     }
 
-    /// The offset of the first record with this timestamp or a later one; `None` if there is none.
+    /// The offset of the first record with this timestamp or a later one; `None` if there is none. May read from disk.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::InvalidOption`], [`Error::Corrupt`].
@@ -435,7 +453,8 @@ impl Stream {
         Ok(self.database.shared.engine.offset_for_time(self.log(partition)?, time)?)
     }
 
-    /// Options, offsets and bytes. Shows what readers may see.
+    /// Options, offsets and bytes. The end offset is the one that readers see; bytes and last timestamp also count records
+    /// that are still on their way to the disk.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the stream was deleted.

@@ -26,7 +26,7 @@ impl<T> Ticket<T> {
         Ticket { outcome: Some(outcome), wait }
     }
 
-    /// Whether waiting would return at once.
+    /// Whether the write is as durable as its level asks. Never so after the disk has failed: waiting tells that.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.wait.is_done()
@@ -41,7 +41,7 @@ impl<T> Ticket<T> {
         Ok(self.take())
     }
 
-    /// The same, for at most `timeout`; gives the ticket back when that has passed.
+    /// The same, for at most `timeout`; gives the ticket back when that has passed, and the write goes on.
     ///
     /// # Errors
     /// As for [`Ticket::wait`].

@@ -1,6 +1,14 @@
 //! How durable a write is when its call returns.
 
 /// How durable a write is when its call returns.
+///
+/// | | `Sync` | `Buffered` |
+/// |---|---|---|
+/// | the process is killed | it is there | it is there |
+/// | power cut, kernel crash | it is there | the newest part of the journal may be gone, never a part in the middle |
+/// | others see it | once it is on disk | at once |
+///
+/// A write takes the level it names, else its stream's, else the database's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
