@@ -5,8 +5,9 @@
 //! |---|---|---|
 //! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
 //!
-//! Everything lives in one directory, in one [`Database`], which one process at a time holds. Each write says how durable
-//! it must be before its call returns: see [`Level`]. Each refusal is a typed [`Error`] that says what to do next.
+//! Everything lives in one directory, in one [`Database`], which one process at a time holds. Each write says how
+//! durable it must be before its call returns: see [`Level`]. Each refusal is a typed [`Error`] that says what to do
+//! next.
 //!
 //! ```
 //! use towpath::{Database, From, Record, StreamOptions};
@@ -28,15 +29,15 @@
 //! # Blocking and threads
 //!
 //! Handles are cheap to clone and may be used from any thread. Writing at [`Level::Sync`] blocks for a data sync, which
-//! all who wait at the same time share. Writing at [`Level::Buffered`] makes no system call; it blocks only when the disk
-//! is behind by a whole staging ring, by 64 MiB of unsynced journal, or by 48 MiB of journal without a checkpoint. Limit
-//! that with [`AppendOptions::timeout`]. A [`Ticket`] and [`Reader::receive_async`] wait without blocking a thread, on any
-//! runtime. An open database has four threads of its own, which sleep when there is nothing to do.
+//! all who wait at the same time share. Writing at [`Level::Buffered`] makes no system call; it blocks only when the
+//! disk is behind by a whole staging ring, by 64 MiB of unsynced journal, or by 48 MiB of journal without a checkpoint.
+//! Limit that with [`AppendOptions::timeout`]. A [`Ticket`] and [`Reader::receive_async`] wait without blocking a
+//! thread, on any runtime. An open database has four threads of its own, which sleep when there is nothing to do.
 //!
 //! # When something goes wrong
 //!
-//! An error has changed nothing, with two exceptions: after [`Error::OutcomeUnknown`] and [`Error::TimedOut`] a write may
-//! have taken place. [`AppendOptions::expect_offset`] makes it safe to try again.
+//! An error has changed nothing, with two exceptions: after [`Error::OutcomeUnknown`] and [`Error::TimedOut`] a write
+//! may have taken place. [`AppendOptions::expect_offset`] makes it safe to try again.
 
 mod api;
 mod base;

@@ -93,8 +93,8 @@ impl Database {
         self.stream_of(name, self.submit(name, command)?)
     }
 
-    /// Creates a stream, or gives the one that exists these limits of retention and this level: what `options` does not name
-    /// is unlimited then, or the database's level. Durable on return.
+    /// Creates a stream, or gives the one that exists these limits of retention and this level: what `options` does not
+    /// name is unlimited then, or the database's level. Durable on return.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if it exists with another number of partitions; else as for [`Database::create_stream`].
@@ -162,8 +162,8 @@ impl Database {
         Stats::of(&self.shared.engine)
     }
 
-    /// Flushes, checkpoints and lets the directory go: everything is on disk on return. Blocks for a few syncs, and until
-    /// the database's threads have ended. Handles that are left answer [`Error::Closed`].
+    /// Flushes, checkpoints and lets the directory go: everything is on disk on return. Blocks for a few syncs, and
+    /// until the database's threads have ended. Handles that are left answer [`Error::Closed`].
     ///
     /// # Errors
     /// [`Error::Poisoned`] if an I/O error came before: nothing was written then, and the next open recovers.
@@ -177,8 +177,8 @@ impl Database {
         &self.shared.path
     }
 
-    /// Verifies every frame, sidecar and row of a database that nobody has open, against each other. Changes nothing and
-    /// holds the directory meanwhile.
+    /// Verifies every frame, sidecar and row of a database that nobody has open, against each other. Changes nothing
+    /// and holds the directory meanwhile.
     ///
     /// # Errors
     /// As for [`Options::open`] where the database cannot even be read; damage that is found is in the report.

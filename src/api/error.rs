@@ -11,8 +11,8 @@ use crate::engine::fault::Fault;
 /// Why a call was refused or failed. Its text says what was attempted, on what, and what to do next.
 ///
 /// A refusal has changed nothing. Two answers leave open whether a write took place: [`Error::OutcomeUnknown`], and
-/// [`Error::TimedOut`] of a write at [`Level::Sync`](crate::Level::Sync). Trying again after them may store it twice, unless
-/// [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
+/// [`Error::TimedOut`] of a write at [`Level::Sync`](crate::Level::Sync). Trying again after them may store it twice,
+/// unless [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,7 +25,10 @@ pub enum Error {
         name: String,
     },
     /// It exists with other options, and nothing was changed.
-    #[error("{kind} `{name}` exists with other options ({}); use the same options, or `ensure`", differences.join("; "))]
+    #[error(
+        "{kind} `{name}` exists with other options ({}); use the same options, or `ensure`",
+        differences.join("; ")
+    )]
     Mismatch {
         /// What kind of thing.
         kind: &'static str,
@@ -62,7 +65,8 @@ pub enum Error {
     },
     /// The partition does not end at the expected offset; nothing was stored.
     #[error(
-        "partition {partition} of stream `{stream}` ends at {end}, not at {expected}; read up to its end and decide anew"
+        "partition {partition} of stream `{stream}` ends at {end}, not at {expected}; \
+         read up to its end and decide anew"
     )]
     WrongOffset {
         /// The stream.
@@ -76,7 +80,8 @@ pub enum Error {
     },
     /// The offset lies before the start or behind the end of the partition.
     #[error(
-        "offset {offset} is outside partition {partition} of stream `{stream}`, which holds {start} to {end}; seek to one of them"
+        "offset {offset} is outside partition {partition} of stream `{stream}`, \
+         which holds {start} to {end}; seek to one of them"
     )]
     OffsetOutOfRange {
         /// The stream.
@@ -122,7 +127,8 @@ pub enum Error {
     },
     /// The database was written by a newer version.
     #[error(
-        "the database has format {found} with feature bits {features:#x}; this version reads up to format {supported}: upgrade it"
+        "the database has format {found} with feature bits {features:#x}; \
+         this version reads up to format {supported}: upgrade it"
     )]
     UnsupportedFormat {
         /// The format found.
@@ -140,7 +146,8 @@ pub enum Error {
     },
     /// Acknowledged data is damaged. Nothing was changed.
     #[error(
-        "damaged data in `{file}` at byte {offset} (LSN {from} to {to}): {reason}; run `towpath check`, restore a backup"
+        "damaged data in `{file}` at byte {offset} (LSN {from} to {to}): {reason}; \
+         run `towpath check`, restore a backup"
     )]
     Corrupt {
         /// The file, relative to the directory.

@@ -90,8 +90,8 @@ impl Options {
         Options { level, ..self }
     }
 
-    /// How long what was written at [`Level::Buffered`] may wait for its sync to begin: with the time that the sync takes, what
-    /// a power cut can undo at most. Not stored in the database, as the level is not: each open says it.
+    /// How long what was written at [`Level::Buffered`] may wait for its sync to begin: with the time that the sync
+    /// takes, what a power cut can undo at most. Not stored in the database, as the level is not: each open says it.
     #[must_use]
     pub fn flush_interval(self, flush_interval: Duration) -> Options {
         Options { flush_interval, ..self }

@@ -32,12 +32,12 @@ pub enum From {
 /// A cursor on one partition of a stream. It sees each record once, in order; reading removes nothing.
 ///
 /// What was appended at [`Level::Sync`](crate::Level::Sync) is seen once it is on disk, so that no power cut takes back
-/// what was seen of it. What was appended at [`Level::Buffered`](crate::Level::Buffered) is seen at once, and a power cut
-/// may take back the newest of it. The position is the reader's own and is not stored.
+/// what was seen of it. What was appended at [`Level::Buffered`](crate::Level::Buffered) is seen at once, and a power
+/// cut may take back the newest of it. The position is the reader's own and is not stored.
 ///
 /// # Falling behind
-/// When retention or a trim has let go of the record that would be next, reading answers [`Error::OffsetOutOfRange`] with
-/// what is there; [`Reader::seek`] to go on.
+/// When retention or a trim has let go of the record that would be next, reading answers [`Error::OffsetOutOfRange`]
+/// with what is there; [`Reader::seek`] to go on.
 ///
 /// ```
 /// use towpath::From;
@@ -94,8 +94,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Up to `max` records, and never none: blocks until there is one. At most 65,536 are given at once, and often fewer
-    /// than are there; a `max` of 0 asks for 1.
+    /// Up to `max` records, and never none: blocks until there is one. At most 65,536 are given at once, and often
+    /// fewer than are there; a `max` of 0 asks for 1.
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] when it fell behind, [`Error::NotFound`] when the stream was deleted,

@@ -12,8 +12,8 @@ use super::error::Error;
 /// Says that a record has no key, or no body.
 const NONE: u32 = u32::MAX;
 
-/// A batch of records of one partition. Bodies are not copied: they stay in the files' maps (or, if just written, in one
-/// copy), and stay valid as long as the batch, even if retention lets the records go meanwhile.
+/// A batch of records of one partition. Bodies are not copied: they stay in the files' maps (or, if just written, in
+/// one copy), and stay valid as long as the batch, even if retention lets the records go meanwhile.
 #[derive(Debug)]
 pub struct Records {
     batch: Batch,

@@ -205,8 +205,8 @@ impl Appended {
 /// Where a batch was appended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AppendedBatch {
-    /// One stretch for each partition that got records, by partition. A partition's records have its offsets in the order
-    /// in which they stood in the batch.
+    /// One stretch for each partition that got records, by partition. A partition's records have its offsets in the
+    /// order in which they stood in the batch.
     pub partitions: Vec<AppendedRange>,
     /// Address and level.
     pub receipt: Receipt,
@@ -254,8 +254,9 @@ pub struct PartitionDescription {
 /// Cheap to clone; usable from any thread. A handle keeps the level that the stream had when the handle was made.
 ///
 /// # Which partition
-/// A record goes to the partition that the append names, else to that of its key ([`Stream::partition_of`]). Single records
-/// without a key stay in one partition for 16 KiB, then go on to the next; a handle and its clones count together.
+/// A record goes to the partition that the append names, else to that of its key ([`Stream::partition_of`]). Single
+/// records without a key stay in one partition for 16 KiB, then go on to the next; a handle and its clones count
+/// together.
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub(crate) database: Database,
@@ -365,9 +366,9 @@ impl Stream {
         Ok(Ticket::new(appended(submitted, level), DurableWait::new(engine.clone(), rests_on)))
     }
 
-    /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow each
-    /// other in the order given; records without a key stay together. `expect_offset` asks for all of them to fall into one
-    /// partition. Blocks as [`Stream::append`] does.
+    /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow
+    /// each other in the order given; records without a key stay together. `expect_offset` asks for all of them to fall
+    /// into one partition. Blocks as [`Stream::append`] does.
     ///
     /// ```
     /// use towpath::{AppendOptions, Record};
@@ -380,8 +381,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// As for [`Stream::append_with`]; [`Error::LimitExceeded`] if the batch is over half the staging ring or has more than
-    /// 65,536 records; [`Error::InvalidOption`] if it is empty, or `expect_offset` meets several partitions.
+    /// As for [`Stream::append_with`]; [`Error::LimitExceeded`] if the batch is over half the staging ring or has more
+    /// than 65,536 records; [`Error::InvalidOption`] if it is empty, or `expect_offset` meets several partitions.
     pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
         if records.len() > RECORDS_PER_BATCH_MAX {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
@@ -432,9 +433,9 @@ impl Stream {
         Reader::open(self.clone(), partition, from)
     }
 
-    /// Lets all records below `offset` go, at level [`Level::Buffered`]: after a power cut they may be back. At or below the
-    /// start it does nothing; beyond the end it lets everything go. May read from disk. The room on disk follows within
-    /// seconds, as far as whole segments are dead.
+    /// Lets all records below `offset` go, at level [`Level::Buffered`]: after a power cut they may be back. At or
+    /// below the start it does nothing; beyond the end it lets everything go. May read from disk. The room on disk
+    /// follows within seconds, as far as whole segments are dead.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::InvalidOption`], and what any write may meet.
@@ -453,8 +454,8 @@ impl Stream {
         Ok(self.database.shared.engine.offset_for_time(self.log(partition)?, time)?)
     }
 
-    /// Options, offsets and bytes. The end offset is the one that readers see; bytes and last timestamp also count records
-    /// that are still on their way to the disk.
+    /// Options, offsets and bytes. The end offset is the one that readers see; bytes and last timestamp also count
+    /// records that are still on their way to the disk.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the stream was deleted.
