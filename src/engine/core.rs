@@ -65,7 +65,7 @@ impl Afterwards {
 
 impl<M: Machine> Core<M> {
     /// Makes an event of this life true.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply(&mut self, event: &M::Event<'_>, place: EventPlace, now: Now, after: &mut Afterwards) {
         let (machine, objects) = (&self.machine, &mut self.objects);
         M::touches(event, &mut |key| objects.touch(key, place.end, place.sync, || machine.row(key)));

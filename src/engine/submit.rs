@@ -74,7 +74,7 @@ impl<M: Machine> Engine<M> {
         self.issue_one(command, level, true, deadline)
     }
 
-    #[inline]
+    #[inline(always)]
     fn issue_one(
         &self,
         command: &M::Command<'_>,
@@ -163,7 +163,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn attempt_one(
         &self,
         command: &M::Command<'_>,
@@ -238,7 +238,7 @@ impl<M: Machine> Engine<M> {
     }
 
     /// Appends the events as one frame and applies them.
-    #[inline]
+    #[inline(always)]
     fn record(
         &self,
         core: &mut Core<M>,
@@ -264,7 +264,7 @@ impl<M: Machine> Engine<M> {
         Ok(placed)
     }
 
-    #[inline]
+    #[inline(always)]
     fn record_one(
         &self,
         core: &mut Core<M>,

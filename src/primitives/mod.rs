@@ -85,7 +85,7 @@ impl Machine for Primitives {
     type Refusal = Refusal;
     type Overlay = Overlay;
 
-    #[inline]
+    #[inline(always)]
     fn decide<'c>(
         &self,
         overlay: &Overlay,
@@ -202,7 +202,7 @@ impl Machine for Primitives {
 }
 
 impl From<streams::Outcome> for Decision<Primitives> {
-    #[inline]
+    #[inline(always)]
     fn from(outcome: streams::Outcome) -> Decision<Primitives> {
         match outcome {
             streams::Outcome::Accept(reply) => Decision::Accept(Reply::Streams(reply)),

@@ -44,7 +44,7 @@ impl Refusal {
 }
 
 /// Decides one command on the state with `overlay` applied; `emit` takes the events of an accepted one.
-#[inline]
+#[inline(always)]
 pub(crate) fn decide<'c>(
     state: &State,
     overlay: &Overlay,
@@ -158,7 +158,7 @@ fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<&'a Head, Refused> 
     view.head(stream).ok_or_else(|| Refusal::NotFound.resting_on(stream_row(stream.id)))
 }
 
-#[inline]
+#[inline(always)]
 fn decide_append<'c>(
     view: &View<'_>,
     command: &Append<'c>,
@@ -212,7 +212,7 @@ fn append_groups<'c>(
 }
 
 /// Gives out a group that was checked, in items of bounded size.
-#[inline]
+#[inline(always)]
 fn append<'c>(
     log: LogId,
     partition: &mut Partition,
