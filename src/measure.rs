@@ -10,8 +10,9 @@ use crate::storage::disk::host::{HostDisk, remove_tree};
 use crate::storage::disk::{Access, Disk, clock};
 use crate::storage::ring::Ring;
 
-/// How long it takes to copy and checksum `records` records of `record_bytes` bytes into a mapped ring of 8 MiB, under a
-/// mutex, one at a time: the least that any append with a checksum can cost. The ring is warm and nothing is written out.
+/// How long it takes to copy and checksum `records` records of `record_bytes` bytes into a mapped ring of 8 MiB,
+/// under a mutex, one at a time: the least that any append with a checksum can cost. The ring is warm and nothing is
+/// written out.
 ///
 /// # Errors
 /// What the system says when the ring's file cannot be made in the folder for temporary files.

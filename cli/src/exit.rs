@@ -80,7 +80,7 @@ fn code_of(error: &Error) -> u8 {
     match error {
         _ if error.is_corruption() => DAMAGED,
         Error::NotFound { .. } | Error::Missing { .. } => NOT_FOUND,
-        Error::StorageFull { .. } => STORAGE_FULL,
+        Error::StorageFull => STORAGE_FULL,
         Error::Locked { .. } => IN_USE,
         Error::Mismatch { .. }
         | Error::InvalidName { .. }

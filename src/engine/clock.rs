@@ -104,8 +104,8 @@ impl ManualClock {
 
 /// Makes timestamps that never go back of a wall clock that may.
 ///
-/// A backward step freezes it. A forward step of more than an hour that boot time does not confirm is not believed until
-/// it has held for ten minutes; until then it goes on at the pace of boot time.
+/// A backward step freezes it. A forward step of more than an hour that boot time does not confirm is not believed
+/// until it has held for ten minutes; until then it goes on at the pace of boot time.
 #[derive(Debug)]
 pub(crate) struct HybridClock {
     high: Timestamp,

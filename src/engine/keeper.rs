@@ -149,8 +149,8 @@ pub(super) fn cost(bytes: u64, records: u64) -> u64 {
 }
 
 impl<M: Machine> Engine<M> {
-    /// One look at whether a checkpoint is due, for replay's sake or to give back the room of what has died; makes it if
-    /// so. Tells when to look again.
+    /// One look at whether a checkpoint is due, for replay's sake or to give back the room of what has died; makes it
+    /// if so. Tells when to look again.
     pub(crate) fn keep(&self) -> Result<Next, Fault> {
         let mut keeper = self.keeper.lock();
         let wanted = self.workers.take_checkpoint_wanted();

@@ -1,4 +1,5 @@
-//! What the engine keeps in memory of each log: where its newest records lie, what of it may be shown, who waits for it.
+//! What the engine keeps in memory of each log: where its newest records lie, what of it may be shown, who waits for
+//! it.
 //!
 //! Positions are kept only for segments that have no sidecar yet: 8 bytes an item. Older ones are in sidecars.
 //!

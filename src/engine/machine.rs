@@ -54,7 +54,8 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// Bytes that `encode` will write.
     fn encoded_len(event: &Self::Event<'_>) -> usize;
 
-    /// Writes the event: its tag, then its fields. Tags with `journal::entry::LOG_TAG` set are followed by a `journal::entry` header.
+    /// Writes the event: its tag, then its fields. Tags with `journal::entry::LOG_TAG` set are followed by a
+    /// `journal::entry` header.
     fn encode(event: &Self::Event<'_>, out: &mut Put<'_>);
 
     /// Reads an event back, tag included.

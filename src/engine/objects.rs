@@ -1,8 +1,8 @@
 //! Which objects have changed since the checkpoint, and what their newest facts rest on.
 //!
-//! A checkpoint *freezes* in O(1): the list of changed objects is taken and the generation grows by one. A frozen object
-//! is encoded by the keeper, a chunk at a time, or at its next change, whichever comes first: either way its row is the
-//! one it had at the freeze.
+//! A checkpoint *freezes* in O(1): the list of changed objects is taken and the generation grows by one. A frozen
+//! object is encoded by the keeper, a chunk at a time, or at its next change, whichever comes first: either way its
+//! row is the one it had at the freeze.
 //!
 //! Invariant: an object is in `dirty` exactly if its mark carries the current generation; it is frozen and not yet
 //! encoded exactly if its mark carries the frozen generation.
@@ -46,7 +46,8 @@ impl Objects {
         Objects { generation: 1, marks: HashMap::default(), dirty: Vec::new(), frozen: None }
     }
 
-    /// To be called for every object that an event changes, before it is applied. `row` encodes the object as it stands.
+    /// To be called for every object that an event changes, before it is applied. `row` encodes the object as it
+    /// stands.
     #[inline]
     pub(crate) fn touch(&mut self, key: RowKey, end: Lsn, sync: bool, row: impl FnOnce() -> Option<Vec<u8>>) {
         let mark = self.marks.entry(key).or_insert(Mark { generation: 0, last: end, sync: Lsn(0) });

@@ -1,9 +1,9 @@
 //! The life of a read: which items hold the offsets asked for, and their bytes without copying.
 //!
 //! Newest first: positions of segments without sidecar are taken from memory under the core lock, a chunk at a time;
-//! bytes that are not written yet are copied out of the ring in the same hold. Older positions come from the index (which
-//! run) and the run's sidecar (which item), with no lock. Bytes come from read-only maps, and stay valid for as long as
-//! the batch that refers to them.
+//! bytes that are not written yet are copied out of the ring in the same hold. Older positions come from the index
+//! (which run) and the run's sidecar (which item), with no lock. Bytes come from read-only maps, and stay valid for
+//! as long as the batch that refers to them.
 //!
 //! A segment may be retired between finding a run and opening it; the search is then made again, and finds the survivor
 //! or that the log was trimmed.
@@ -180,8 +180,8 @@ impl<M: Machine> Engine<M> {
         Ok(Some(Extent { start: start.min(end), end }))
     }
 
-    /// Registers a wait for records at `offset`; `None` if there is something to see already. The listener must be given
-    /// back with [`Engine::stop_waiting`].
+    /// Registers a wait for records at `offset`; `None` if there is something to see already. The listener must be
+    /// given back with [`Engine::stop_waiting`].
     pub(crate) fn wait_for(&self, log: LogId, offset: u64) -> Result<Option<(Arc<Event>, EventListener)>, Fault> {
         self.check_process()?;
         wake::register(&self.core, &self.marks.durable, || self.check_alive(), log, offset)

@@ -12,8 +12,9 @@
 //! timers    u64 due, u8 kind, u64 id          nothing
 //! ```
 //!
-//! Each value but a timer's ends with a u32: CRC-32C of the value before it, xor that of the key rotated left by one bit.
-//! redb looks at its own checksums only when it repairs; a value that was damaged since is found here, and never served.
+//! Each value but a timer's ends with a u32: CRC-32C of the value before it, xor that of the key rotated left by one
+//! bit. redb looks at its own checksums only when it repairs; a value that was damaged since is found here, and never
+//! served.
 //!
 //! A segment is its number, with the top bit set for a survivor. Times are microseconds since 1970-01-01 UTC, except
 //! `due`, whose clock is the owner's.

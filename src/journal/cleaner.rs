@@ -2,9 +2,9 @@
 //!
 //! A survivor is a file of frames like any segment. Its first frame (kind `SurvivorHeader`) carries the database id and
 //! the survivor's number; each further frame (kind `Copied`) holds the live items of one frame of a source, with that
-//! frame's address and epoch, so that a record keeps its LSN wherever it lies. An item is copied whole as long as one of
-//! its records lives. The file is written under a temporary name, synced, renamed; its folder is synced by the caller
-//! before the index refers to it.
+//! frame's address and epoch, so that a record keeps its LSN wherever it lies. An item is copied whole as long as one
+//! of its records lives. The file is written under a temporary name, synced, renamed; its folder is synced by the
+//! caller before the index refers to it.
 //!
 //! The sources are read from end to end, and what is found is counted against their sidecars: a record that the sidecar
 //! knows and the walk does not find is damage, and nothing is copied.
@@ -161,8 +161,8 @@ pub(crate) fn entry_of(item: &[u8]) -> Result<Option<Entry>, crate::base::codec:
     Entry::decode(&mut take).map(Some)
 }
 
-/// Copies what lives of the sources into a survivor, with its sidecar. `None` if nothing lives. Survivor and sidecar are
-/// durable on return, but for their names.
+/// Copies what lives of the sources into a survivor, with its sidecar. `None` if nothing lives. Survivor and sidecar
+/// are durable on return, but for their names.
 pub(crate) fn copy(segments: &Segments, target: Target, sources: &[Source]) -> Result<Option<Survivor>, CleaningFault> {
     let disk = segments.disk();
     let unfinished = format!("{FOLDER}/s{}.new", number(target.id));

@@ -1,8 +1,8 @@
 //! Moving the journal from the ring to its segments, and onto the disk.
 //!
-//! Two positions advance apart. `written` follows as soon as the ring needs room (a plain write); `durable` follows when
-//! a sync is due. One party at a time holds each: the *writer's lock* is held for a write, the *syncer's lock* for a
-//! sync. A plain write may go on beside a sync, so the ring drains while the disk works.
+//! Two positions advance apart. `written` follows as soon as the ring needs room (a plain write); `durable` follows
+//! when a sync is due. One party at a time holds each: the *writer's lock* is held for a write, the *syncer's lock*
+//! for a sync. A plain write may go on beside a sync, so the ring drains while the disk works.
 //!
 //! Whoever holds the syncer's lock is the *leader*: a thread that waits for durability and finds nobody leading commits
 //! for all who wait (leader and followers), so that a lone `Sync` append costs one system call and no hand-over.
@@ -139,8 +139,8 @@ impl Lead<'_> {
         })
     }
 
-    /// Where the batch starts, if one durable write may carry it. Such a write syncs its own range only: it is used only
-    /// when everything written before is durable.
+    /// Where the batch starts, if one durable write may carry it. Such a write syncs its own range only: it is used
+    /// only when everything written before is durable.
     fn single_write(&self, to: Lsn) -> Option<Lsn> {
         let (marks, geometry) = (&self.commit.marks, self.commit.ring.geometry());
         let (written, durable) = (marks.written.get(), marks.durable.get());

@@ -1,11 +1,11 @@
 //! Items: the events inside a frame's payload.
 //!
 //! In a small frame an item is `length varint · bytes`, one after the other, and the frame's checksum covers them. In a
-//! frame with [`FLAG_ITEM_CHECKSUMS`] each item starts 8-byte aligned as `length u32 · crc u32 · bytes`, so that one can
-//! be read and verified without the megabytes around it.
+//! frame with [`FLAG_ITEM_CHECKSUMS`] each item starts 8-byte aligned as `length u32 · crc u32 · bytes`, so that one
+//! can be read and verified without the megabytes around it.
 //!
-//! A *position* names an item inside its segment in 32 bits: the place of its frame, or, with bit 0 set, the place of the
-//! item itself in a frame with item checksums.
+//! A *position* names an item inside its segment in 32 bits: the place of its frame, or, with bit 0 set, the place of
+//! the item itself in a frame with item checksums.
 
 use crate::base::bounds::LARGE_FRAME_BYTES;
 use crate::base::codec::{Malformed, Put, Take, slice_len};

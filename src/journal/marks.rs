@@ -1,13 +1,13 @@
 //! The journal's watermarks, shared by everyone who writes, commits or reads.
 //!
 //! Invariants, at every instant:
-//! * `durable ≤ written ≤ issued`: bytes below `durable` are on disk; below `written` they are in their segments (and so
-//!   readable from maps); below `issued` they stand in the ring, complete.
+//! * `durable ≤ written ≤ issued`: bytes below `durable` are on disk; below `written` they are in their segments (and
+//!   so readable from maps); below `issued` they stand in the ring, complete.
 //! * `issued ≤ prepared`: segments exist for every byte that was issued.
 //! * None of them ever goes back.
 //!
-//! Each is moved by one party only: `issued` under the core lock, `written` under the writer's lock, `durable` under the
-//! syncer's, `prepared` by the segment maker, `applied` by the keeper.
+//! Each is moved by one party only: `issued` under the core lock, `written` under the writer's lock, `durable` under
+//! the syncer's, `prepared` by the segment maker, `applied` by the keeper.
 
 use crate::base::lsn::Lsn;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Those who wait for `durable` to pass an address, in the order of their addresses.
 //!
-//! A commit wakes exactly those whose frames it covered, and one more: the first that is left, who leads the next batch.
-//! A thread and a task wait alike; both are a `Waker`.
+//! A commit wakes exactly those whose frames it covered, and one more: the first that is left, who leads the next
+//! batch. A thread and a task wait alike; both are a `Waker`.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -43,7 +43,8 @@ impl DurableWaits {
         self.list.lock().waiting.remove(&key);
     }
 
-    /// Wakes those whose addresses `durable` has reached, and the first of the rest to lead. With `everyone`, wakes all.
+    /// Wakes those whose addresses `durable` has reached, and the first of the rest to lead. With `everyone`, wakes
+    /// all.
     pub(crate) fn wake(&self, durable: Lsn, everyone: bool) {
         let mut list = self.list.lock();
         let mut woken = Vec::new();

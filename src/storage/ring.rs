@@ -1,6 +1,7 @@
 //! The staging ring: a mapped file that holds the newest bytes of the journal.
 //!
-//! The byte at address L lies at `L % RING_BYTES`. Appenders write under the core lock at `issued`, the committer copies
+//! The byte at address L lies at `L % RING_BYTES`. Appenders write under the core lock at `issued`, the committer
+//! copies
 //! `[written, issued)` out, and a place is written again only once `written` has passed the bytes in it. The page cache
 //! outlives the process, so a frame that stands in the ring has survived SIGKILL; after a power cut the ring may hold
 //! anything, and its frames count only as far as their checksums do.
@@ -39,8 +40,9 @@ impl Ring {
     #[expect(clippy::mut_from_ref, reason = "the ring is shared memory; the watermarks keep ranges apart")]
     pub(crate) unsafe fn fill(&self, lsn: Lsn, len: usize) -> &mut [u8] {
         assert!(len as u64 <= self.geometry.room_to_lap(lsn), "{len} bytes at {lsn} cross a lap of the ring");
-        // SAFETY: addresses from `issued` on are seen by no reader, and only one thread fills (the core lock); the bytes
-        // that stood here a lap ago lie below `written` and are read from their segment. Both are the caller's promise.
+        // SAFETY: addresses from `issued` on are seen by no reader, and only one thread fills (the core lock); the
+        // bytes that stood here a lap ago lie below `written` and are read from their segment. Both are the caller's
+        // promise.
         unsafe { self.map.bytes_mut(self.geometry.place_in_ring(lsn) as usize, len) }
     }
 

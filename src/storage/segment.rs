@@ -1,8 +1,8 @@
 //! Segment files: bounded pieces of the journal, and survivors written by cleaning.
 //!
-//! A journal segment is made ahead of need: zero-filled by real writes, synced, renamed into place, directory synced. It
-//! is then only overwritten, so no later sync has file-system metadata to commit. It keeps its full length for ever, which
-//! is what makes read-only maps of it safe.
+//! A journal segment is made ahead of need: zero-filled by real writes, synced, renamed into place, directory synced.
+//! It is then only overwritten, so no later sync has file-system metadata to commit. It keeps its full length for
+//! ever, which is what makes read-only maps of it safe.
 //!
 //! Payload of its first frame (kind `SegmentHeader`), written when the journal reaches it:
 //!

@@ -7,7 +7,8 @@ use crate::base::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 use super::{File, Map};
 
-/// Reads see what was written; the file sees it only after [`HeldFile::release`], in the same order with the same syncs.
+/// Reads see what was written; the file sees it only after [`HeldFile::release`], in the same order with the same
+/// syncs.
 #[derive(Debug)]
 pub(crate) struct HeldFile {
     file: Arc<dyn File>,

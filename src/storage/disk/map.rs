@@ -74,7 +74,8 @@ impl Map {
 #[cfg(loom)]
 mod watch {
     //! Maps of which loom sees the accesses. It cannot see raw memory, so each word of the map has a cell beside it
-    //! that stands for its bytes: an access that no ordering keeps apart from a write is reported as a causality violation.
+    //! that stands for its bytes: an access that no ordering keeps apart from a write is reported as a causality
+    //! violation.
 
     use loom::cell::UnsafeCell;
     use memmap2::{MmapMut, MmapRaw};
