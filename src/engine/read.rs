@@ -21,7 +21,7 @@ use crate::base::sync::{Arc, Event, EventListener};
 use crate::journal::cleaner::entry_of;
 use crate::journal::entry::Entry;
 use crate::journal::follow::Committer;
-use crate::journal::item::{Items, POSITION_OF_ITEM, open_item};
+use crate::journal::item::{ITEM_HEAD_BYTES, Items, LoneItem, POSITION_OF_ITEM, open_item};
 use crate::journal::sidecar::{Position, Sidecar, SidecarFault, SidecarRun};
 use crate::journal::walk::address;
 use crate::storage::disk::Map;
@@ -44,6 +44,7 @@ const COPY_BYTES_MAX: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct ReadItem {
     pub(crate) entry: Entry,
+    /// The address of the frame that it was first written in: the one in its writer's receipt.
     pub(crate) lsn: Lsn,
     chunk: u32,
     start: u32,
@@ -383,9 +384,9 @@ impl<M: Machine> Engine<M> {
         let mut done: Option<u32> = None;
         for position in &positions {
             if position.position & POSITION_OF_ITEM != 0 {
-                let item = window.item(position.position & !POSITION_OF_ITEM, self.seed);
-                let lsn = address(segment.id, self.segments.geometry(), u64::from(position.position));
-                item.and_then(|(place, item)| collect.item(log, position.offset, until, lsn, place, item))
+                window
+                    .item(position.position & !POSITION_OF_ITEM, self.seed)
+                    .and_then(|(place, item)| collect.item(log, position.offset, until, place, item))
                     .map_err(|reason| self.damaged(segment, position.position, reason))?;
             } else if done != Some(position.position) {
                 done = Some(position.position);
@@ -469,12 +470,12 @@ impl<'a> Window<'a> {
     }
 
     /// An item in a large frame: where its bytes start, and they.
-    fn item(&mut self, place: u32, seed: frame::Seed) -> Result<(u32, &'a [u8]), String> {
-        let bytes = self.bytes_from(place, crate::journal::item::ITEM_HEAD_BYTES);
+    fn item(&mut self, place: u32, seed: frame::Seed) -> Result<(u32, LoneItem<'a>), String> {
+        let bytes = self.bytes_from(place, ITEM_HEAD_BYTES);
         let len = bytes.first_chunk::<4>().map(|b| u32::from_le_bytes(*b)).ok_or("no item starts here")?;
-        let whole = self.bytes_from(place, crate::journal::item::ITEM_HEAD_BYTES + len as usize);
+        let whole = self.bytes_from(place, ITEM_HEAD_BYTES + len as usize);
         let item = open_item(whole, seed).map_err(|fault| fault.to_string())?;
-        let start = place + crate::journal::item::ITEM_HEAD_BYTES as u32;
+        let start = place + ITEM_HEAD_BYTES as u32;
         self.end = self.end.max(start + len);
         Ok((start, item))
     }
@@ -508,9 +509,9 @@ impl Collect<'_> {
         }
     }
 
-    fn item(&mut self, log: LogId, from: u64, until: u64, lsn: Lsn, place: u32, item: &[u8]) -> Result<(), String> {
+    fn item(&mut self, log: LogId, from: u64, until: u64, place: u32, item: LoneItem<'_>) -> Result<(), String> {
         let before = self.batch.items.len();
-        self.push(log, from, until, lsn, place, item)?;
+        self.push(log, from, until, item.lsn, place, item.bytes)?;
         match self.batch.items.len() > before {
             true => Ok(()),
             false => Err(format!("the item does not hold offset {from} of the log")),

@@ -6,7 +6,7 @@ use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::sync::EventListener;
 use crate::base::time::{BootTime, Now};
-use crate::journal::item::{ItemWriter, Layout};
+use crate::journal::item::{FramePlace, ItemWriter, Layout};
 use crate::journal::tail::{Blocked, Grant, Placed};
 use crate::storage::frame::{self, Kind};
 
@@ -281,7 +281,8 @@ impl<M: Machine> Engine<M> {
         let mut position = 0;
         let appended =
             core.tail.append(class.into(), Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
-                let mut items = ItemWriter::new(payload, layout, seed, geometry.place_in_segment(lsn) as u32);
+                let frame = FramePlace { place: geometry.place_in_segment(lsn) as u32, lsn };
+                let mut items = ItemWriter::new(payload, layout, seed, frame);
                 position = items.item(item_len, |out| M::encode(event, out));
             });
         let placed = appended.map_err(blocked_by)?;
@@ -306,7 +307,8 @@ impl<M: Machine> Engine<M> {
         let mut positions = Vec::with_capacity(events.len());
         let appended =
             core.tail.append(class.into(), Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
-                let mut items = ItemWriter::new(payload, layout, seed, geometry.place_in_segment(lsn) as u32);
+                let frame = FramePlace { place: geometry.place_in_segment(lsn) as u32, lsn };
+                let mut items = ItemWriter::new(payload, layout, seed, frame);
                 positions.extend(events.iter().map(|e| items.item(M::encoded_len(e), |out| M::encode(e, out))));
             });
         let placed = appended.map_err(blocked_by)?;

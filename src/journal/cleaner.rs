@@ -25,7 +25,7 @@ use crate::storage::frame::{self, Frame, HEADER_BYTES, Header, Kind, Seed};
 use crate::storage::segment::{self, FOLDER, SegmentFile, Segments};
 
 use super::entry::{Entry, LOG_TAG};
-use super::item::{ItemWriter, Items, Layout};
+use super::item::{FramePlace, ItemWriter, Items, Layout};
 use super::sidecar::{self, Sidecar, SidecarFault, Stretch};
 use super::walk::{Frames, address};
 
@@ -246,7 +246,7 @@ impl Copy {
         let mut positions = Vec::with_capacity(live.len());
         let seed = self.seed;
         self.frame(&header, layout.payload_len, |out| {
-            let mut items = ItemWriter::new(out, layout, seed, place);
+            let mut items = ItemWriter::new(out, layout, seed, FramePlace { place, lsn: frame.header.lsn });
             positions.extend(live.iter().map(|(_, item)| items.item(item.len(), |put| put.bytes(item))));
         });
         for ((entry, item), position) in live.iter().zip(positions) {

@@ -1,19 +1,23 @@
 //! Items: the events inside a frame's payload.
 //!
 //! In a small frame an item is `length varint · bytes`, one after the other, and the frame's checksum covers them. In a
-//! frame with [`FLAG_ITEM_CHECKSUMS`] each item starts 8-byte aligned as `length u32 · crc u32 · bytes`, so that one
-//! can be read and verified without the megabytes around it.
+//! frame with [`FLAG_ITEM_CHECKSUMS`] each item starts 8-byte aligned as `length u32 · crc u32 · lsn u64 · bytes`, so
+//! that one can be read and verified without the megabytes around it, and still tells the address of its frame: the one
+//! that it was first written in, wherever it was copied to since.
 //!
 //! A *position* names an item inside its segment in 32 bits: the place of its frame, or, with bit 0 set, the place of
 //! the item itself in a frame with item checksums.
 
 use crate::base::bounds::LARGE_FRAME_BYTES;
 use crate::base::codec::{Malformed, Put, Take, slice_len};
-use crate::base::lsn::align_up;
+use crate::base::lsn::{Lsn, align_up};
 use crate::storage::frame::{FLAG_ITEM_CHECKSUMS, Frame, HEADER_BYTES, Seed};
 
 /// Bytes before an item that carries a checksum.
-pub(crate) const ITEM_HEAD_BYTES: usize = 8;
+pub(crate) const ITEM_HEAD_BYTES: usize = 16;
+
+/// Bytes of an item's head that its checksum does not cover.
+const ITEM_SEAL_BYTES: usize = 8;
 
 /// Says that a position is an item's own.
 pub(crate) const POSITION_OF_ITEM: u32 = 1;
@@ -53,21 +57,29 @@ impl Layout {
     }
 }
 
+/// Where the frame is that items are laid into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FramePlace {
+    /// Where it starts in its segment.
+    pub(crate) place: u32,
+    /// The address that it was first written at.
+    pub(crate) lsn: Lsn,
+}
+
 /// Lays items into a payload, one call per item, and tells the position of each.
 pub(crate) struct ItemWriter<'a> {
     payload: &'a mut [u8],
     layout: Layout,
     seed: Seed,
-    frame_place: u32,
+    frame: FramePlace,
     at: usize,
 }
 
 impl<'a> ItemWriter<'a> {
-    /// `frame_place` is where the frame starts in its segment.
     #[inline]
-    pub(crate) fn new(payload: &'a mut [u8], layout: Layout, seed: Seed, frame_place: u32) -> ItemWriter<'a> {
+    pub(crate) fn new(payload: &'a mut [u8], layout: Layout, seed: Seed, frame: FramePlace) -> ItemWriter<'a> {
         assert!(payload.len() == layout.payload_len, "payload of {} laid out as {layout:?}", payload.len());
-        ItemWriter { payload, layout, seed, frame_place, at: 0 }
+        ItemWriter { payload, layout, seed, frame, at: 0 }
     }
 
     /// Writes one item of `len` bytes.
@@ -84,21 +96,22 @@ impl<'a> ItemWriter<'a> {
         fill(&mut put);
         assert!(put.remaining() == 0, "an event took {} bytes fewer than it foretold", put.remaining());
         self.at += total;
-        self.frame_place
+        self.frame.place
     }
 
     fn large(&mut self, len: usize, fill: impl FnOnce(&mut Put<'_>)) -> u32 {
-        let position = self.frame_place + (HEADER_BYTES + self.at) as u32;
+        let position = self.frame.place + (HEADER_BYTES + self.at) as u32;
         let total = align_up((ITEM_HEAD_BYTES + len) as u64) as usize;
         let slot = &mut self.payload[self.at..self.at + total];
-        let (head, body) = slot.split_at_mut(ITEM_HEAD_BYTES);
-        let (body, padding) = body.split_at_mut(len);
-        let mut put = Put::new(body);
+        let (item, padding) = slot.split_at_mut(ITEM_HEAD_BYTES + len);
+        let mut put = Put::new(&mut item[ITEM_HEAD_BYTES..]);
         fill(&mut put);
         assert!(put.remaining() == 0, "an event took {} bytes fewer than it foretold", put.remaining());
         padding.fill(0);
-        head[..4].copy_from_slice(&(len as u32).to_le_bytes());
-        head[4..].copy_from_slice(&self.seed.item_crc(body).to_le_bytes());
+        let (seal, sealed) = item.split_at_mut(ITEM_SEAL_BYTES);
+        sealed[..8].copy_from_slice(&self.frame.lsn.0.to_le_bytes());
+        seal[..4].copy_from_slice(&(len as u32).to_le_bytes());
+        seal[4..].copy_from_slice(&self.seed.item_crc(sealed).to_le_bytes());
         self.at += total;
         position | POSITION_OF_ITEM
     }
@@ -140,6 +153,7 @@ impl<'a> Items<'a> {
         let mut take = Take::new(&self.payload[self.at..]);
         let len = take.u32()? as usize;
         take.u32()?;
+        take.u64()?;
         let bytes = take.bytes(len)?;
         self.at += align_up((ITEM_HEAD_BYTES + len) as u64) as usize;
         Ok(Item { position: position | POSITION_OF_ITEM, bytes })
@@ -162,12 +176,24 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
+/// An item that was verified alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LoneItem<'a> {
+    /// The address of the frame that it was first written in.
+    pub(crate) lsn: Lsn,
+    pub(crate) bytes: &'a [u8],
+}
+
 /// Verifies the single item that starts at `bytes[0]`, as a position with [`POSITION_OF_ITEM`] names it.
-pub(crate) fn open_item(bytes: &[u8], seed: Seed) -> Result<&[u8], Malformed> {
+pub(crate) fn open_item(bytes: &[u8], seed: Seed) -> Result<LoneItem<'_>, Malformed> {
     let mut take = Take::new(bytes);
     let (len, crc) = (take.u32()? as usize, take.u32()?);
-    let item = take.bytes(len)?;
-    if seed.item_crc(item) == crc { Ok(item) } else { Err(Malformed("the item's checksum does not match")) }
+    let sealed = take.bytes(ITEM_HEAD_BYTES - ITEM_SEAL_BYTES + len)?;
+    if seed.item_crc(sealed) != crc {
+        return Err(Malformed("the item's checksum does not match"));
+    }
+    let mut take = Take::new(sealed);
+    Ok(LoneItem { lsn: Lsn(take.u64()?), bytes: take.rest() })
 }
 
 #[cfg(all(test, not(loom)))]
@@ -182,7 +208,8 @@ mod tests {
         let seed = Seed::new(&SEED_ID);
         let layout = Layout::of(items.iter().map(Vec::len));
         let mut bytes = vec![0; HEADER_BYTES + layout.payload_len];
-        let mut writer = ItemWriter::new(&mut bytes[HEADER_BYTES..], layout, seed, 4096);
+        let frame = FramePlace { place: 4096, lsn: Lsn(4096) };
+        let mut writer = ItemWriter::new(&mut bytes[HEADER_BYTES..], layout, seed, frame);
         let positions = items.iter().map(|item| writer.item(item.len(), |out| out.bytes(item))).collect();
         let header =
             Header { lsn: Lsn(4096), epoch: 1, previous: 0, durable: Lsn(0), kind: Kind::Events, flags: layout.flags };
@@ -200,7 +227,7 @@ mod tests {
         for (item, position) in items.iter().zip(positions) {
             if position & POSITION_OF_ITEM != 0 {
                 let at = (position & !POSITION_OF_ITEM) as usize - 4096;
-                assert_eq!(open_item(&bytes[at..], seed).unwrap(), item);
+                assert_eq!(open_item(&bytes[at..], seed).unwrap(), LoneItem { lsn: Lsn(4096), bytes: item });
             }
         }
     }
@@ -216,7 +243,10 @@ mod tests {
     fn a_damaged_item_of_a_large_frame_is_found_although_it_is_read_alone() {
         let (mut bytes, positions) = frame_of(&[vec![1; 40_000], vec![2; 40_000]]);
         let at = (positions[1] & !POSITION_OF_ITEM) as usize - 4096;
-        bytes[at + 100] ^= 1;
-        assert!(open_item(&bytes[at..], Seed::new(&SEED_ID)).is_err());
+        for byte in (0..ITEM_HEAD_BYTES).chain([100, ITEM_HEAD_BYTES + 39_999]) {
+            bytes[at + byte] ^= 1;
+            assert!(open_item(&bytes[at..], Seed::new(&SEED_ID)).is_err(), "byte {byte}");
+            bytes[at + byte] ^= 1;
+        }
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../place/mod.rs"]
 mod place;
 
+mod addresses;
 mod fork;
 
 use std::process::Command;

@@ -20,6 +20,8 @@ use place::{Kept, Place, eventually, extent, read_all};
 
 const NOON: u64 = 1_790_000_000_000_000;
 const RECORDS: u64 = 24;
+/// Two of them take a large frame, whose items carry a head of their own.
+const DRAWING_BYTES: usize = 40_000;
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -73,6 +75,8 @@ fn write_content(place: &Place) {
     audit.append_batch(&batch, &AppendOptions::new()).unwrap();
     clock.advance(Duration::from_secs(1));
     eventually("retention has held", || extent(&audit, 0) == (6, 10));
+    let drawings = db.create_stream("drawings", StreamOptions::new()).unwrap();
+    drawings.append_batch(&[Record::new(&[0; DRAWING_BYTES]); 2], &AppendOptions::new()).unwrap();
     db.create_stream("gone", StreamOptions::new()).unwrap().append("never seen again").unwrap();
     db.delete_stream("gone").unwrap();
     db.sync().unwrap();
@@ -80,7 +84,7 @@ fn write_content(place: &Place) {
 
 fn expect_content(db: &Database) {
     let names = db.streams().unwrap().into_iter().map(|described| described.name);
-    assert!(names.filter(|name| name != "notes").eq(["audit", "orders"]));
+    assert!(names.filter(|name| name != "notes").eq(["audit", "drawings", "orders"]));
     let orders = db.stream("orders").unwrap();
     let options = orders.describe().unwrap().options;
     assert_eq!(options.get_retention_age(), Some(Duration::from_secs(7 * 24 * 3600)));
@@ -94,6 +98,10 @@ fn expect_content(db: &Database) {
     }
     let audit = db.stream("audit").unwrap();
     assert_eq!(place::texts(&audit, 0), ["login 6", "login 7", "login 8", "login 9"]);
+    let drawings = read_all(&db.stream("drawings").unwrap(), 0);
+    assert!(drawings.len() == 2 && drawings.iter().all(|kept| kept.body == Some(vec![0; DRAWING_BYTES])));
+    let address = drawings[0].lsn.get();
+    assert!(drawings[1].lsn.get() == address && address % 8 == 0, "a batch has one address: that of its frame");
 }
 
 /// Writes a golden folder again if that was asked for, and unpacks it.
