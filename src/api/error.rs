@@ -10,9 +10,9 @@ use crate::engine::fault::Fault;
 
 /// Why a call was refused or failed. Its text says what was attempted, on what, and what to do next.
 ///
-/// A refusal has changed nothing. Two answers leave open whether a write took place: [`Error::OutcomeUnknown`], and
-/// [`Error::TimedOut`] of a write at [`Level::Sync`](crate::Level::Sync). Trying again after them may store it twice,
-/// unless [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
+/// A refusal has changed nothing, with two exceptions. [`Error::Unconfirmed`]: the write took place, and is not known to
+/// be on disk yet. [`Error::OutcomeUnknown`]: it may have taken place. Trying again after them may store it twice, unless
+/// [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -98,10 +98,18 @@ pub enum Error {
     /// There is no room on the disk. Reads and trims go on; writes resume when there is room.
     #[error("the disk is full; make room, then try again")]
     StorageFull,
-    /// The time allowed for the call has passed. A write that was waiting for room has not taken place; one that was
-    /// waiting for its sync is in the journal and will be synced, unless the disk fails.
-    #[error("the time allowed for the call has passed; try again or allow more")]
+    /// The time allowed for the call has passed before anything was written: while it waited for room, or for what a
+    /// refusal rests on. Nothing has changed.
+    #[error("the time allowed for the call has passed, nothing was written; try again or allow more")]
     TimedOut,
+    /// The time allowed for the call has passed after the write was made and before it was on disk. It has its place in
+    /// the journal and is synced within the flush interval, unless the disk fails or the power goes first: do not make
+    /// it again. [`Database::sync`](crate::Database::sync) waits for it.
+    #[error(
+        "the time allowed for the call has passed before the write was on disk; \
+         it was made and is on its way: wait with `sync`, do not repeat it"
+    )]
+    Unconfirmed,
     /// Other writers changed what the call rests on, again and again.
     #[error("other writers kept changing what this call rests on; try again")]
     Contended,
@@ -184,8 +192,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anything being changed by the caller. After
-    /// [`Error::TimedOut`] the first attempt may have counted as well: see there.
+    /// Whether the same call may succeed later without anything being changed by the caller. It is safe to repeat then:
+    /// nothing of the first attempt was written.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Error::StorageFull | Error::TimedOut | Error::Contended | Error::Locked { .. })
@@ -228,6 +236,7 @@ impl Error {
             Error::Closed => -19,
             Error::Forked => -20,
             Error::Io { .. } => -21,
+            Error::Unconfirmed => -22,
         }
     }
 
@@ -248,6 +257,7 @@ impl From<Fault> for Error {
             Fault::Poisoned => Error::Poisoned,
             Fault::OutcomeUnknown => Error::OutcomeUnknown,
             Fault::TimedOut => Error::TimedOut,
+            Fault::Unconfirmed => Error::Unconfirmed,
             Fault::Closed => Error::Closed,
             Fault::Forked => Error::Forked,
             Fault::Contended => Error::Contended,

@@ -167,7 +167,7 @@ impl AppendOptions {
         AppendOptions { level: Some(level), ..self }
     }
 
-    /// The most that the call may wait, for room or for its sync: [`Error::TimedOut`] then.
+    /// The most that the call may wait: for room, [`Error::TimedOut`] then; for its sync, [`Error::Unconfirmed`] then.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> AppendOptions {
         AppendOptions { timeout: Some(timeout), ..self }
@@ -326,8 +326,8 @@ impl Stream {
     /// Appends one record as the options say.
     ///
     /// # Errors
-    /// As for [`Stream::append`], and [`Error::WrongOffset`], [`Error::TimedOut`], [`Error::InvalidOption`] for a
-    /// partition that does not exist.
+    /// As for [`Stream::append`], and [`Error::WrongOffset`], [`Error::TimedOut`], [`Error::Unconfirmed`],
+    /// [`Error::InvalidOption`] for a partition that does not exist.
     #[inline]
     pub fn append_with(&self, record: Record<'_>, options: &AppendOptions) -> Result<Appended, Error> {
         let level = self.level(options);

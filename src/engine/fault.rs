@@ -14,8 +14,12 @@ pub(crate) enum Fault {
     Poisoned,
     #[error("an I/O error came between the write and its confirmation")]
     OutcomeUnknown,
+    /// Nothing was written.
     #[error("the time allowed for the call has passed")]
     TimedOut,
+    /// The frame is in the ring and on its way to the disk.
+    #[error("the time allowed for the call has passed before the write was on disk")]
+    Unconfirmed,
     #[error("the database is closed")]
     Closed,
     #[error("this process is a fork of the one that opened the database")]

@@ -60,7 +60,7 @@ impl<M: Machine> Engine<M> {
         deadline: Option<BootTime>,
     ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
         let submitted = self.issue_one(command, level, level == Level::Buffered, deadline)?;
-        self.await_reply(submitted.rests_on, level, deadline)?;
+        self.await_reply(submitted.rests_on, level, deadline).map_err(issued)?;
         Ok(submitted)
     }
 
@@ -121,7 +121,7 @@ impl<M: Machine> Engine<M> {
             Ok(submitted) => submitted,
             Err(unsettled) => self.settle(*unsettled, level, deadline, attempt)?,
         };
-        self.await_reply(submitted.rests_on, level, deadline)?;
+        self.await_reply(submitted.rests_on, level, deadline).map_err(issued)?;
         Ok(submitted)
     }
 
@@ -343,6 +343,15 @@ impl<M: Machine> Engine<M> {
             self.workers.maker.nudge();
             self.workers.keeper.nudge();
         }
+    }
+}
+
+/// What came between a command that was accepted and its confirmation: the frame is there to stay.
+#[cold]
+fn issued(fault: Fault) -> Fault {
+    match fault {
+        Fault::TimedOut => Fault::Unconfirmed,
+        fault => fault,
     }
 }
 

@@ -1,10 +1,13 @@
 //! Appends that are waited for later, and who sees what before it is durable.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use towpath::{AppendOptions, From, Level, Options, Record, StreamOptions, Ticket};
+use towpath::{AppendOptions, Appended, Error, From, Level, Options, Record, Stream, StreamOptions, Ticket};
 
-use crate::place::{Place, drain, texts};
+use crate::place::{PATIENCE, Place, drain, texts};
 use crate::stream;
 use crate::wait::block_on;
 
@@ -85,19 +88,79 @@ fn dropping_a_ticket_does_not_undo_the_append() {
     assert_eq!(texts(&place.open().stream("orders").unwrap(), 0), ["a mug", "a plate"]);
 }
 
-#[test]
-fn a_time_limit_is_refused_as_timed_out_or_kept() {
-    let (_db, orders) = stream(StreamOptions::new());
-    for number in 0..20 {
-        let options = AppendOptions::new().timeout(Duration::from_micros(number * 20));
-        match orders.append_with(Record::new(b"a mug"), &options) {
-            Ok(_) | Err(towpath::Error::TimedOut) => {}
-            Err(other) => panic!("{other:?}"),
-        }
+/// Answers of each kind that all threads have met so far.
+#[derive(Default)]
+struct Met {
+    timed_out: AtomicU64,
+    unconfirmed: AtomicU64,
+}
+
+impl Met {
+    fn count(&self, error: &Error) {
+        match error {
+            Error::TimedOut => self.timed_out.fetch_add(1, Ordering::Relaxed),
+            Error::Unconfirmed => self.unconfirmed.fetch_add(1, Ordering::Relaxed),
+            other => panic!("{other:?}"),
+        };
     }
-    let seen = orders.append("a plate").unwrap().offset;
-    let texts = texts(&orders, 0);
-    assert_eq!(texts.len() as u64, seen + 1, "one that timed out may be there, and then in its place");
+
+    fn is_enough(&self) -> bool {
+        self.timed_out.load(Ordering::Relaxed) >= 20 && self.unconfirmed.load(Ordering::Relaxed) >= 20
+    }
+}
+
+/// Appends bodies that begin with `name`, each with no time to wait, until enough of each answer were met.
+fn hurry(orders: &Stream, name: &str, padding: usize, level: Level, met: &Met) -> Outcomes {
+    let mut outcomes = Outcomes::default();
+    let options = AppendOptions::new().level(level).timeout(Duration::ZERO);
+    let start = Instant::now();
+    for number in 0.. {
+        let body = format!("{name} {number}{}", ".".repeat(padding));
+        let outcome = orders.append_with(Record::new(body.as_bytes()), &options);
+        outcome.as_ref().err().into_iter().for_each(|error| met.count(error));
+        outcomes.enter(format!("{name} {number}"), &outcome);
+        if met.is_enough() {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "never met enough of each answer");
+    }
+    outcomes
+}
+
+#[derive(Default)]
+struct Outcomes {
+    written: BTreeSet<String>,
+    not_written: BTreeSet<String>,
+}
+
+impl Outcomes {
+    fn enter(&mut self, body: String, outcome: &Result<Appended, Error>) {
+        match outcome {
+            Err(error) if error.is_retryable() => self.not_written.insert(body),
+            _ => self.written.insert(body),
+        };
+    }
+}
+
+#[test]
+fn a_timeout_says_whether_the_record_was_written() {
+    let (db, orders) = stream(StreamOptions::new());
+    let (orders, met) = (&orders, &Met::default());
+    let outcomes: Vec<Outcomes> = thread::scope(|scope| {
+        let strict = |name| scope.spawn(move || hurry(orders, name, 0, Level::Sync, met));
+        let large = scope.spawn(move || hurry(orders, "large", 500_000, Level::Buffered, met));
+        let threads = ["a", "b", "c"].map(strict).into_iter().chain([large]);
+        threads.map(|thread| thread.join().unwrap()).collect()
+    });
+    db.sync().unwrap();
+    let there: BTreeSet<String> = texts(orders, 0).iter().map(|text| text.trim_end_matches('.').to_owned()).collect();
+    let mut written = BTreeSet::new();
+    for mut outcomes in outcomes {
+        assert!(outcomes.not_written.is_disjoint(&there), "one that may be tried again is there");
+        written.append(&mut outcomes.written);
+    }
+    assert_eq!(there, written);
+    assert!(!Error::Unconfirmed.is_poisoned());
 }
 
 #[test]
