@@ -36,9 +36,9 @@
 //!
 //! # When something goes wrong
 //!
-//! An error has changed nothing, with two exceptions: after [`Error::Unconfirmed`] the write was made and is on its way
-//! to the disk, after [`Error::OutcomeUnknown`] it may have been made. [`AppendOptions::expect_offset`] makes it safe to
-//! try again. What [`Error::is_retryable`] says may be repeated has written nothing.
+//! An error has changed nothing, with two exceptions: after [`Error::Unconfirmed`] the write was made and is on its
+//! way to the disk, after [`Error::OutcomeUnknown`] it may have been made. [`AppendOptions::expect_offset`] makes it
+//! safe to try again. What [`Error::is_retryable`] says may be repeated has written nothing.
 
 mod api;
 mod base;

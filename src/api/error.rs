@@ -10,9 +10,9 @@ use crate::engine::fault::Fault;
 
 /// Why a call was refused or failed. Its text says what was attempted, on what, and what to do next.
 ///
-/// A refusal has changed nothing, with two exceptions. [`Error::Unconfirmed`]: the write took place, and is not known to
-/// be on disk yet. [`Error::OutcomeUnknown`]: it may have taken place. Trying again after them may store it twice, unless
-/// [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
+/// A refusal has changed nothing, with two exceptions. [`Error::Unconfirmed`]: the write took place, and is not known
+/// to be on disk yet. [`Error::OutcomeUnknown`]: it may have taken place. Trying again after them may store it twice,
+/// unless [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
