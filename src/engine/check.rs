@@ -56,7 +56,7 @@ pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findi
     })?;
     for row in ground.index.segments()? {
         let runs = runs.remove(&row.id).unwrap_or_default();
-        check_sealed(&ground, &state, row.id, &runs, &mut findings)?;
+        check_sealed(&ground, &state, &replayed.machine, row.id, &runs, &mut findings)?;
         let live: u64 = runs.iter().map(|run| super::keeper::cost(run.bytes, run.records)).sum();
         if live != row.live_bytes {
             findings.problems.push(format!(
@@ -77,9 +77,10 @@ pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findi
 }
 
 /// Reads one sealed segment from end to end and holds it against its sidecar and its runs.
-fn check_sealed(
+fn check_sealed<M: Machine>(
     ground: &open::Ground,
     state: &ControlState,
+    machine: &M,
     id: SegmentId,
     runs: &[Run],
     findings: &mut Findings,
@@ -106,6 +107,7 @@ fn check_sealed(
         Err(fault) => findings.problems.push(fault.to_string()),
         Ok(sidecar) => {
             findings.sidecars += 1;
+            found.retain(|log, _| machine.log_start(*log).is_some() || sidecar.runs().any(|run| run.log == *log));
             check_sidecar(&path, &sidecar, &found, runs, findings);
         }
     }
@@ -133,6 +135,7 @@ fn note_items(path: &str, place: u32, frame: &Frame<'_>, found: &mut Found, find
     }
 }
 
+/// `found` is without the logs that have ended and that the sidecar leaves out.
 fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], findings: &mut Findings) {
     let known: u64 = sidecar.runs().map(|run| run.records).sum();
     let walked: u64 = found.values().flat_map(BTreeMap::values).sum();

@@ -4,13 +4,14 @@ use hashbrown::HashSet;
 
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
+use crate::base::row::RowKey;
 use crate::base::sync::{Arc, Event};
 use crate::base::time::{Now, Timestamp};
 use crate::journal::tail::Tail;
 
 use super::clock::HybridClock;
-use super::logs::Logs;
-use super::machine::{Due, LogChange, Machine};
+use super::logs::{Armed, Logs};
+use super::machine::{Due, LogChange, LogTimer, Machine};
 use super::objects::Objects;
 use super::timers::Timers;
 use super::wake::HoldsLogs;
@@ -81,7 +82,7 @@ impl<M: Machine> Core<M> {
                     after.wake.extend(self.logs.to_wake(append.log));
                 }
                 if wants.timer {
-                    self.arm_timer(append.log, now, after);
+                    self.arm_timer(append.log, now, now.wall, after);
                 }
             }
             change => self.apply_log_change(change, now, after),
@@ -94,11 +95,12 @@ impl<M: Machine> Core<M> {
             LogChange::None | LogChange::Append(_) => {}
             LogChange::Open { first, count } => {
                 for log in successive(first, count) {
-                    self.logs.open(log, 0, self.machine.timer_key(log).is_some());
+                    self.logs.open(log, 0, self.machine.log_timer(log));
                 }
             }
             LogChange::Close { first, count } => {
                 for log in successive(first, count) {
+                    self.disarm_timer(log);
                     after.wake.extend(self.logs.close(log));
                     self.trimmed.insert(log);
                 }
@@ -111,32 +113,56 @@ impl<M: Machine> Core<M> {
             }
             LogChange::Rearm { first, count } => {
                 for log in successive(first, count) {
-                    let timed = self.machine.timer_key(log).is_some();
+                    self.disarm_timer(log);
+                    let timer = self.machine.log_timer(log);
                     if let Some(cell) = self.logs.get_mut(log) {
-                        (cell.timed, cell.armed) = (timed, false);
+                        cell.timer = timer;
                     }
-                    self.arm_timer(log, now, after);
+                    self.arm_timer(log, now, now.wall, after);
                 }
             }
         }
     }
 
-    /// Arms the timer of a log if it wants one and has none.
-    #[inline]
-    pub(crate) fn arm_timer(&mut self, log: LogId, now: Now, after: &mut Afterwards) {
+    /// Arms the timer of a log if it wants one, not before `earliest`; one that is armed stands unless it is too late.
+    pub(crate) fn arm_timer(&mut self, log: LogId, now: Now, earliest: Timestamp, after: &mut Afterwards) {
         let Some(cell) = self.logs.get_mut(log) else { return };
-        if !cell.timed || cell.armed {
-            return;
+        let Some(LogTimer { key, .. }) = cell.timer else { return };
+        let wanted = match self.machine.next_due(key, now) {
+            None => return,
+            Some(Due::Soon) => Armed::Soon(earliest.max(Timestamp(now.wall.0 + SOON_MICROS))),
+            Some(Due::At(at)) if at < earliest => Armed::Soon(earliest),
+            Some(Due::At(at)) => Armed::At(at),
+        };
+        let Some(at) = wanted.at().filter(|at| cell.armed.at().is_none_or(|armed| *at < armed)) else { return };
+        if let Some(armed) = cell.armed.at() {
+            self.timers.disarm(armed, key);
         }
-        let Some(key) = self.machine.timer_key(log) else { return };
-        if let Some(due) = self.machine.next_due(key, now) {
-            cell.armed = true;
-            let at = match due {
-                Due::Soon => Timestamp(now.wall.0 + SOON_MICROS),
-                Due::At(at) => at,
-            };
-            after.look_at_timers |= self.timers.arm(at, key);
+        cell.armed = wanted;
+        let arming = self.timers.arm(at, key);
+        after.look_at_timers |= arming.is_nearest;
+        if let Some(dropped) = arming.dropped.and_then(|key| self.logs.get_mut(LogId(key.id))) {
+            dropped.armed = Armed::No;
         }
+    }
+
+    fn disarm_timer(&mut self, log: LogId) {
+        let Some(cell) = self.logs.get_mut(log) else { return };
+        if let (Some(timer), Some(at)) = (cell.timer, cell.armed.at()) {
+            self.timers.disarm(at, timer.key);
+        }
+        cell.armed = Armed::No;
+    }
+
+    /// Takes up to `max` timers that are due; none of them is armed any more.
+    pub(crate) fn take_due_timers(&mut self, now: Timestamp, max: usize) -> Vec<RowKey> {
+        let due = self.timers.take_due(now, max);
+        for key in &due {
+            if let Some(cell) = self.logs.get_mut(LogId(key.id)) {
+                cell.armed = Armed::No;
+            }
+        }
+        due
     }
 }
 

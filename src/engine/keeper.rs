@@ -26,6 +26,7 @@ use crate::base::sync::{AtomicU64, MutexGuard, Ordering};
 use crate::base::time::{BootTime, Timestamp};
 use crate::index::{Checkpoint, Meta, SegmentRow};
 use crate::journal::cleaner::{self, Source, Target};
+use crate::journal::follow::Committer;
 use crate::journal::sidecar::{self, Stretch};
 use crate::storage::disk::Access;
 
@@ -173,7 +174,18 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn checkpoint(&self) -> Result<(), Fault> {
         self.check_process()?;
         let mut keeper = self.keeper.lock();
-        self.checkpoint_with(&mut keeper)
+        let done = self.checkpoint_with(&mut keeper);
+        drop(keeper);
+        self.poison_unless_full(done)
+    }
+
+    /// A checkpoint that failed is not tried again, unless it failed for want of room.
+    pub(super) fn poison_unless_full<T>(&self, done: Result<T, Fault>) -> Result<T, Fault> {
+        if done.as_ref().is_err_and(|fault| !matches!(fault, Fault::StorageFull)) {
+            self.marks.poison();
+            self.after_commit();
+        }
+        done
     }
 
     fn checkpoint_with(&self, keeper: &mut MutexGuard<'_, Keeper>) -> Result<(), Fault> {

@@ -17,7 +17,7 @@ use crate::base::sync::{Arc, Event};
 use crate::base::time::Timestamp;
 use crate::journal::sidecar::Stretch;
 
-use super::machine::LogAppend;
+use super::machine::{LogAppend, LogTimer};
 
 /// Entries in one allocation.
 const CHUNK_ENTRIES: usize = 512;
@@ -100,6 +100,24 @@ pub(crate) struct RecentItem {
     pub(crate) position: u32,
 }
 
+/// Whether and when the timer of a log will fire: at most one stands for each log, at this time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Armed {
+    No,
+    At(Timestamp),
+    /// At a time that no append brings forward.
+    Soon(Timestamp),
+}
+
+impl Armed {
+    pub(crate) fn at(self) -> Option<Timestamp> {
+        match self {
+            Armed::No => None,
+            Armed::At(at) | Armed::Soon(at) => Some(at),
+        }
+    }
+}
+
 /// One log.
 #[derive(Debug)]
 pub(crate) struct LogCell {
@@ -109,25 +127,34 @@ pub(crate) struct LogCell {
     recent: VecDeque<SegmentPositions>,
     /// (end of its frame, first offset of the record), both growing.
     barriers: VecDeque<(Lsn, u64)>,
-    /// A timer is armed for this log.
-    pub(crate) armed: bool,
-    /// The primitive gives this log a timer.
-    pub(crate) timed: bool,
+    /// What the primitive gives this log.
+    pub(crate) timer: Option<LogTimer>,
+    pub(crate) armed: Armed,
     waiting: u32,
     event: Arc<Event>,
 }
 
 impl LogCell {
-    fn new(end: u64, timed: bool) -> LogCell {
+    fn new(end: u64, timer: Option<LogTimer>) -> LogCell {
         LogCell {
             end,
             recent: VecDeque::new(),
             barriers: VecDeque::new(),
-            armed: false,
-            timed,
+            timer,
+            armed: Armed::No,
             waiting: 0,
             event: Arc::new(Event::new()),
         }
+    }
+
+    /// Whether an append may bring a timer about, or forward.
+    #[inline]
+    fn wants_arming(&self) -> bool {
+        self.timer.is_some_and(|timer| match self.armed {
+            Armed::No => true,
+            Armed::At(_) => timer.is_hastened_by_appends,
+            Armed::Soon(_) => false,
+        })
     }
 
     /// The first offset that is not shown yet.
@@ -211,8 +238,8 @@ impl Logs {
         self.cells.get_mut(&log)
     }
 
-    pub(crate) fn open(&mut self, log: LogId, end: u64, timed: bool) {
-        let before = self.cells.insert(log, LogCell::new(end, timed));
+    pub(crate) fn open(&mut self, log: LogId, end: u64, timer: Option<LogTimer>) {
+        let before = self.cells.insert(log, LogCell::new(end, timer));
         assert!(before.is_none(), "log {log:?} opened twice");
     }
 
@@ -231,7 +258,7 @@ impl Logs {
             cell.barriers.push_back((end, append.first));
         }
         Self::place(&mut self.by_segment, cell, append, segment, position);
-        Wants { wake: cell.waiting > 0, timer: cell.timed && !cell.armed }
+        Wants { wake: cell.waiting > 0, timer: cell.wants_arming() }
     }
 
     /// Records where an append lies that the state already knows of.
@@ -321,7 +348,7 @@ mod tests {
 
     fn logs() -> Logs {
         let mut logs = Logs::default();
-        logs.open(LogId(1), 0, false);
+        logs.open(LogId(1), 0, None);
         logs
     }
 

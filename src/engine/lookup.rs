@@ -9,7 +9,7 @@ use crate::base::time::Timestamp;
 use super::Engine;
 use super::fault::Fault;
 use super::machine::{Lookup, Machine, Stretch, Until};
-use super::read::{Cursor, Read};
+use super::read::{Cursor, Read, Sight};
 
 /// Records read at a time.
 const RECORDS_PER_READ: usize = 1024;
@@ -45,7 +45,7 @@ impl<M: Machine> Engine<M> {
                 let rest = Lookup { until: Until::Offset(run.end), ..lookup };
                 stretch = self.measure(&rest, stretch)?;
             }
-            if self.extent(lookup.log)?.is_none_or(|extent| stretch.end >= extent.end) {
+            if self.end_of(lookup.log).is_none_or(|end| stretch.end >= end) {
                 return Ok(Stretch { next_timestamp: None, ..stretch });
             }
         }
@@ -62,6 +62,11 @@ impl<M: Machine> Engine<M> {
         }
         let found = self.look_up(Lookup { log, from, until: Until::Time(time) })?;
         Ok((found.end < extent.end).then_some(found.end))
+    }
+
+    /// The offset of a log's next record, whoever may see those before it.
+    fn end_of(&self, log: LogId) -> Option<u64> {
+        self.core.lock().logs.get(log).map(|cell| cell.end)
     }
 
     /// The run that holds `offset`.
@@ -85,7 +90,7 @@ impl<M: Machine> Engine<M> {
     fn measure(&self, lookup: &Lookup, mut stretch: Stretch) -> Result<Stretch, Fault> {
         let mut cursor = Cursor::default();
         loop {
-            let batch = match self.read(lookup.log, stretch.end, RECORDS_PER_READ, &mut cursor)? {
+            let batch = match self.read_as(Sight::Everything, lookup.log, stretch.end, RECORDS_PER_READ, &mut cursor)? {
                 Read::Items(batch) => batch,
                 Read::AtEnd | Read::Below { .. } | Read::Gone => {
                     return Ok(Stretch { next_timestamp: None, ..stretch });

@@ -82,8 +82,8 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// Tells each record's offset and bytes (key, headers and body) of an encoded event that put records into a log.
     fn measure(event: &[u8], visit: &mut dyn FnMut(u64, u64)) -> Result<(), Malformed>;
 
-    /// The key of the timer that a log has, if its primitive gives it one. The key's `id` is the log's number.
-    fn timer_key(&self, log: LogId) -> Option<RowKey>;
+    /// The timer that a log has, if its primitive gives it one. Its key's `id` is the log's number.
+    fn log_timer(&self, log: LogId) -> Option<LogTimer>;
 }
 
 /// What a machine may know besides its state.
@@ -155,6 +155,14 @@ pub(crate) enum Class {
     Publish,
     /// Settles, expires, trims or deletes; may use the reserve.
     Settle,
+}
+
+/// The timer of a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LogTimer {
+    pub(crate) key: RowKey,
+    /// An append may bring its due time forward. Of others the engine asks only once until they have fired.
+    pub(crate) is_hastened_by_appends: bool,
 }
 
 /// When a tick is due.

@@ -51,8 +51,8 @@ pub(crate) use self::submit::{Refused, Submitted};
 pub(crate) use self::wait::{DurableWait, deadline_in, micros_left};
 #[cfg(loom)]
 pub(crate) use self::workers::Nudge;
-#[cfg(feature = "sim")]
-pub(crate) use self::workers::Worker;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use self::workers::{Next, Worker};
 
 /// One open database of any machine.
 #[derive(Debug)]

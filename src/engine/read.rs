@@ -92,6 +92,15 @@ pub(crate) enum Read {
     Gone,
 }
 
+/// Who reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sight {
+    /// They see a record written for `Sync` once it is durable, and what follows it no sooner.
+    Readers,
+    /// The engine itself, to learn what a fact to be written says: that fact is lost with the record, if it is lost.
+    Everything,
+}
+
 /// Where a reader is, so that the next read need not search again.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
@@ -150,9 +159,20 @@ fn unopened(id: SegmentId, error: io::Error) -> Fault {
 impl<M: Machine> Engine<M> {
     /// Reads items from the one that holds `from` on: at least one if there is any, and about `records` records.
     pub(crate) fn read(&self, log: LogId, from: u64, records: usize, cursor: &mut Cursor) -> Result<Read, Fault> {
+        self.read_as(Sight::Readers, log, from, records, cursor)
+    }
+
+    pub(super) fn read_as(
+        &self,
+        sight: Sight,
+        log: LogId,
+        from: u64,
+        records: usize,
+        cursor: &mut Cursor,
+    ) -> Result<Read, Fault> {
         self.check_process()?;
         search_again(|| {
-            let until = match self.see(log, from, records)? {
+            let until = match self.see(sight, log, from, records)? {
                 Seen::AtEnd => return Ok(Some(Read::AtEnd)),
                 Seen::Below { start, end } => return Ok(Some(Read::Below { start, end })),
                 Seen::Gone => return Ok(Some(Read::Gone)),
@@ -178,7 +198,8 @@ impl<M: Machine> Engine<M> {
         let mut core = self.core.lock();
         let Some(start) = core.machine.log_start(log) else { return Ok(None) };
         let end = core.logs.get_mut(log).map_or(start, |cell| cell.visible_end(durable));
-        Ok(Some(Extent { start: start.min(end), end }))
+        // Records may go before they were ever shown.
+        Ok(Some(Extent { start, end: end.max(start) }))
     }
 
     /// Registers a wait for records at `offset`; `None` if there is something to see already. The listener must be
@@ -194,7 +215,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    fn see(&self, log: LogId, from: u64, records: usize) -> Result<Seen, Fault> {
+    fn see(&self, sight: Sight, log: LogId, from: u64, records: usize) -> Result<Seen, Fault> {
         let durable = self.marks.durable.get();
         let mut guard = self.core.lock();
         if self.closed.load(crate::base::sync::Ordering::Acquire) {
@@ -203,7 +224,10 @@ impl<M: Machine> Engine<M> {
         let core = &mut *guard;
         let Some(start) = core.machine.log_start(log) else { return Ok(Seen::Gone) };
         let Some(cell) = core.logs.get_mut(log) else { return Ok(Seen::Gone) };
-        let until = cell.visible_end(durable);
+        let until = match sight {
+            Sight::Readers => cell.visible_end(durable).max(start),
+            Sight::Everything => cell.end,
+        };
         if from < start {
             return Ok(Seen::Below { start, end: until });
         }

@@ -95,7 +95,7 @@ impl<M: Machine> Replay<M> {
             return;
         }
         let (machine, logs) = (&self.machine, &mut self.logs);
-        machine.logs(&mut |log, _, end| logs.open(log, end, machine.timer_key(log).is_some()));
+        machine.logs(&mut |log, _, end| logs.open(log, end, machine.log_timer(log)));
         for (append, segment, position) in std::mem::take(&mut self.known) {
             self.logs.place_known(&append, segment, position);
         }
@@ -111,7 +111,7 @@ impl<M: Machine> Replay<M> {
                 self.logs.append(&append, segment, position, None);
             }
             LogChange::Open { first, count } => {
-                successive(first, count).for_each(|log| self.logs.open(log, 0, false));
+                successive(first, count).for_each(|log| self.logs.open(log, 0, None));
             }
             LogChange::Close { first, count } => {
                 for log in successive(first, count) {
@@ -145,11 +145,11 @@ impl<M: Machine> Replay<M> {
         let mut logs = Vec::new();
         core.machine.logs(&mut |log, _, _| logs.push(log));
         for log in logs {
-            let timed = core.machine.timer_key(log).is_some();
+            let timer = core.machine.log_timer(log);
             if let Some(cell) = core.logs.get_mut(log) {
-                cell.timed = timed;
+                cell.timer = timer;
             }
-            core.arm_timer(log, now, &mut Afterwards::default());
+            core.arm_timer(log, now, now.wall, &mut Afterwards::default());
         }
         core
     }

@@ -1,7 +1,7 @@
 //! What is due when.
 //!
 //! The nearest [`TIMERS_IN_MEMORY`] stand in memory. A timer is derived from its object's state, so none is journaled:
-//! what does not fit is dropped here and found again when its object is next looked at (`Timers::overflowed`).
+//! what does not fit is dropped here, and all are derived again once there is room (`Timers::overflowed`).
 
 use std::collections::BTreeSet;
 
@@ -16,16 +16,30 @@ pub(crate) struct Timers {
     overflowed: bool,
 }
 
+/// What adding a timer came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Arming {
+    /// Who sleeps until the nearest timer must look again.
+    pub(crate) is_nearest: bool,
+    /// The farthest timer, which had to make room. It may be the one that was added.
+    pub(crate) dropped: Option<RowKey>,
+}
+
 impl Timers {
-    /// Adds a timer. Tells whether it is now the nearest, so that who sleeps until the nearest must look again.
-    pub(crate) fn arm(&mut self, at: Timestamp, key: RowKey) -> bool {
-        let nearest = self.due.first().is_none_or(|first| (at, key) < *first);
+    /// Adds a timer.
+    pub(crate) fn arm(&mut self, at: Timestamp, key: RowKey) -> Arming {
+        let is_nearest = self.due.first().is_none_or(|first| (at, key) < *first);
         self.due.insert((at, key));
+        let mut dropped = None;
         if self.due.len() > TIMERS_IN_MEMORY {
-            self.due.pop_last();
+            dropped = self.due.pop_last().map(|(_, key)| key);
             self.overflowed = true;
         }
-        nearest
+        Arming { is_nearest, dropped }
+    }
+
+    pub(crate) fn disarm(&mut self, at: Timestamp, key: RowKey) {
+        self.due.remove(&(at, key));
     }
 
     pub(crate) fn nearest(&self) -> Option<Timestamp> {
@@ -62,9 +76,11 @@ mod tests {
     #[test]
     fn timers_come_due_in_order() {
         let mut timers = Timers::default();
-        assert!(timers.arm(Timestamp(20), key(1)));
-        assert!(timers.arm(Timestamp(10), key(2)));
-        assert!(!timers.arm(Timestamp(30), key(3)));
+        assert!(timers.arm(Timestamp(20), key(1)).is_nearest);
+        assert!(timers.arm(Timestamp(10), key(2)).is_nearest);
+        assert!(!timers.arm(Timestamp(30), key(3)).is_nearest);
+        timers.arm(Timestamp(15), key(4));
+        timers.disarm(Timestamp(15), key(4));
         assert_eq!(timers.take_due(Timestamp(20), 10), [key(2), key(1)]);
         assert_eq!(timers.nearest(), Some(Timestamp(30)));
     }
@@ -72,9 +88,12 @@ mod tests {
     #[test]
     fn the_farthest_timers_are_dropped_and_asked_for_again() {
         let mut timers = Timers::default();
-        for id in 0..=TIMERS_IN_MEMORY as u64 {
-            timers.arm(Timestamp(id), key(id));
+        for id in 0..TIMERS_IN_MEMORY as u64 {
+            assert_eq!(timers.arm(Timestamp(id), key(id)).dropped, None);
         }
+        let last = TIMERS_IN_MEMORY as u64 - 1;
+        assert_eq!(timers.arm(Timestamp(5), key(last + 1)).dropped, Some(key(last)));
+        assert_eq!(timers.arm(Timestamp(last + 2), key(last + 2)).dropped, Some(key(last + 2)));
         assert!(!timers.wants_rearming());
         timers.take_due(Timestamp(u64::MAX), TIMERS_IN_MEMORY);
         assert!(timers.wants_rearming());

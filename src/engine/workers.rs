@@ -3,16 +3,15 @@
 use crate::base::bounds::{FREEZE_CHUNK, UNSYNCED_BYTES_MAX};
 use crate::base::level::Level;
 use crate::base::log::LogId;
-use crate::base::row::RowKey;
 use crate::base::sync::{Arc, AtomicBool, Event, EventListener, JoinHandle, Mutex, Ordering, spawn, wait_listener};
-use crate::base::time::{BootTime, Now};
+use crate::base::time::{BootTime, Now, Timestamp};
 use crate::journal::follow::Committer;
 use crate::journal::tail::Blocked;
 use crate::storage::disk::clock;
 
 use super::Engine;
 use super::Refused;
-use super::core::Afterwards;
+use super::core::{Afterwards, SOON_MICROS};
 use super::fault::Fault;
 use super::machine::Machine;
 
@@ -24,6 +23,9 @@ const TICKS_PER_STEP_MAX: usize = FREEZE_CHUNK;
 
 /// Microseconds after which a worker that met a full disk tries again.
 const FULL_RETRY_MICROS: u64 = 100_000;
+
+/// Microseconds after which a tick that met a fault is tried again.
+const TICK_RETRY_MICROS: u64 = 1_000_000;
 
 /// Which thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -280,16 +282,19 @@ impl<M: Machine> Engine<M> {
         let (due, nearest, now) = {
             let mut core = self.core.lock();
             let now = core.clock.stamp(wall, || self.clock.boot());
-            let due = core.timers.take_due(now.wall, TICKS_PER_STEP_MAX);
+            let due = core.take_due_timers(now.wall, TICKS_PER_STEP_MAX);
             (due, core.timers.nearest(), now)
         };
         for key in &due {
-            match self.submit(&M::tick(*key), Level::Buffered, None) {
-                Ok(_) | Err(Refused::Refusal(_)) => {}
-                // Poisoned, closed or full: the timer is armed again when the object changes, or at the next open.
-                Err(Refused::Fault(_)) => {}
-            }
-            self.rearm(*key, now);
+            // What is still due after its tick waits a while: records that are not shown yet, or a fault, would have it
+            // fire again and again.
+            let rest = match self.submit(&M::tick(*key), Level::Buffered, None) {
+                Ok(_) | Err(Refused::Refusal(_)) => SOON_MICROS,
+                Err(Refused::Fault(_)) => TICK_RETRY_MICROS,
+            };
+            let mut after = Afterwards::default();
+            let earliest = Timestamp(now.wall.0 + rest);
+            self.core.lock().arm_timer(LogId(key.id), now, earliest, &mut after);
         }
         self.rearm_overflowed(now);
         match nearest {
@@ -300,14 +305,10 @@ impl<M: Machine> Engine<M> {
     }
 
     fn keeper_step(&self) -> Next {
-        match self.keep() {
+        match self.poison_unless_full(self.keep()) {
             Ok(next) => next,
             Err(Fault::StorageFull) => Next::Micros(FULL_RETRY_MICROS),
-            Err(_) => {
-                self.marks.poison();
-                self.after_commit();
-                Next::Idle
-            }
+            Err(_) => Next::Idle,
         }
     }
 
@@ -326,16 +327,6 @@ impl<M: Machine> Engine<M> {
         if stuck { Err(Fault::StorageFull) } else { Ok(()) }
     }
 
-    /// The timer of this key has fired: arms the next one its log wants.
-    fn rearm(&self, key: RowKey, now: Now) {
-        let mut after = Afterwards::default();
-        let mut core = self.core.lock();
-        if let Some(cell) = core.logs.get_mut(LogId(key.id)) {
-            cell.armed = false;
-            core.arm_timer(LogId(key.id), now, &mut after);
-        }
-    }
-
     /// Timers that found no room in memory are derived from their logs once there is room.
     fn rearm_overflowed(&self, now: Now) {
         let mut core = self.core.lock();
@@ -346,7 +337,7 @@ impl<M: Machine> Engine<M> {
             for chunk in logs.chunks(FREEZE_CHUNK) {
                 let mut core = self.core.lock();
                 for log in chunk {
-                    core.arm_timer(*log, now, &mut Afterwards::default());
+                    core.arm_timer(*log, now, now.wall, &mut Afterwards::default());
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::base::codec::{Malformed, Put};
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::time::Now;
-use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, LogChange, Machine};
+use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, LogChange, LogTimer, Machine};
 
 /// All primitives.
 #[derive(Default)]
@@ -196,8 +196,8 @@ impl Machine for Primitives {
         self.streams.log_start(log)
     }
 
-    fn timer_key(&self, log: LogId) -> Option<RowKey> {
-        self.streams.timer_key(log)
+    fn log_timer(&self, log: LogId) -> Option<LogTimer> {
+        self.streams.log_timer(log)
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
             primitives.apply(&Primitives::decode(&bytes).expect("an event that was written"));
         }
         let log = LogId(1);
-        let key = primitives.timer_key(log).expect("a stream with retention has timers");
+        let key = primitives.log_timer(log).expect("a stream with retention has timers").key;
         let tick = Primitives::tick(key);
         assert!(matches!(tick, Command::Streams(streams::Command::Expire { log: LogId(1) })));
         let mut again = Primitives::default();

@@ -101,7 +101,10 @@ fn expect_content(db: &Database) {
     let drawings = read_all(&db.stream("drawings").unwrap(), 0);
     assert!(drawings.len() == 2 && drawings.iter().all(|kept| kept.body == Some(vec![0; DRAWING_BYTES])));
     let address = drawings[0].lsn.get();
-    assert!(drawings[1].lsn.get() == address && address % 8 == 0, "a batch has one address: that of its frame");
+    assert!(
+        drawings[1].lsn.get() == address && address.is_multiple_of(8),
+        "a batch has one address: that of its frame"
+    );
 }
 
 /// Writes a golden folder again if that was asked for, and unpacks it.

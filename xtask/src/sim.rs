@@ -53,7 +53,7 @@ impl Sim {
 
 /// Passes only if the simulator compiles with the bug, runs, and fails.
 fn find(name: &str, first: u64, count: u64) -> Outcome {
-    let mut build = cargo(&["build", "--release", "--quiet", "--package", "xtask", "--features", "sim"]);
+    let mut build = cargo(&["build", "--profile", "sim", "--quiet", "--package", "xtask", "--features", "sim"]);
     build.args(["--target-dir", "target/sim"]);
     planted::plant(&mut build, name)?;
     run(build)?;
@@ -68,7 +68,7 @@ fn find(name: &str, first: u64, count: u64) -> Outcome {
 }
 
 fn built(first: u64, count: u64) -> std::process::Command {
-    let mut command = cargo(&["run", "--release", "--quiet", "--package", "xtask", "--features", "sim"]);
+    let mut command = cargo(&["run", "--profile", "sim", "--quiet", "--package", "xtask", "--features", "sim"]);
     command.args(["--target-dir", "target/sim", "--", "sim"]);
     command.args(["--seed", &first.to_string(), "--seeds", &count.to_string()]);
     command

@@ -45,11 +45,13 @@ pub(crate) use overlay::Overlay;
 pub(crate) use record::headers;
 pub use record::{Header, Record};
 pub(crate) use rows::{log_of_row, partition_row};
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use state::Stream;
 pub(crate) use state::{Partition, State};
 
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
-use crate::engine::machine::Due;
+use crate::engine::machine::{Due, LogTimer};
 
 impl State {
     /// When the partition with this row wants its tick.
@@ -58,9 +60,12 @@ impl State {
         stream.head().options().retention.due(partition)
     }
 
-    /// The key of a log's timer, if its stream has any retention.
-    pub(crate) fn timer_key(&self, log: LogId) -> Option<RowKey> {
+    /// A log's timer, if its stream has any retention. Age passes by itself; records and bytes come by appending.
+    pub(crate) fn log_timer(&self, log: LogId) -> Option<LogTimer> {
         let (stream, _) = self.of_log(log)?;
-        (!stream.head().options().retention.is_unlimited()).then_some(partition_row(log))
+        let retention = &stream.head().options().retention;
+        let is_hastened_by_appends = retention.records.is_some() || retention.bytes.is_some();
+        let timer = LogTimer { key: partition_row(log), is_hastened_by_appends };
+        (!retention.is_unlimited()).then_some(timer)
     }
 }

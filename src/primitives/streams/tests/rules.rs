@@ -151,7 +151,7 @@ fn a_handle_of_a_deleted_stream_finds_nothing_even_where_another_took_its_slot()
     let trim = Command::TrimBefore { stream: old, partition: 0, offset: 1 };
     assert_eq!(refused(run(&mut state, &trim, at(4))), gone);
     assert_eq!((state.row(partition_row(old_log)), state.log_start(old_log)), (None, None));
-    assert_eq!((state.timer_key(old_log), state.next_due(partition_row(old_log))), (None, None));
+    assert_eq!((state.log_timer(old_log), state.next_due(partition_row(old_log))), (None, None));
     let tick = run(&mut state, &Command::Expire { log: old_log }, at(4));
     assert_eq!(tick, Outcome::Unchanged { reply: Reply::Expired, rests_on: None });
 }

@@ -142,7 +142,7 @@ impl Twin {
                 assert_eq!((log.0, *facts), (twin.first_log + u64::from(index), partition.facts()), "{name} {index}");
                 assert_eq!(logs.remove(&log), Some((facts.start, facts.end)));
                 assert_eq!(state.log_start(log), Some(facts.start));
-                assert_eq!(state.timer_key(log).is_some(), twin.options.retention != Retention::default());
+                assert_eq!(state.log_timer(log).is_some(), twin.options.retention != Retention::default());
             }
         }
         assert!(logs.is_empty(), "logs without a stream: {logs:?}");

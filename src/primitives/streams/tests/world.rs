@@ -302,7 +302,7 @@ fn assert_reads_as(item: &[u8], twin: &Twin) {
 /// Runs the ticks of every partition until none is due, at most a bounded number of times.
 fn tick_all(state: &mut State, twin: &mut Twin, now: u64) {
     let mut keys = Vec::new();
-    state.logs(&mut |log, _, _| keys.extend(state.timer_key(log)));
+    state.logs(&mut |log, _, _| keys.extend(state.log_timer(log).map(|timer| timer.key)));
     for key in keys {
         let log = log_of_row(key).unwrap();
         for _ in 0..40 {
