@@ -5,5 +5,7 @@ mod fuzz;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod random;
+mod run;
 
 pub use fuzz::{fuzz_frame, fuzz_recovery};
+pub use run::{Summary, run};

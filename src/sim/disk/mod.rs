@@ -34,7 +34,9 @@ use std::fmt;
 use std::io;
 
 pub(crate) use fault::{Aftermath, Fault, Operations};
+#[cfg(all(test, not(loom)))]
 pub(crate) use sectors::SECTOR_BYTES;
+#[cfg(all(test, not(loom)))]
 pub(crate) use trace::Counts;
 
 use file::SimFile;
@@ -120,15 +122,6 @@ impl SimDisk {
         self.machine.lock().faults.clear();
     }
 
-    /// Reads that touch the range fail with EIO until [`SimDisk::make_readable`]. Maps cannot be made to fail.
-    pub(crate) fn make_unreadable(&self, path: &str, range: std::ops::Range<u64>) {
-        self.machine.lock().named(path).unreadable.push(range);
-    }
-
-    pub(crate) fn make_readable(&self, path: &str) {
-        self.machine.lock().named(path).unreadable.clear();
-    }
-
     /// What grows a file beyond this in all fails with ENOSPC. Files count their length while named or open.
     pub(crate) fn set_capacity(&self, bytes: u64) {
         self.machine.lock().capacity = bytes;
@@ -136,6 +129,29 @@ impl SimDisk {
 
     pub(crate) fn allocated(&self) -> u64 {
         self.machine.lock().allocated()
+    }
+
+    /// Operations so far that can leave a trace on the device: as many as there are places to fail or to stop at.
+    pub(crate) fn changes(&self) -> u64 {
+        self.machine.lock().trace.changes()
+    }
+
+    /// The last operations, one a line, for the message of a failed test.
+    pub(crate) fn log(&self) -> String {
+        self.machine.lock().trace.log()
+    }
+}
+
+/// Control that tests of single parts need.
+#[cfg(all(test, not(loom)))]
+impl SimDisk {
+    /// Reads that touch the range fail with EIO until [`SimDisk::make_readable`]. Maps cannot be made to fail.
+    pub(crate) fn make_unreadable(&self, path: &str, range: std::ops::Range<u64>) {
+        self.machine.lock().named(path).unreadable.push(range);
+    }
+
+    pub(crate) fn make_readable(&self, path: &str) {
+        self.machine.lock().named(path).unreadable.clear();
     }
 
     /// How often a write is followed by write-back of some file; chosen by the seed at first.
@@ -155,16 +171,6 @@ impl SimDisk {
 
     pub(crate) fn counts(&self, path: &str) -> Counts {
         self.machine.lock().trace.counts(path)
-    }
-
-    /// Operations so far that can leave a trace on the device: as many as there are places to fail or to stop at.
-    pub(crate) fn changes(&self) -> u64 {
-        self.machine.lock().trace.changes()
-    }
-
-    /// The last operations, one a line, for the message of a failed test.
-    pub(crate) fn log(&self) -> String {
-        self.machine.lock().trace.log()
     }
 }
 

@@ -87,6 +87,7 @@ impl Trace {
         }
     }
 
+    #[cfg(all(test, not(loom)))]
     pub(super) fn counts(&self, path: &str) -> Counts {
         self.counts.get(path).copied().unwrap_or_default()
     }

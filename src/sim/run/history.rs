@@ -1,0 +1,308 @@
+//! The naive model: what a user can see of a database, and the writes since it was opened, one after another.
+//!
+//! A write is a [`Step`]. Whatever happens, what is found after opening again is what some of the first steps make, all
+//! of them up to one and none behind it. Which steps must be among them depends on what the writers were told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::lsn::Lsn;
+use crate::base::time::Timestamp;
+use crate::primitives::streams::Options;
+
+/// Everything that a user can see.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub(super) struct Contents {
+    pub(super) streams: BTreeMap<String, StreamContents>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct StreamContents {
+    pub(super) options: Options,
+    pub(super) partitions: Vec<PartitionContents>,
+}
+
+#[derive(Clone, Default, Debug)]
+pub(super) struct PartitionContents {
+    pub(super) start: u64,
+    pub(super) records: VecDeque<RecordContents>,
+    /// End of the last frame written for `Sync` whose records were let go: what follows waits behind it all the same.
+    pub(super) let_go: Lsn,
+}
+
+/// Equal to the reader.
+impl PartialEq for PartitionContents {
+    fn eq(&self, other: &PartitionContents) -> bool {
+        (self.start, &self.records) == (other.start, &other.records)
+    }
+}
+
+/// One record. Key, headers and body follow from its number and length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordContents {
+    pub(super) number: u64,
+    pub(super) body_bytes: u32,
+    pub(super) timestamp: Timestamp,
+    /// Start and end of its frame, and whether it was written for `Sync`: for what readers may see of it in the life
+    /// that wrote it.
+    pub(super) lsn: Lsn,
+    pub(super) end: Lsn,
+    pub(super) sync: bool,
+}
+
+/// Equal to the reader. Where a record stands is looked at elsewhere.
+impl PartialEq for RecordContents {
+    fn eq(&self, other: &RecordContents) -> bool {
+        (self.number, self.body_bytes, self.timestamp) == (other.number, other.body_bytes, other.timestamp)
+    }
+}
+
+impl PartitionContents {
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.records.len() as u64
+    }
+
+    pub(super) fn record(&self, offset: u64) -> Option<&RecordContents> {
+        self.records.get(usize::try_from(offset.checked_sub(self.start)?).ok()?)
+    }
+
+    /// The first offset that readers must not see yet.
+    pub(super) fn visible_end(&self, durable: Lsn) -> u64 {
+        if self.let_go > durable {
+            return self.start;
+        }
+        let hidden = self.records.iter().position(|record| record.sync && record.end > durable);
+        hidden.map_or(self.end(), |at| self.start + at as u64)
+    }
+}
+
+/// What one write changes.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Change {
+    Create {
+        name: String,
+        options: Options,
+    },
+    Alter {
+        name: String,
+        options: Options,
+    },
+    Delete {
+        name: String,
+    },
+    Append {
+        name: String,
+        groups: Vec<(u32, Vec<RecordContents>)>,
+    },
+    Trim(Trim),
+    /// What one round of the timers let go. Each of its trims is a write of its own, some are several; in which order
+    /// they came is not told.
+    Expire(Vec<Trim>),
+}
+
+/// A partition starts later.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Trim {
+    pub(super) name: String,
+    pub(super) partition: u32,
+    pub(super) start: u64,
+}
+
+impl Contents {
+    pub(super) fn make_true(&mut self, change: &Change) {
+        match change {
+            Change::Create { name, options } => {
+                let partitions = vec![PartitionContents::default(); options.partitions as usize];
+                self.streams.insert(name.clone(), StreamContents { options: *options, partitions });
+            }
+            Change::Alter { name, options } => self.stream(name).options = *options,
+            Change::Delete { name } => drop(self.streams.remove(name)),
+            Change::Append { name, groups } => {
+                for (partition, records) in groups {
+                    self.stream(name).partitions[*partition as usize].records.extend(records);
+                }
+            }
+            Change::Trim(trim) => self.trim(trim),
+            Change::Expire(trims) => trims.iter().for_each(|trim| self.trim(trim)),
+        }
+    }
+
+    fn trim(&mut self, trim: &Trim) {
+        let partition = &mut self.stream(&trim.name).partitions[trim.partition as usize];
+        let going = partition.records.drain(..(trim.start - partition.start) as usize);
+        let let_go = going.filter(|record| record.sync).map(|record| record.end).max();
+        partition.let_go = partition.let_go.max(let_go.unwrap_or_default());
+        partition.start = trim.start;
+    }
+
+    /// As it was somewhere amid the trims of an expiry: as far as they have come in `found`.
+    fn amid(&self, trims: &[Trim], found: &Contents) -> Contents {
+        let mut amid = self.clone();
+        for trim in trims {
+            let found = found.streams.get(&trim.name).and_then(|s| s.partitions.get(trim.partition as usize));
+            let start = amid.stream(&trim.name).partitions[trim.partition as usize].start;
+            if let Some(found) = found.filter(|found| start < found.start && found.start <= trim.start) {
+                amid.trim(&Trim { start: found.start, ..trim.clone() });
+            }
+        }
+        amid
+    }
+
+    fn stream(&mut self, name: &str) -> &mut StreamContents {
+        self.streams.get_mut(name).expect("a change names a stream that exists")
+    }
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) change: Change,
+    /// End of its frame; `None` if its caller was told that the outcome is unknown.
+    pub(super) end: Option<Lsn>,
+}
+
+/// What was there when the database was opened, and every write since.
+#[derive(Clone, Default, Debug)]
+pub(super) struct History {
+    base: Contents,
+    steps: Vec<Step>,
+    now: Contents,
+    /// Steps that end here or before have been promised to somebody.
+    promised: Lsn,
+}
+
+impl History {
+    /// With every step made true.
+    pub(super) fn now(&self) -> &Contents {
+        &self.now
+    }
+
+    pub(super) fn push(&mut self, step: Step) {
+        if step.end.is_some() {
+            assert!(self.steps.iter().all(|step| step.end.is_some()), "nothing is accepted after an unknown outcome");
+            self.now.make_true(&step.change);
+        }
+        self.steps.push(step);
+    }
+
+    /// Somebody was told, or has seen, that what ends here or before is safe.
+    pub(super) fn promise(&mut self, end: Lsn) {
+        self.promised = self.promised.max(end);
+    }
+
+    pub(super) fn promise_everything(&mut self) {
+        self.promised = self.steps.iter().filter_map(|step| step.end).max().unwrap_or_default().max(self.promised);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Goes on from what was found, which must be what the first steps make, at least all that were promised. Tells how
+    /// many steps were lost.
+    pub(super) fn go_on_from(&mut self, found: Contents) -> Result<usize, String> {
+        let must = self.steps.iter().take_while(|step| step.end.is_some_and(|end| end <= self.promised)).count();
+        let mut then = self.base.clone();
+        let mut kept = None;
+        for (at, step) in self.steps.iter().enumerate() {
+            let is_reached = match &step.change {
+                Change::Expire(trims) => then.amid(trims, &found) == found,
+                _ => then == found,
+            };
+            if at >= must && is_reached {
+                kept = Some(at);
+            }
+            then.make_true(&step.change);
+        }
+        if then == found {
+            kept = Some(self.steps.len());
+        }
+        let Some(kept) = kept else { return Err(self.disagreement(&found, must)) };
+        let lost = self.steps.len() - kept;
+        *self = History { base: found.clone(), steps: Vec::new(), now: found, promised: Lsn(0) };
+        Ok(lost)
+    }
+
+    fn disagreement(&self, found: &Contents, must: usize) -> String {
+        let mut then = self.base.clone();
+        self.steps.iter().take(must).for_each(|step| then.make_true(&step.change));
+        let (least, most, found) = (summary(&then), summary(&self.now), summary(found));
+        let count = self.steps.len();
+        format!(
+            "what is found is not what the first {must} to {count} writes make\nfound:\n{found}\nafter {must}:\n\
+             {least}\nafter all:\n{most}"
+        )
+    }
+}
+
+/// Streams with their partitions, one a line.
+fn summary(contents: &Contents) -> String {
+    let mut text = String::new();
+    for (name, stream) in &contents.streams {
+        for (number, partition) in stream.partitions.iter().enumerate() {
+            let (first, last) = (partition.records.front(), partition.records.back());
+            let numbers = first.zip(last).map(|(first, last)| (first.number, last.number));
+            let (start, end) = (partition.start, partition.end());
+            text += &format!("  {name}/{number}: offsets {start}..{end}, first and last records {numbers:?}\n");
+        }
+    }
+    text
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn step(change: Change, end: u64) -> Step {
+        Step { change, end: Some(Lsn(end)) }
+    }
+
+    fn create(name: &str) -> Change {
+        Change::Create { name: name.to_owned(), options: Options::default() }
+    }
+
+    fn append(name: &str, number: u64) -> Change {
+        let record =
+            RecordContents { number, body_bytes: 10, timestamp: Timestamp(1), lsn: Lsn(0), end: Lsn(0), sync: false };
+        Change::Append { name: name.to_owned(), groups: vec![(0, vec![record])] }
+    }
+
+    fn history() -> History {
+        let mut history = History::default();
+        history.push(step(create("orders"), 100));
+        history.push(step(append("orders", 1), 200));
+        history.push(step(append("orders", 2), 300));
+        history
+    }
+
+    fn contents(changes: &[Change]) -> Contents {
+        let mut contents = Contents::default();
+        changes.iter().for_each(|change| contents.make_true(change));
+        contents
+    }
+
+    #[test]
+    fn every_prefix_at_or_past_the_promise_is_right() {
+        let all = [create("orders"), append("orders", 1), append("orders", 2)];
+        for kept in 0..=3 {
+            let mut history = history();
+            history.promise(Lsn(250));
+            assert_eq!(history.go_on_from(contents(&all[..kept])).is_ok(), kept >= 2, "{kept} kept");
+        }
+    }
+
+    #[test]
+    fn a_hole_is_wrong() {
+        assert!(history().go_on_from(contents(&[create("orders"), append("orders", 2)])).is_err());
+    }
+
+    #[test]
+    fn a_write_of_unknown_outcome_may_be_there_or_not() {
+        let all = [create("orders"), append("orders", 1), append("orders", 2), append("orders", 3)];
+        for kept in 3..=4 {
+            let mut history = history();
+            history.push(Step { change: append("orders", 3), end: None });
+            history.promise_everything();
+            assert_eq!(history.go_on_from(contents(&all[..kept])), Ok(4 - kept));
+        }
+    }
+}

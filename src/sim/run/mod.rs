@@ -1,0 +1,332 @@
+//! Seeded runs of the engine on the simulated disk: operations, a crash, an open, again and again.
+//!
+//! A run is a few *lives* of one database. In each life random operations are done to the engine and to a naive model
+//! (`history.rs`), on one thread, the workers' turns among them; then the process is killed, the power fails, the
+//! database is closed, or a fault strikes. What the next open finds must be what some of the first writes make:
+//!
+//! * after a clean close, or a kill that no fault preceded: all of them;
+//! * after a power cut, or a failed sync: at least those that end below `durable`, those confirmed at `Sync`, and those
+//!   written for `Sync` that a reader has seen or a refusal has told of.
+//!
+//! Besides: a batch is whole or absent; bytes are those that were written; readers never see what a `Sync` writer could
+//! still lose; no address is handed out twice, in whatever life; a poisoned close writes nothing; a full disk refuses
+//! and recovers by itself; retention moves starts exactly; what was closed passes `check`. The open itself is struck by
+//! faults and power cuts too, and sometimes finds the index one commit back.
+//!
+//! Everything a run does follows from its seed.
+
+mod history;
+mod looks;
+mod observe;
+mod record;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod world;
+mod writes;
+
+use self::looks::checkpoints;
+use self::observe::observe;
+use self::world::{Done, Stop, World};
+use super::disk::{Aftermath, Fault as DiskFault, Operations};
+use crate::base::bounds::GEOMETRY_BYTES_MIN;
+use crate::base::lsn::Geometry;
+use crate::base::time::Timestamp;
+use crate::engine::check::check;
+use crate::engine::clock::{Clock, ManualClock};
+use crate::engine::fault::Fault;
+use crate::engine::{Engine, OpenOptions, Worker};
+use crate::primitives::Primitives;
+
+/// Opens that may fail by a fault before one must succeed.
+const FAULTY_OPENS_MAX: usize = 3;
+
+/// What a run came to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Summary {
+    /// Opens that succeeded.
+    pub lives: u64,
+    /// Operations done.
+    pub operations: u64,
+    /// Writes that were accepted.
+    pub writes: u64,
+    /// Writes that a crash took back, as it may.
+    pub lost: u64,
+    /// Lives that a fault ended.
+    pub poisoned: u64,
+    /// Opens that a fault stopped.
+    pub stopped_opens: u64,
+    /// Opens that found the index one commit back.
+    pub older_indexes: u64,
+    /// Changes made to the disk: the same in each run of a seed.
+    pub disk_changes: u64,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The promise that was broken, with the operations that led there.
+pub fn run(seed: u64) -> Result<Summary, String> {
+    let clock = ManualClock::starting_at(Timestamp(1_700_000_000_000_000));
+    let mut run = Run { world: World::new(seed, clock), summary: Summary::default() };
+    match run.lives() {
+        Ok(()) => Ok(Summary { disk_changes: run.world.disk.changes(), ..run.summary }),
+        Err(reason) => {
+            let (told, disk) = (run.world.told(), run.world.disk.log());
+            Err(format!("{reason}\n\nthe last operations:\n{told}\nthe last calls of the disk:\n{disk}"))
+        }
+    }
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Close,
+    Kill,
+    PowerCut,
+}
+
+struct Run {
+    world: World,
+    summary: Summary,
+}
+
+impl Run {
+    fn lives(&mut self) -> Result<(), String> {
+        let lives = 2 + self.world.random.below(4);
+        let mut all_kept = true;
+        for _ in 0..lives {
+            let engine = self.open(&mut all_kept)?;
+            all_kept = self.live(engine)?;
+        }
+        let engine = self.open(&mut all_kept)?;
+        engine.close().map_err(|fault| format!("the last close: {fault}"))?;
+        drop(engine);
+        self.check()
+    }
+
+    /// Opens the database; faults may strike a few times before. Then what is found is held against the model.
+    fn open(&mut self, all_kept: &mut bool) -> Result<Engine<Primitives>, String> {
+        self.world.disk.clear_faults();
+        for _ in 0..FAULTY_OPENS_MAX {
+            if !self.world.random.chance(64) {
+                break;
+            }
+            self.strike(400);
+            let opened = Engine::<Primitives>::open(self.world.disk.attach(), self.options());
+            self.world.disk.clear_faults();
+            match opened {
+                Ok(engine) => {
+                    self.world.tell(format_args!("open, past a fault"));
+                    engine.abandon();
+                }
+                Err(fault @ Fault::Corrupt { .. }) => {
+                    return Err(format!("a fault at open is taken for damage: {fault}"));
+                }
+                Err(fault) => self.world.tell(format_args!("open -> {fault}")),
+            }
+            self.summary.stopped_opens += 1;
+            *all_kept = false;
+            self.crash();
+        }
+        let opened = Engine::open(self.world.disk.attach(), self.options());
+        let engine = opened.map_err(|fault| format!("open: {fault}"))?;
+        self.world.tell(format_args!("open, all kept: {all_kept}"));
+        self.summary.lives += 1;
+        self.found(&engine, *all_kept)?;
+        Ok(engine)
+    }
+
+    fn found(&mut self, engine: &Engine<Primitives>, all_kept: bool) -> Result<(), String> {
+        let contents = observe(engine)?;
+        if all_kept {
+            self.world.history.promise_everything();
+        }
+        self.summary.lost += self.world.history.go_on_from(contents)? as u64;
+        let issued = engine.positions().issued;
+        if issued < self.world.issued {
+            let before = self.world.issued;
+            return Err(format!("the journal goes on at {issued:?}, addresses below {before:?} were handed out"));
+        }
+        self.world.issued = issued;
+        self.world.older_index = None;
+        Ok(())
+    }
+
+    fn options(&self) -> OpenOptions {
+        let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
+        let clock = Clock::Manual(self.world.clock.clone());
+        OpenOptions { clock, ..OpenOptions::new(geometry, *b"simulated store ") }
+    }
+
+    /// Operations until the life's end. Tells whether all that was accepted must be found.
+    fn live(&mut self, engine: Engine<Primitives>) -> Result<bool, String> {
+        let operations = 1 + self.world.random.below(self.world.random.clone().pick(&[10, 60, 120]));
+        let end = self.world.random.pick(&[End::Close, End::Kill, End::PowerCut, End::PowerCut]);
+        self.world.faulty = self.world.random.chance(80);
+        if self.world.faulty {
+            self.strike(operations * 4);
+        }
+        let mut stopped = Ok(());
+        for _ in 0..operations {
+            self.summary.operations += 1;
+            stopped = self.operate(&engine);
+            if stopped.is_err() {
+                break;
+            }
+        }
+        if self.world.full && stopped.is_ok() {
+            stopped = self.world.room(&engine);
+        }
+        self.world.disk.set_capacity(u64::MAX);
+        self.world.full = false;
+        self.summary.writes += self.world.history.len() as u64;
+        match stopped {
+            Err(Stop::Wrong(reason)) => Err(reason),
+            Err(Stop::Poisoned) => {
+                self.summary.poisoned += 1;
+                self.end_poisoned(engine)?;
+                Ok(false)
+            }
+            Ok(()) => self.end(engine, end),
+        }
+    }
+
+    fn end(&mut self, engine: Engine<Primitives>, end: End) -> Result<bool, String> {
+        self.world.tell(format_args!("the life ends: {end:?}"));
+        let durable = engine.positions().durable;
+        self.world.history.promise(durable);
+        if end == End::Close {
+            let closed = engine.close();
+            drop(engine);
+            self.world.disk.clear_faults();
+            match closed {
+                Ok(()) => {
+                    self.world.history.promise_everything();
+                    self.check()?;
+                }
+                Err(fault) if !self.world.faulty => return Err(format!("close: {fault}")),
+                Err(fault) => {
+                    self.world.tell(format_args!("close -> {fault}"));
+                    self.crash();
+                    return Ok(false);
+                }
+            }
+            if self.world.random.chance(128) {
+                self.world.disk.power_cut();
+            }
+            return Ok(true);
+        }
+        let commits = checkpoints(&engine);
+        engine.abandon();
+        drop(engine);
+        self.world.disk.clear_faults();
+        if end == End::Kill {
+            self.world.disk.kill();
+        } else {
+            self.world.disk.power_cut();
+        }
+        self.roll_index_back(commits);
+        Ok(end == End::Kill && !self.world.faulty)
+    }
+
+    /// A poisoned close writes nothing.
+    fn end_poisoned(&mut self, engine: Engine<Primitives>) -> Result<(), String> {
+        self.world.tell(format_args!("the life ends: poisoned"));
+        self.world.history.promise(engine.positions().durable);
+        self.world.disk.clear_faults();
+        let before = self.world.disk.changes();
+        if engine.close().is_ok() {
+            return Err("a poisoned database closes as if nothing had happened".to_owned());
+        }
+        drop(engine);
+        if self.world.disk.changes() != before {
+            return Err("a poisoned close writes".to_owned());
+        }
+        self.crash();
+        Ok(())
+    }
+
+    fn crash(&mut self) {
+        if self.world.random.chance(64) {
+            self.world.disk.kill();
+        } else {
+            self.world.disk.power_cut();
+        }
+    }
+
+    /// Sometimes the index comes back as it was one commit ago: nothing may be lost by that.
+    fn roll_index_back(&mut self, commits: u64) {
+        if let Some((count, index)) = self.world.older_index.take()
+            && count == commits
+            && self.world.random.chance(128)
+        {
+            self.world.tell(format_args!("the index comes back one commit older"));
+            self.world.disk.put("index.redb", &index);
+            self.summary.older_indexes += 1;
+        }
+    }
+
+    /// Arms a fault somewhere in the next calls of the disk.
+    fn strike(&mut self, within: u64) {
+        let random = &mut self.world.random;
+        let operations = random.pick(&[
+            Operations::All,
+            Operations::Reads,
+            Operations::Writes,
+            Operations::Syncs,
+            Operations::Syncs,
+            Operations::Names,
+            Operations::Changes,
+            Operations::Changes,
+        ]);
+        let aftermath = random.pick(&[Aftermath::MarkedClean, Aftermath::Reverted, Aftermath::BySeed]);
+        let fault = DiskFault::on(operations).aftermath(aftermath);
+        let fault = match random.below(8) {
+            0 => fault.path("index.redb").after(random.below(within / 4)),
+            1 => fault.path("control").after(random.below(4)),
+            2 => fault.chance(4),
+            _ => fault.after(random.below(within)),
+        };
+        let fault = if random.chance(96) { fault.forever() } else { fault };
+        let fault = if random.chance(32) { fault.no_space() } else { fault };
+        self.world.tell(format_args!("armed: {fault:?}"));
+        self.world.disk.inject(fault);
+    }
+
+    fn operate(&mut self, engine: &Engine<Primitives>) -> Done {
+        let world = &mut self.world;
+        match world.random.below(100) {
+            0..=3 => world.create(engine),
+            4..=5 => world.alter(engine),
+            6 => world.delete(engine),
+            7..=12 => world.trim(engine),
+            13..=18 => world.append_wrongly(engine),
+            19..=26 => world.append_twice(engine),
+            27..=38 => world.read(engine),
+            39..=42 => world.sync(engine),
+            43..=47 => world.checkpoint(engine),
+            48..=55 => world.turn(engine, Worker::Committer),
+            56..=58 => world.turn(engine, Worker::Maker),
+            59..=61 => world.turn(engine, Worker::Keeper),
+            62..=66 => world.expire(engine),
+            67 if !world.full => {
+                let room = world.random.below(8 << 20);
+                world.tell(format_args!("the disk has room for {room} bytes more"));
+                world.disk.set_capacity(world.disk.allocated() + room);
+                world.full = true;
+                Ok(())
+            }
+            68..=72 if world.full => world.room(engine),
+            _ => world.append(engine),
+        }
+    }
+
+    /// What was closed is whole.
+    fn check(&mut self) -> Result<(), String> {
+        let findings = check::<Primitives>(self.world.disk.attach(), "").map_err(|fault| format!("check: {fault}"))?;
+        match findings.problems.first() {
+            None => Ok(()),
+            Some(problem) => Err(format!("check finds: {problem}")),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Reading everything that a database shows, as the model's [`Contents`].
+
+use super::history::{Contents, PartitionContents, StreamContents};
+use super::record::read_records;
+use crate::base::log::LogId;
+use crate::engine::Engine;
+use crate::engine::read::{Cursor, Read};
+use crate::primitives::{Primitives, streams};
+
+const RECORDS_PER_READ: usize = 100;
+
+/// What the engine says of one stream before its records are read.
+struct Told {
+    name: String,
+    options: streams::Options,
+    logs: Vec<(LogId, streams::Partition)>,
+}
+
+/// Reads every record of every stream.
+pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
+    let mut contents = Contents::default();
+    for told in streams_of(engine)? {
+        let mut partitions = Vec::new();
+        for (number, (log, partition)) in told.logs.iter().enumerate() {
+            let read = read_all(engine, *log, partition);
+            partitions.push(read.map_err(|reason| format!("{}/{number}: {reason}", told.name))?);
+        }
+        contents.streams.insert(told.name, StreamContents { options: told.options, partitions });
+    }
+    Ok(contents)
+}
+
+fn streams_of(engine: &Engine<Primitives>) -> Result<Vec<Told>, String> {
+    let look = |machine: &Primitives| {
+        let tell = |stream: &streams::Stream| {
+            let head = stream.head();
+            let logs = (0..).zip(stream.partitions()).map(|(number, partition)| (head.log(number), *partition));
+            Told { name: head.name().to_owned(), options: *head.options(), logs: logs.collect() }
+        };
+        machine.streams.streams().map(|(_, stream)| tell(stream)).collect()
+    };
+    engine.inspect(look).map_err(|fault| fault.to_string())
+}
+
+fn read_all(engine: &Engine<Primitives>, log: LogId, told: &streams::Partition) -> Result<PartitionContents, String> {
+    let mut partition = PartitionContents { start: told.start, ..PartitionContents::default() };
+    let mut cursor = Cursor::default();
+    while partition.end() < told.end {
+        let at = partition.end();
+        let batch = match engine.read(log, at, RECORDS_PER_READ, &mut cursor).map_err(|fault| fault.to_string())? {
+            Read::Items(batch) => batch,
+            other => return Err(format!("offset {at} of {}..{} reads as {other:?}", told.start, told.end)),
+        };
+        for item in batch.items() {
+            for (offset, record) in read_records(&batch, item)? {
+                if offset >= partition.start && offset != partition.end() {
+                    return Err(format!("offset {offset} is read where {} is due", partition.end()));
+                }
+                let last = partition.records.back();
+                if last.is_some_and(|last| last.timestamp > record.timestamp) {
+                    return Err(format!("the timestamp at offset {offset} is earlier than the one before it"));
+                }
+                if offset >= partition.start {
+                    partition.records.push_back(record);
+                }
+            }
+        }
+        if partition.end() == at {
+            return Err(format!("reading at offset {at} yields nothing behind it"));
+        }
+    }
+    Ok(partition)
+}

@@ -1,0 +1,171 @@
+//! An engine on the simulated disk with the model beside it, and how one learns that they disagree.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use super::history::{Change, Contents, History, Step};
+use crate::base::lsn::Lsn;
+use crate::engine::clock::ManualClock;
+use crate::engine::fault::Fault;
+use crate::engine::{Engine, Refused, Submitted};
+use crate::journal::follow::Committer;
+use crate::primitives::{Command, Primitives, Refusal, Reply, streams};
+use crate::sim::disk::SimDisk;
+use crate::sim::random::Random;
+
+/// Operations that the message of a failed run shows.
+const TOLD_MAX: usize = 40;
+
+/// Why a life ends before its time.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The engine is poisoned, by a fault that was meant.
+    Poisoned,
+    /// The engine broke a promise.
+    Wrong(String),
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Stop {
+        Stop::Wrong(reason)
+    }
+}
+
+pub(super) type Done = Result<(), Stop>;
+
+pub(super) struct World {
+    pub(super) disk: SimDisk,
+    pub(super) clock: ManualClock,
+    pub(super) random: Random,
+    pub(super) history: History,
+    pub(super) next_number: u64,
+    pub(super) body_bytes_max: u32,
+    /// Where the next frame may start: no address below was not handed out before, in any life.
+    pub(super) issued: Lsn,
+    /// A fault is meant to strike in this life.
+    pub(super) faulty: bool,
+    /// The disk is meant to be full.
+    pub(super) full: bool,
+    /// The index as it was one commit ago, and how many checkpoints there have been since the open.
+    pub(super) older_index: Option<(u64, Vec<u8>)>,
+    told: VecDeque<String>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, clock: ManualClock) -> World {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(random.next());
+        let body_bytes_max = random.pick(&[100, 5_000, 300_000, 1 << 20]);
+        World {
+            disk,
+            clock,
+            random,
+            history: History::default(),
+            next_number: 1,
+            body_bytes_max,
+            issued: Lsn(0),
+            faulty: false,
+            full: false,
+            older_index: None,
+            told: VecDeque::new(),
+        }
+    }
+
+    /// For the message of a failed run.
+    pub(super) fn tell(&mut self, what: fmt::Arguments<'_>) {
+        if self.told.len() == TOLD_MAX {
+            self.told.pop_front();
+        }
+        self.told.push_back(what.to_string());
+    }
+
+    pub(super) fn told(&self) -> String {
+        self.told.iter().map(|what| format!("  {what}\n")).collect()
+    }
+
+    pub(super) fn now(&self) -> &Contents {
+        self.history.now()
+    }
+
+    /// A stream that exists, by name.
+    pub(super) fn any_stream(&mut self) -> Option<String> {
+        let names: Vec<String> = self.now().streams.keys().cloned().collect();
+        (!names.is_empty()).then(|| names[self.random.below(names.len() as u64) as usize].clone())
+    }
+
+    pub(super) fn any_partition(&mut self, name: &str) -> u32 {
+        let partitions = self.now().streams[name].partitions.len() as u64;
+        self.random.below(partitions) as u32
+    }
+
+    /// The engine took a frame: it starts where nothing ever did.
+    pub(super) fn accepted(&mut self, lsn: Lsn, end: Lsn, change: Change) -> Done {
+        if lsn < self.issued || end <= lsn {
+            return Err(Stop::Wrong(format!(
+                "a frame at {lsn:?}..{end:?}, where addresses below {:?} were handed out",
+                self.issued
+            )));
+        }
+        self.issued = end;
+        self.history.push(Step { change, end: Some(end) });
+        Ok(())
+    }
+
+    /// Nothing was stored, or at most what `unknown` says if the engine is poisoned.
+    pub(super) fn fault(&mut self, engine: &Engine<Primitives>, fault: Fault, unknown: Option<Change>) -> Done {
+        self.tell(format_args!("  -> {fault}"));
+        if engine.marks().is_poisoned() {
+            if let Some(change) = unknown.filter(|_| matches!(fault, Fault::OutcomeUnknown)) {
+                self.history.push(Step { change, end: None });
+            }
+            return self.meant_to_fail(&fault).and(Err(Stop::Poisoned));
+        }
+        match fault {
+            Fault::OutcomeUnknown | Fault::Poisoned => Err(Stop::Wrong(format!("`{fault}` from an engine that lives"))),
+            Fault::StorageFull if self.full => Ok(()),
+            fault => self.meant_to_fail(&fault),
+        }
+    }
+
+    fn meant_to_fail(&self, fault: &Fault) -> Done {
+        let is_meant = self.faulty && !matches!(fault, Fault::Corrupt { .. });
+        if is_meant { Ok(()) } else { Err(Stop::Wrong(format!("`{fault}`, and nothing was done to the disk"))) }
+    }
+
+    /// The engine is well, or poisoned by a fault that was meant.
+    pub(super) fn still_well(&self, engine: &Engine<Primitives>) -> Done {
+        match engine.marks().is_poisoned() {
+            false => Ok(()),
+            true if self.faulty => Err(Stop::Poisoned),
+            true => Err(Stop::Wrong("the engine is poisoned, and nothing was done to the disk".to_owned())),
+        }
+    }
+}
+
+/// What became of a command.
+pub(super) enum Answer {
+    Reply(streams::Reply, Lsn, Lsn),
+    Refused(streams::Refusal),
+    Fault(Fault),
+}
+
+pub(super) fn answer(result: Result<Submitted<Reply>, Refused<Refusal>>) -> Answer {
+    match result {
+        Ok(Submitted { reply: Reply::Streams(reply), lsn, rests_on }) => Answer::Reply(reply, lsn, rests_on),
+        Err(Refused::Refusal(Refusal::Streams(refusal))) => Answer::Refused(refusal),
+        Err(Refused::Fault(fault)) => Answer::Fault(fault),
+    }
+}
+
+pub(super) fn handle(engine: &Engine<Primitives>, name: &str) -> Result<streams::StreamHandle, Stop> {
+    let found = engine.inspect(|machine| machine.streams.lookup(name));
+    match found {
+        Ok(Some(handle)) => Ok(handle),
+        Ok(None) => Err(Stop::Wrong(format!("the stream {name} is gone"))),
+        Err(_) => Err(Stop::Poisoned),
+    }
+}
+
+pub(super) fn command(command: streams::Command<'_>) -> Command<'_> {
+    Command::Streams(command)
+}

@@ -1,0 +1,273 @@
+//! Writing operations, done to the engine and to the model.
+
+use super::history::{Change, RecordContents, Trim};
+use super::record::RecordBytes;
+use super::world::{Answer, Done, Stop, World, answer, command, handle};
+use crate::base::level::Level;
+use crate::base::lsn::Lsn;
+use crate::base::time::Timestamp;
+use crate::engine::{Engine, Refused};
+use crate::primitives::streams::{Append, Command, Group, Header, Options, Record, Refusal, Reply, Retention};
+use crate::primitives::{Primitives, Refusal as AnyRefusal};
+
+/// Streams that are there at most.
+const STREAMS_MAX: usize = 4;
+
+/// Bytes of records in one append, so that frames stay within their bound.
+const APPEND_BYTES_MAX: u32 = 1_500_000;
+
+/// Records per partition of one append, as they are given out and as the model has them.
+type Groups = Vec<(u32, Vec<RecordContents>)>;
+
+impl World {
+    pub(super) fn create(&mut self, engine: &Engine<Primitives>) -> Done {
+        if self.now().streams.len() >= STREAMS_MAX {
+            return Ok(());
+        }
+        let name = format!("{}-{}", self.random.pick(&["orders", "payments", "clicks"]), self.random.below(3));
+        let options = self.options();
+        let level = self.level();
+        self.tell(format_args!("create {name} {options:?} {level:?}"));
+        let exists = self.now().streams.get(&name).map(|stream| stream.options);
+        let result = engine.submit(&command(Command::Create { name: &name, options }), level, None);
+        let change = Change::Create { name, options };
+        match (answer(result), exists) {
+            (Answer::Reply(Reply::Stream(_), lsn, end), None) => self.stored(level, lsn, end, change),
+            (Answer::Reply(Reply::Stream(_), ..), Some(same)) if same == options => Ok(()),
+            (Answer::Refused(Refusal::Mismatch { .. }), Some(other)) if other != options => Ok(()),
+            (Answer::Fault(fault), _) => self.fault(engine, fault, exists.is_none().then_some(change)),
+            _ => Err(Stop::Wrong(format!("creating what is {exists:?} with {options:?} was answered otherwise"))),
+        }
+    }
+
+    pub(super) fn alter(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let before = self.now().streams[&name].options;
+        let options = Options { partitions: before.partitions, ..self.options() };
+        let level = self.level();
+        self.tell(format_args!("ensure {name} {options:?} {level:?}"));
+        let result = engine.submit(&command(Command::Ensure { name: &name, options }), level, None);
+        let change = Change::Alter { name, options };
+        match answer(result) {
+            Answer::Reply(..) if before == options => Ok(()),
+            Answer::Reply(_, lsn, end) => self.stored(level, lsn, end, change),
+            Answer::Fault(fault) => self.fault(engine, fault, (before != options).then_some(change)),
+            Answer::Refused(refusal) => Err(Stop::Wrong(format!("ensuring was refused: {refusal:?}"))),
+        }
+    }
+
+    pub(super) fn delete(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let level = self.level();
+        self.tell(format_args!("delete {name} {level:?}"));
+        let result = engine.submit(&command(Command::Delete { name: &name }), level, None);
+        let change = Change::Delete { name };
+        match answer(result) {
+            Answer::Reply(_, lsn, end) => self.stored(level, lsn, end, change),
+            Answer::Fault(fault) => self.fault(engine, fault, Some(change)),
+            Answer::Refused(refusal) => Err(Stop::Wrong(format!("deleting was refused: {refusal:?}"))),
+        }
+    }
+
+    pub(super) fn trim(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let number = self.any_partition(&name);
+        let stream = handle(engine, &name)?;
+        let partition = &self.history.now().streams[&name].partitions[number as usize];
+        let (start, end) = (partition.start, partition.end());
+        let offset = start + self.random.below(end - start + 1);
+        let level = self.level();
+        self.tell(format_args!("trim {name}/{number} before {offset}, of {start}..{end} {level:?}"));
+        let trim = Command::TrimBefore { stream, partition: number, offset };
+        let result = engine.submit(&command(trim), level, None);
+        let change = Change::Trim(Trim { name, partition: number, start: offset });
+        match answer(result) {
+            Answer::Reply(..) if offset == start => Ok(()),
+            Answer::Reply(Reply::Trimmed { start }, lsn, end) if start == offset => {
+                self.stored(level, lsn, end, change)
+            }
+            Answer::Fault(fault) => self.fault(engine, fault, (offset > start).then_some(change)),
+            _ => Err(Stop::Wrong(format!("trimming before {offset} of {start}..{end} was answered otherwise"))),
+        }
+    }
+
+    /// One append, of one or several groups; waits for its level, or not.
+    pub(super) fn append(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return self.create(engine) };
+        let groups = self.groups(&name);
+        let (level, waits) = (self.level(), self.random.chance(192));
+        self.append_at(engine, &name, groups, level, waits)
+    }
+
+    pub(super) fn append_at(
+        &mut self,
+        engine: &Engine<Primitives>,
+        name: &str,
+        mut groups: Groups,
+        level: Level,
+        waits: bool,
+    ) -> Done {
+        self.tell(format_args!("append {} {level:?}, waits: {waits}", told(name, &groups)));
+        let stream = handle(engine, name)?;
+        let mapping_partitions = self.now().streams[name].options.partitions;
+        let result = with_groups(&groups, &vec![None; groups.len()], |groups| {
+            let append = command(Command::Append(Append { stream, mapping_partitions, groups }));
+            if waits { engine.submit(&append, level, None) } else { engine.issue(&append, level, None) }
+        });
+        match answer(result) {
+            Answer::Reply(Reply::Appended(_), lsn, end) => {
+                place(&mut groups, lsn, end, level);
+                let level = if waits { level } else { Level::Buffered };
+                self.stored(level, lsn, end, Change::Append { name: name.to_owned(), groups })
+            }
+            Answer::Fault(fault) => self.fault(engine, fault, Some(Change::Append { name: name.to_owned(), groups })),
+            _ => Err(Stop::Wrong("an append was answered otherwise".to_owned())),
+        }
+    }
+
+    /// An append that expects an offset at which the partition does not end.
+    pub(super) fn append_wrongly(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let groups = self.groups(&name);
+        let partition = &self.history.now().streams[&name].partitions[groups[0].0 as usize];
+        let (end, rests_on) = (partition.end(), partition.records.iter().filter(|r| r.sync).map(|r| r.end).max());
+        self.tell(format_args!("append wrongly {}", told(&name, &groups)));
+        let stream = handle(engine, &name)?;
+        let mapping_partitions = self.now().streams[&name].options.partitions;
+        let mut expect = vec![None; groups.len()];
+        expect[0] = Some(end + 1);
+        let result = with_groups(&groups, &expect, |groups| {
+            let append = Append { stream, mapping_partitions, groups };
+            engine.submit(&command(Command::Append(append)), Level::Buffered, None)
+        });
+        match answer(result) {
+            Answer::Refused(Refusal::WrongOffset { end: told, .. }) if told == end => {
+                // Who is told where the partition ends knows of its last record.
+                self.history.promise(rests_on.unwrap_or_default());
+                Ok(())
+            }
+            Answer::Fault(fault) => self.fault(engine, fault, None),
+            _ => Err(Stop::Wrong(format!("an append that expects {} at {end} is not refused", end + 1))),
+        }
+    }
+
+    /// Two appends in one frame, each with the offset that it expects: the second counts on the first, or is wrong and
+    /// takes the first with it.
+    pub(super) fn append_twice(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let number = self.any_partition(&name);
+        let groups: Vec<Groups> = (0..2).map(|_| vec![(number, self.records(2))]).collect();
+        let (level, is_right) = (self.level(), self.random.chance(192));
+        self.tell(format_args!("append twice {} {level:?}, right: {is_right}", told(&name, &groups[0])));
+        let stream = handle(engine, &name)?;
+        let mapping_partitions = self.now().streams[&name].options.partitions;
+        let first = self.now().streams[&name].partitions[number as usize].end();
+        let second = first + groups[0][0].1.len() as u64 + u64::from(!is_right);
+        let result = with_groups(&groups[0], &[Some(first)], |one| {
+            with_groups(&groups[1], &[Some(second)], |two| {
+                let both =
+                    [one, two].map(|groups| command(Command::Append(Append { stream, mapping_partitions, groups })));
+                engine.submit_all(&both, level, None)
+            })
+        });
+        let mut groups = groups.concat();
+        match result {
+            Ok(submitted) if is_right && submitted.reply.len() == 2 => {
+                place(&mut groups, submitted.lsn, submitted.rests_on, level);
+                let change = Change::Append { name, groups };
+                self.stored(level, submitted.lsn, submitted.rests_on, change)
+            }
+            Err(Refused::Refusal(AnyRefusal::Streams(Refusal::WrongOffset { .. }))) if !is_right => Ok(()),
+            Err(Refused::Fault(fault)) => {
+                self.fault(engine, fault, is_right.then_some(Change::Append { name, groups }))
+            }
+            _ => Err(Stop::Wrong(format!("two appends in one frame, right: {is_right}, were answered otherwise"))),
+        }
+    }
+
+    fn stored(&mut self, level: Level, lsn: Lsn, end: Lsn, change: Change) -> Done {
+        self.accepted(lsn, end, change)?;
+        if level == Level::Sync {
+            self.history.promise(end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn level(&mut self) -> Level {
+        self.random.pick(&[Level::Sync, Level::Buffered])
+    }
+
+    fn options(&mut self) -> Options {
+        let records = self.random.pick(&[None, None, None, Some(1), Some(7), Some(60)]);
+        let bytes = self.random.pick(&[None, None, None, None, Some(1_000), Some(2_000_000)]);
+        let age_micros = self.random.pick(&[None, None, None, Some(1_000_000), Some(60_000_000)]);
+        let partitions = 1 + self.random.below(3) as u32;
+        Options { partitions, retention: Retention { age_micros, bytes, records }, level: None }
+    }
+
+    /// Records for one to three partitions of a stream.
+    pub(super) fn groups(&mut self, name: &str) -> Groups {
+        let count = self.random.pick(&[1, 1, 1, 2, 3]);
+        let records_max = self.random.pick(&[1, 1, 3, 30]);
+        (0..count).map(|_| (self.any_partition(name), self.records(records_max))).collect()
+    }
+
+    fn records(&mut self, records_max: u64) -> Vec<RecordContents> {
+        let mut bytes_left = APPEND_BYTES_MAX / 3;
+        let count = 1 + self.random.below(records_max);
+        let mut records = Vec::new();
+        for _ in 0..count {
+            let body_bytes = self.body_bytes().min(bytes_left);
+            bytes_left -= body_bytes;
+            records.push(self.record(if body_bytes < 16 { 0 } else { body_bytes }));
+        }
+        records
+    }
+
+    pub(super) fn record(&mut self, body_bytes: u32) -> RecordContents {
+        let number = self.next_number;
+        self.next_number += 1;
+        let timestamp: Timestamp = self.clock.wall();
+        RecordContents { number, body_bytes, timestamp, lsn: Lsn(0), end: Lsn(0), sync: false }
+    }
+
+    fn body_bytes(&mut self) -> u32 {
+        match self.random.below(16) {
+            0 => 0,
+            1 => 16,
+            2..=9 => 16 + self.random.below(200) as u32,
+            _ => 16 + self.random.below(u64::from(self.body_bytes_max)) as u32,
+        }
+    }
+}
+
+fn told(name: &str, groups: &Groups) -> String {
+    let group = |(partition, records): &(u32, Vec<RecordContents>)| {
+        let bytes: u64 = records.iter().map(|record| u64::from(record.body_bytes)).sum();
+        format!(" /{partition}: {} records from {}, {bytes} bytes", records.len(), records[0].number)
+    };
+    groups.iter().fold(name.to_owned(), |text, of_one| text + &group(of_one))
+}
+
+/// Notes in which frame the records stand.
+fn place(groups: &mut Groups, lsn: Lsn, end: Lsn, level: Level) {
+    for record in groups.iter_mut().flat_map(|(_, records)| records) {
+        (record.lsn, record.end, record.sync) = (lsn, end, level == Level::Sync);
+    }
+}
+
+/// Builds the groups of an append around the bytes of their records.
+fn with_groups<T>(groups: &Groups, expect: &[Option<u64>], call: impl FnOnce(&[Group<'_>]) -> T) -> T {
+    let records: Vec<&RecordContents> = groups.iter().flat_map(|(_, records)| records).collect();
+    let bytes: Vec<RecordBytes> = records.iter().map(|r| RecordBytes::of(r.number, r.body_bytes)).collect();
+    let headers: Vec<Vec<Header<'_>>> = bytes.iter().map(RecordBytes::headers).collect();
+    let records: Vec<Record<'_>> = bytes.iter().zip(&headers).map(|(bytes, headers)| bytes.record(headers)).collect();
+    let mut rest = &records[..];
+    let mut given = Vec::new();
+    for ((partition, of_group), expect_offset) in groups.iter().zip(expect) {
+        let (records, after) = rest.split_at(of_group.len());
+        given.push(Group { partition: *partition, expect_offset: *expect_offset, records });
+        rest = after;
+    }
+    call(&given)
+}
