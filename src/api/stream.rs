@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::bounds::RECORDS_PER_BATCH_MAX;
-use crate::base::level::Level;
+use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, AtomicU64, Ordering};
@@ -73,7 +73,7 @@ impl StreamOptions {
         StreamOptions { retention_records: Some(records), ..self }
     }
 
-    /// The level of appends that name none.
+    /// The level of appends that name none, through any handle.
     #[must_use]
     pub fn level(self, level: Level) -> StreamOptions {
         StreamOptions { level: Some(level), ..self }
@@ -251,7 +251,7 @@ pub struct PartitionDescription {
 
 /// A stream: a partitioned log whose records keep their offsets for ever and can be read again and again.
 ///
-/// Cheap to clone; usable from any thread. A handle keeps the level that the stream had when the handle was made.
+/// Cheap to clone; usable from any thread.
 ///
 /// # Which partition
 /// A record goes to the partition that the append names, else to that of its key ([`Stream::partition_of`]). Single
@@ -269,7 +269,6 @@ struct Inner {
     handle: StreamHandle,
     partitions: u32,
     first_log: LogId,
-    level: Option<Level>,
     /// Bytes appended without a key; which partition they go to follows from it.
     sticky: AtomicU64,
 }
@@ -278,12 +277,12 @@ impl Stream {
     pub(crate) fn new(database: Database, name: &str, handle: StreamHandle) -> Result<Stream, Error> {
         let facts = database.shared.engine.inspect(|machine| {
             let head = machine.streams.stream(handle)?.head();
-            Some((head.partitions(), head.log(0), head.options().level))
+            Some((head.partitions(), head.log(0)))
         })?;
         let missing = || Error::NotFound { kind: "stream", name: name.to_owned() };
-        let (partitions, first_log, level) = facts.ok_or_else(missing)?;
+        let (partitions, first_log) = facts.ok_or_else(missing)?;
         let sticky = AtomicU64::new(0);
-        let inner = Inner { name: name.to_owned(), handle, partitions, first_log, level, sticky };
+        let inner = Inner { name: name.to_owned(), handle, partitions, first_log, sticky };
         Ok(Stream { database, inner: Arc::new(inner) })
     }
 
@@ -335,7 +334,7 @@ impl Stream {
         let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
         let command = Command::Streams(self.append_command(&groups));
         let submitted = self.database.shared.engine.submit(&command, level, deadline);
-        Ok(appended(submitted.map_err(|refused| refusal(refused, self.name()))?, level))
+        Ok(appended(submitted.map_err(|refused| refusal(refused, self.name()))?))
     }
 
     /// Appends one record and does not wait for its sync: the ticket does. Blocks only while the disk is behind.
@@ -362,8 +361,8 @@ impl Stream {
         let command = Command::Streams(self.append_command(&groups));
         let submitted = engine.issue(&command, level, deadline_in(options.timeout));
         let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
-        let rests_on = if level == Level::Sync { submitted.rests_on } else { Lsn(0) };
-        Ok(Ticket::new(appended(submitted, level), DurableWait::new(engine.clone(), rests_on)))
+        let rests_on = if submitted.level == Level::Sync { submitted.rests_on } else { Lsn(0) };
+        Ok(Ticket::new(appended(submitted), DurableWait::new(engine.clone(), rests_on)))
     }
 
     /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow
@@ -416,7 +415,7 @@ impl Stream {
         let command = Command::Streams(self.append_command(groups));
         let submitted = self.database.shared.engine.submit(&command, level, deadline_in(options.timeout));
         let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
-        let receipt = Receipt { lsn: submitted.lsn, level };
+        let receipt = receipt(&submitted);
         let partitions = ranges(&submitted.reply)
             .iter()
             .map(|r| AppendedRange { partition: r.partition, first_offset: r.first_offset, records: r.records })
@@ -499,8 +498,9 @@ impl Stream {
     }
 
     #[inline]
-    fn level(&self, options: &AppendOptions) -> Level {
-        options.level.or(self.inner.level).unwrap_or(self.database.shared.level)
+    fn level(&self, options: &AppendOptions) -> Wanted {
+        let otherwise = self.database.shared.level;
+        options.level.map_or(Wanted::OfObject { otherwise }, Wanted::Named)
     }
 
     #[inline]
@@ -548,8 +548,12 @@ fn ranges(reply: &Reply) -> &streams::Ranges {
 }
 
 #[inline]
-fn appended(submitted: Submitted<Reply>, level: Level) -> Appended {
+fn appended(submitted: Submitted<Reply>) -> Appended {
     let first = ranges(&submitted.reply).first;
-    let receipt = Receipt { lsn: submitted.lsn, level };
-    Appended { partition: first.partition, offset: first.first_offset, receipt }
+    Appended { partition: first.partition, offset: first.first_offset, receipt: receipt(&submitted) }
+}
+
+#[inline]
+fn receipt(submitted: &Submitted<Reply>) -> Receipt {
+    Receipt { lsn: submitted.lsn, level: submitted.level }
 }

@@ -19,3 +19,30 @@ pub enum Level {
     /// flush interval. Costs no system call.
     Buffered,
 }
+
+/// The level that a write is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    Named(Level),
+    /// That of the object written to, as it stands when the write is decided; `otherwise` if it has none.
+    OfObject {
+        otherwise: Level,
+    },
+}
+
+impl From<Level> for Wanted {
+    #[inline]
+    fn from(level: Level) -> Wanted {
+        Wanted::Named(level)
+    }
+}
+
+impl Wanted {
+    #[inline]
+    pub(crate) fn level(self, of_object: impl FnOnce() -> Option<Level>) -> Level {
+        match self {
+            Wanted::Named(level) => level,
+            Wanted::OfObject { otherwise } => of_object().unwrap_or(otherwise),
+        }
+    }
+}

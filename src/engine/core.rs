@@ -53,7 +53,8 @@ pub(crate) struct Afterwards {
     pub(crate) entered_segment: bool,
     /// Records died: their room can be given back.
     pub(crate) tidy: bool,
-    /// Asked by the caller: see to it that the frame is synced although nobody waits for it.
+    /// Asked by the caller: see to it that the frame is synced although nobody waits for it, as is done for a buffered
+    /// one anyway.
     pub(crate) arm_flush: bool,
 }
 

@@ -8,6 +8,7 @@
 //! earlier ones would change. If one refuses, the overlay is dropped and nothing has happened.
 
 use crate::base::codec::{Malformed, Put};
+use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
@@ -44,6 +45,9 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
 
     /// Which share of journal space the command may use.
     fn class(command: &Self::Command<'_>) -> Class;
+
+    /// The level that the object written to has, if it has one of its own.
+    fn level(&self, command: &Self::Command<'_>) -> Option<Level>;
 
     /// The command that a due timer stands for.
     fn tick(key: RowKey) -> Self::Command<'static>;

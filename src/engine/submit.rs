@@ -1,7 +1,7 @@
 //! The life of a write: decide, append, apply, release the lock, answer.
 
 use crate::base::bounds::{DIRTY_ROWS_MAX, NEEDS_ROUNDS_MAX};
-use crate::base::level::Level;
+use crate::base::level::{Level, Wanted};
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::sync::EventListener;
@@ -24,6 +24,8 @@ pub(crate) struct Submitted<R> {
     pub(crate) lsn: Lsn,
     /// The reply may be given at `Sync` once `durable` has reached this.
     pub(crate) rests_on: Lsn,
+    /// The level that it was written at.
+    pub(crate) level: Level,
 }
 
 /// A command that was not accepted.
@@ -43,7 +45,7 @@ impl<R> From<Fault> for Refused<R> {
 enum Unsettled<M: Machine> {
     Refused { refusal: M::Refusal, rests_on: Lsn },
     Needs(Lookup),
-    Blocked(Blocked),
+    Blocked { blocked: Blocked, level: Level },
     Fault(Fault),
 }
 
@@ -56,11 +58,11 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn submit(
         &self,
         command: &M::Command<'_>,
-        level: Level,
+        level: impl Into<Wanted>,
         deadline: Option<BootTime>,
     ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
-        let submitted = self.issue_one(command, level, level == Level::Buffered, deadline)?;
-        self.await_reply(submitted.rests_on, level, deadline).map_err(issued)?;
+        let submitted = self.issue_one(command, level.into(), false, deadline)?;
+        self.await_reply(submitted.rests_on, submitted.level, deadline).map_err(issued)?;
         Ok(submitted)
     }
 
@@ -68,30 +70,30 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn issue(
         &self,
         command: &M::Command<'_>,
-        level: Level,
+        level: impl Into<Wanted>,
         deadline: Option<BootTime>,
     ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
-        self.issue_one(command, level, true, deadline)
+        self.issue_one(command, level.into(), true, deadline)
     }
 
     #[inline(always)]
     fn issue_one(
         &self,
         command: &M::Command<'_>,
-        level: Level,
+        wanted: Wanted,
         arm_flush: bool,
         deadline: Option<BootTime>,
     ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
         let mut after = Afterwards { arm_flush, ..Afterwards::default() };
-        let attempt = self.attempt_one(command, &Known::default(), level, &mut after);
+        let attempt = self.attempt_one(command, &Known::default(), wanted, &mut after);
         if after.is_due() {
             self.do_afterwards(after);
         }
         match attempt {
             Ok(submitted) => Ok(submitted),
-            Err(unsettled) => self.settle(*unsettled, level, deadline, |known, after| {
+            Err(unsettled) => self.settle(*unsettled, deadline, |known, after| {
                 after.arm_flush = arm_flush;
-                self.attempt_one(command, known, level, after)
+                self.attempt_one(command, known, wanted, after)
             }),
         }
     }
@@ -110,16 +112,13 @@ impl<M: Machine> Engine<M> {
         level: Level,
         deadline: Option<BootTime>,
     ) -> Result<Submitted<Vec<M::Reply>>, Refused<M::Refusal>> {
-        let attempt = |known: &Known, after: &mut Afterwards| {
-            after.arm_flush = level == Level::Buffered;
-            self.attempt_all(commands, known, level, after)
-        };
+        let attempt = |known: &Known, after: &mut Afterwards| self.attempt_all(commands, known, level, after);
         let mut after = Afterwards::default();
         let first = attempt(&Known::default(), &mut after);
         self.do_afterwards(after);
         let submitted = match first {
             Ok(submitted) => submitted,
-            Err(unsettled) => self.settle(*unsettled, level, deadline, attempt)?,
+            Err(unsettled) => self.settle(*unsettled, deadline, attempt)?,
         };
         self.await_reply(submitted.rests_on, level, deadline).map_err(issued)?;
         Ok(submitted)
@@ -130,7 +129,6 @@ impl<M: Machine> Engine<M> {
     fn settle<T>(
         &self,
         mut unsettled: Unsettled<M>,
-        level: Level,
         deadline: Option<BootTime>,
         mut attempt: impl FnMut(&Known, &mut Afterwards) -> Attempt<T, M>,
     ) -> Result<Submitted<T>, Refused<M::Refusal>> {
@@ -151,7 +149,7 @@ impl<M: Machine> Engine<M> {
                     }
                     known.add(lookup, self.look_up(lookup)?);
                 }
-                Unsettled::Blocked(blocked) => self.wait_for_room(blocked, &mut listener, level, deadline)?,
+                Unsettled::Blocked { blocked, level } => self.wait_for_room(blocked, &mut listener, level, deadline)?,
             }
             let mut after = Afterwards::default();
             let outcome = attempt(&known, &mut after);
@@ -168,7 +166,7 @@ impl<M: Machine> Engine<M> {
         &self,
         command: &M::Command<'_>,
         known: &Known,
-        level: Level,
+        wanted: Wanted,
         after: &mut Afterwards,
     ) -> Attempt<M::Reply, M> {
         let wall = self.clock.wall();
@@ -178,10 +176,11 @@ impl<M: Machine> Engine<M> {
         let now = core.clock.stamp(wall, || self.clock.boot());
         let mut events = Events::default();
         let overlay = M::Overlay::default();
+        let level = wanted.level(|| core.machine.level(command));
         match core.machine.decide(&overlay, command, &Context { now, known }, &mut events) {
             Decision::Accept(reply) => {
                 let placed = self.record(core, &events, M::class(command), level, now, after)?;
-                Ok(Submitted { reply, lsn: placed.lsn, rests_on: placed.end })
+                Ok(Submitted { reply, lsn: placed.lsn, rests_on: placed.end, level })
             }
             other => self.unrecorded(core, other, level),
         }
@@ -194,7 +193,7 @@ impl<M: Machine> Engine<M> {
         Err(Box::new(match decision {
             Decision::Accept(_) => unreachable!("an accepted command is recorded"),
             Decision::Unchanged { reply, rests_on: key } => {
-                return Ok(Submitted { reply, lsn: self.marks.durable.get(), rests_on: rests_on(key) });
+                return Ok(Submitted { reply, lsn: self.marks.durable.get(), rests_on: rests_on(key), level });
             }
             Decision::Refuse { refusal, rests_on: key } => Unsettled::Refused { refusal, rests_on: rests_on(key) },
             Decision::Needs(lookup) => Unsettled::Needs(lookup),
@@ -231,10 +230,10 @@ impl<M: Machine> Engine<M> {
             events.iter().skip(decided).for_each(|event| core.machine.foresee(&mut overlay, event));
         }
         if events.is_empty() {
-            return Ok(Submitted { reply: replies, lsn: self.marks.durable.get(), rests_on });
+            return Ok(Submitted { reply: replies, lsn: self.marks.durable.get(), rests_on, level });
         }
         let placed = self.record(core, &events, class, level, now, after)?;
-        Ok(Submitted { reply: replies, lsn: placed.lsn, rests_on: placed.end.max(rests_on) })
+        Ok(Submitted { reply: replies, lsn: placed.lsn, rests_on: placed.end.max(rests_on), level })
     }
 
     /// Appends the events as one frame and applies them.
@@ -249,13 +248,13 @@ impl<M: Machine> Engine<M> {
         after: &mut Afterwards,
     ) -> Result<Placed, Box<Unsettled<M>>> {
         if class == Class::Publish && core.objects.changed() > DIRTY_ROWS_MAX {
-            return Err(Box::new(Unsettled::Blocked(Blocked::Replay)));
+            return Err(blocked_by(Blocked::Replay, level));
         }
         let placed = match events.only() {
             Some(event) => self.record_one(core, event, class, level, now, after)?,
             None => self.record_several(core, events, class, level, now, after)?,
         };
-        if after.arm_flush && !core.flush_armed {
+        if (after.arm_flush || level == Level::Buffered) && !core.flush_armed {
             core.flush_armed = true;
             after.nudge_committer = true;
         }
@@ -285,7 +284,7 @@ impl<M: Machine> Engine<M> {
                 let mut items = ItemWriter::new(payload, layout, seed, frame);
                 position = items.item(item_len, |out| M::encode(event, out));
             });
-        let placed = appended.map_err(blocked_by)?;
+        let placed = appended.map_err(|blocked| blocked_by(blocked, level))?;
         let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
         core.apply(event, EventPlace { segment, position, end, sync }, now, after);
         Ok(placed)
@@ -311,7 +310,7 @@ impl<M: Machine> Engine<M> {
                 let mut items = ItemWriter::new(payload, layout, seed, frame);
                 positions.extend(events.iter().map(|e| items.item(M::encoded_len(e), |out| M::encode(e, out))));
             });
-        let placed = appended.map_err(blocked_by)?;
+        let placed = appended.map_err(|blocked| blocked_by(blocked, level))?;
         let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
         for (event, position) in events.iter().zip(positions) {
             core.apply(event, EventPlace { segment, position, end, sync }, now, after);
@@ -361,8 +360,8 @@ fn unsettled_by<M: Machine>(fault: Fault) -> Box<Unsettled<M>> {
 }
 
 #[cold]
-fn blocked_by<M: Machine>(blocked: Blocked) -> Box<Unsettled<M>> {
-    Box::new(Unsettled::Blocked(blocked))
+fn blocked_by<M: Machine>(blocked: Blocked, level: Level) -> Box<Unsettled<M>> {
+    Box::new(Unsettled::Blocked { blocked, level })
 }
 
 impl From<Class> for Grant {

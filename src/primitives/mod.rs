@@ -12,6 +12,7 @@
 pub(crate) mod streams;
 
 use crate::base::codec::{Malformed, Put};
+use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::time::Now;
@@ -118,6 +119,13 @@ impl Machine for Primitives {
     fn class(command: &Command<'_>) -> Class {
         match command {
             Command::Streams(command) => command.class(),
+        }
+    }
+
+    #[inline]
+    fn level(&self, command: &Command<'_>) -> Option<Level> {
+        match command {
+            Command::Streams(command) => self.streams.level(command),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towpath::{Error, From, Level, Options, StreamOptions};
+use towpath::{AppendOptions, Error, From, Level, Options, Record, StreamOptions};
 
 use crate::place::{Place, texts};
 use crate::stream;
@@ -56,6 +56,26 @@ fn ensure_applies_what_may_change_and_keeps_the_records() {
     }
     let db = place.open();
     assert_eq!(db.stream("orders").unwrap().describe().unwrap().options, wanted, "the change was durable");
+}
+
+#[test]
+fn another_level_reaches_handles_that_exist() {
+    let (db, orders) = stream(StreamOptions::new());
+    let level = |named: AppendOptions| {
+        let alone = orders.append_with(Record::new(b"a mug"), &named).unwrap().receipt.level;
+        let batch = orders.append_batch(&[Record::new(b"a mug")], &named).unwrap().receipt.level;
+        let ticket = orders.submit(Record::new(b"a mug"), &named).unwrap().wait().unwrap().receipt.level;
+        assert_eq!((alone, alone), (batch, ticket));
+        alone
+    };
+    assert_eq!(level(AppendOptions::new()), Level::Sync, "the database's");
+    db.ensure_stream("orders", StreamOptions::new().level(Level::Buffered)).unwrap();
+    assert_eq!(level(AppendOptions::new()), Level::Buffered);
+    assert_eq!(level(AppendOptions::new().level(Level::Sync)), Level::Sync);
+    db.ensure_stream("orders", StreamOptions::new().level(Level::Sync)).unwrap();
+    assert_eq!(level(AppendOptions::new()), Level::Sync);
+    let appended = orders.append("a plate").unwrap();
+    assert!(db.stats().unwrap().durable_lsn > appended.lsn().get(), "the level is not only told");
 }
 
 #[test]

@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::command::{Options, StreamHandle};
+use super::command::{Command, Options, StreamHandle};
 use super::event::{Event, Span, Trimmed};
 use crate::base::codec::Malformed;
+use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::time::Timestamp;
 use crate::journal::entry::Entry;
@@ -234,6 +235,15 @@ impl State {
     #[inline]
     pub(crate) fn apply(&mut self, event: &Event<'_>) {
         make_true(self, event);
+    }
+
+    /// The level that the stream appended to has now, if it has one.
+    #[inline]
+    pub(crate) fn level(&self, command: &Command<'_>) -> Option<Level> {
+        match command {
+            Command::Append(append) => self.stream(append.stream)?.head.options.level,
+            _ => None,
+        }
     }
 
     /// The handle of the stream with this name.
