@@ -12,6 +12,7 @@ use super::check::CheckReport;
 use super::error::Error;
 use super::options::Options;
 use super::stats::Stats;
+use super::sticky::Spread;
 use super::stream::{Stream, StreamDescription, StreamOptions};
 
 /// An open database: one directory, held by this process.
@@ -40,6 +41,7 @@ pub struct Database {
 pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine<Primitives>>,
     pub(crate) level: Level,
+    pub(crate) spread: Spread,
     path: PathBuf,
     remove_on_close: Option<PathBuf>,
 }
@@ -80,7 +82,8 @@ impl Database {
     ) -> Result<Database, Error> {
         let engine = Arc::new(Engine::open(disk, options)?);
         engine.start()?;
-        Ok(Database { shared: Arc::new(Shared { engine, level, path, remove_on_close }) })
+        let spread = Spread::new(engine.positions().issued.get());
+        Ok(Database { shared: Arc::new(Shared { engine, level, spread, path, remove_on_close }) })
     }
 
     /// Creates a stream, or opens it if it exists with equal options. Durable on return.

@@ -7,6 +7,7 @@ mod options;
 mod reader;
 mod records;
 mod stats;
+mod sticky;
 mod stream;
 mod ticket;
 

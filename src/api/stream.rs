@@ -6,7 +6,7 @@ use crate::base::bounds::RECORDS_PER_BATCH_MAX;
 use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
-use crate::base::sync::{Arc, AtomicU64, Ordering};
+use crate::base::sync::Arc;
 use crate::base::time::Timestamp;
 use crate::engine::{DurableWait, Submitted, deadline_in};
 use crate::primitives::streams::{self, Group, Record, StreamHandle};
@@ -15,10 +15,8 @@ use crate::primitives::{Command, Reply};
 use super::database::{Database, refusal};
 use super::error::Error;
 use super::reader::{From, Reader};
+use super::sticky::Sticky;
 use super::ticket::Ticket;
-
-/// Records without a key stay in one partition for about this many bytes, then go on to the next.
-const STICKY_BYTES: u64 = 16 << 10;
 
 /// What a stream is created with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -255,8 +253,9 @@ pub struct PartitionDescription {
 ///
 /// # Which partition
 /// A record goes to the partition that the append names, else to that of its key ([`Stream::partition_of`]). Single
-/// records without a key stay in one partition for 16 KiB, then go on to the next; a handle and its clones count
-/// together.
+/// records without a key stay in one partition for 16 KiB, then go on to the next; those of one batch stay together,
+/// and those of the next batch go to the next. A handle and its clones count together; handles begin at different
+/// partitions.
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub(crate) database: Database,
@@ -269,8 +268,7 @@ struct Inner {
     handle: StreamHandle,
     partitions: u32,
     first_log: LogId,
-    /// Bytes appended without a key; which partition they go to follows from it.
-    sticky: AtomicU64,
+    sticky: Sticky,
 }
 
 impl Stream {
@@ -281,7 +279,7 @@ impl Stream {
         })?;
         let missing = || Error::NotFound { kind: "stream", name: name.to_owned() };
         let (partitions, first_log) = facts.ok_or_else(missing)?;
-        let sticky = AtomicU64::new(0);
+        let sticky = Sticky::new(partitions, &database.shared.spread);
         let inner = Inner { name: name.to_owned(), handle, partitions, first_log, sticky };
         Ok(Stream { database, inner: Arc::new(inner) })
     }
@@ -387,8 +385,7 @@ impl Stream {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
             return Err(Error::LimitExceeded { limit: "records per batch", max, actual });
         }
-        let sticky = options.partition.unwrap_or_else(|| self.sticky_partition(STICKY_BYTES));
-        let places: Vec<u32> = records.iter().map(|record| self.batch_partition(record, options, sticky)).collect();
+        let places = self.batch_partitions(records, options);
         if places.windows(2).all(|pair| pair[0] == pair[1]) {
             let groups = [self.group_of(records, places.first().copied().unwrap_or(0), options)];
             return self.submit_batch(&groups, options);
@@ -520,22 +517,19 @@ impl Stream {
             (Some(partition), _) => partition,
             (None, Some(key)) => self.partition_of(key),
             (None, None) if self.inner.partitions == 1 => 0,
-            (None, None) => self.sticky_partition(record.user_bytes() as u64 + 1),
+            (None, None) => self.inner.sticky.of_record(record.user_bytes()),
         }
     }
 
-    fn batch_partition(&self, record: &Record<'_>, options: &AppendOptions, sticky: u32) -> u32 {
-        match (options.partition, record.key) {
+    /// The partition of each record of a batch. Those without a key share one, and only they count as a use of it.
+    fn batch_partitions(&self, records: &[Record<'_>], options: &AppendOptions) -> Vec<u32> {
+        let mut sticky = None;
+        let place = |record: &Record<'_>| match (options.partition, record.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => self.partition_of(key),
-            (None, None) => sticky,
-        }
-    }
-
-    /// The partition that records without a key go to now, and counts these bytes.
-    fn sticky_partition(&self, bytes: u64) -> u32 {
-        let before = self.inner.sticky.fetch_add(bytes, Ordering::Relaxed);
-        u32::try_from(before / STICKY_BYTES % u64::from(self.inner.partitions)).expect("below the number of partitions")
+            (None, None) => *sticky.get_or_insert_with(|| self.inner.sticky.of_batch()),
+        };
+        records.iter().map(place).collect()
     }
 }
 

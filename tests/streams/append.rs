@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towpath::{AppendOptions, Error, Level, ManualClock, Options, Record, StreamOptions, Timestamp};
+use towpath::{AppendOptions, Database, Error, Level, ManualClock, Options, Record, StreamOptions, Timestamp};
 
 use crate::place::{Kept, Place, extent, read_all, texts};
 use crate::stream;
@@ -165,6 +165,38 @@ fn records_of_a_batch_without_keys_stay_together() {
         assert_eq!(appended.partitions.len(), 1, "batch {number}");
         assert_eq!(appended.partitions[0].records, 7);
     }
+}
+
+#[test]
+fn a_batch_whose_records_all_have_keys_moves_no_other_on() {
+    let (_db, orders) = stream(StreamOptions::new().partitions(5));
+    let keyless = |body: &'static [u8]| orders.append_batch(&[Record::new(body)], &AppendOptions::new()).unwrap();
+    let before = keyless(b"a mug").partitions[0].partition;
+    for _ in 0..3 {
+        orders.append_batch(&[Record::new(b"a plate").key(b"customer-7")], &AppendOptions::new()).unwrap();
+        orders.append_batch(&[Record::new(b"a plate")], &AppendOptions::new().partition(2)).unwrap();
+    }
+    assert_eq!(keyless(b"a fork").partitions[0].partition, (before + 1) % 5);
+}
+
+#[test]
+fn handles_that_append_once_spread_their_records() {
+    let place = Place::new();
+    let mut db = place.open();
+    db.create_stream("orders", StreamOptions::new().partitions(4)).unwrap();
+    for _ in 0..60 {
+        db.stream("orders").unwrap().append("a mug").unwrap();
+    }
+    let ends = |db: &Database| [0, 1, 2, 3].map(|partition| extent(&db.stream("orders").unwrap(), partition).1);
+    let before = ends(&db);
+    assert!(before.iter().all(|&records| records >= 10), "{before:?}");
+    for _ in 0..12 {
+        db.close().unwrap();
+        db = place.open();
+        db.stream("orders").unwrap().append("a plate").unwrap();
+    }
+    let grown = ends(&db).iter().zip(before).filter(|(after, before)| *after > before).count();
+    assert!(grown > 1, "a program that appends once and ends always meets the same partition");
 }
 
 #[test]

@@ -47,10 +47,12 @@ fn ensure_applies_what_may_change_and_keeps_the_records() {
     {
         let db = place.open();
         let orders = db.create_stream("orders", StreamOptions::new().partitions(2)).unwrap();
-        orders.append("one blue mug").unwrap();
+        let to = AppendOptions::new().partition(0);
+        orders.append_with(Record::new(b"one blue mug"), &to).unwrap();
         let ensured = db.ensure_stream("orders", wanted.clone()).unwrap();
         assert_eq!(ensured.describe().unwrap().options, wanted);
-        assert_eq!(ensured.append("two green plates").unwrap().receipt.level, Level::Buffered);
+        let appended = ensured.append_with(Record::new(b"two green plates"), &to).unwrap();
+        assert_eq!(appended.receipt.level, Level::Buffered);
         assert_eq!(texts(&ensured, 0), ["one blue mug", "two green plates"]);
         db.close().unwrap();
     }
