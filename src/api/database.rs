@@ -109,7 +109,8 @@ impl Database {
     /// Opens a stream that exists. Waits for nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`], [`Error::Poisoned`] (readers that are open go on then), [`Error::Closed`],
+    /// [`Error::Forked`].
     pub fn stream(&self, name: &str) -> Result<Stream, Error> {
         let handle = self.shared.engine.inspect(|machine| machine.streams.lookup(name))?;
         let handle = handle.ok_or_else(|| Error::NotFound { kind: "stream", name: name.to_owned() })?;
@@ -119,7 +120,7 @@ impl Database {
     /// Every stream, by name, described as by [`Stream::describe`]. Takes as long as there are partitions.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::Poisoned`].
+    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
     pub fn streams(&self) -> Result<Vec<StreamDescription>, Error> {
         let names = self.shared.engine.inspect(|machine| {
             let mut names: Vec<String> =
@@ -157,10 +158,10 @@ impl Database {
         Ok(self.shared.engine.checkpoint()?)
     }
 
-    /// Figures of the journal, the store and the threads. Waits for nothing.
+    /// Figures of the journal, the store and the threads. Waits for nothing, and answers when the disk has failed too.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`], [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats, Error> {
         Stats::of(&self.shared.engine)
     }

@@ -48,6 +48,7 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn of(engine: &Engine<Primitives>) -> Result<Stats, Error> {
+        engine.check_open()?;
         let positions = engine.positions();
         let (commit, keeper) = engine.counters();
         let read = |counter: &crate::base::sync::AtomicU64| counter.load(Ordering::Relaxed);

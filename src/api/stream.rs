@@ -454,7 +454,7 @@ impl Stream {
     /// records that are still on their way to the disk.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the stream was deleted.
+    /// [`Error::NotFound`] if the stream was deleted, [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
     pub fn describe(&self) -> Result<StreamDescription, Error> {
         let engine = &self.database.shared.engine;
         let facts = engine.inspect(|machine| {

@@ -113,14 +113,15 @@ impl<M: Machine> Engine<M> {
 
     #[inline]
     fn check_alive(&self) -> Result<(), Fault> {
+        self.check_open()?;
+        if self.marks.is_poisoned() { Err(Fault::Poisoned) } else { Ok(()) }
+    }
+
+    /// A poisoned database is open.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<(), Fault> {
         self.check_process()?;
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Fault::Closed);
-        }
-        if self.marks.is_poisoned() {
-            return Err(Fault::Poisoned);
-        }
-        Ok(())
+        if self.closed.load(Ordering::Acquire) { Err(Fault::Closed) } else { Ok(()) }
     }
 
     /// A forked child has the handles of its parent and none of its threads or rights.

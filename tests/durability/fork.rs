@@ -54,6 +54,7 @@ fn handles_answer_forked_in_a_child_and_the_parent_goes_on() {
             forked(reader.try_receive(1)),
             forked(in_child.create_stream("child", StreamOptions::new())),
             forked(in_child.stream("orders")),
+            forked(in_child.stats()),
             forked(in_child.sync()),
             forked(in_child.checkpoint()),
         ]

@@ -203,6 +203,8 @@ fn a_closed_database_answers_closed() {
     assert!(matches!(orders.append("one blue mug"), Err(Error::Closed)));
     assert!(matches!(reader.try_receive(1), Err(Error::Closed)));
     assert!(matches!(other.stream("orders"), Err(Error::Closed)));
+    assert!(matches!(other.streams(), Err(Error::Closed)));
+    assert!(matches!(other.stats(), Err(Error::Closed)));
     assert!(matches!(other.sync(), Err(Error::Closed)));
     assert!(matches!(other.checkpoint(), Err(Error::Closed)));
 }
