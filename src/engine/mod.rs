@@ -10,6 +10,7 @@
 pub(crate) mod check;
 pub(crate) mod clock;
 mod core;
+mod create;
 pub(crate) mod fault;
 mod keeper;
 pub(crate) mod logs;

@@ -1,14 +1,13 @@
-//! Creating and opening a database, and closing it: the seven steps of recovery, in order.
+//! Opening a database, and closing it: the seven steps of recovery, in order.
 
 use std::io;
 
 use hashbrown::HashSet;
 
-use crate::base::bounds::{BALLAST_BYTES, FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
+use crate::base::bounds::{FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
-use crate::base::time::Timestamp;
 use crate::index::{Index, Meta};
 use crate::journal::commit::Commit;
 use crate::journal::maker::Maker;
@@ -25,6 +24,7 @@ use crate::storage::ring::Ring;
 use crate::storage::segment::{self, FOLDER, FileName, Segments};
 
 use super::clock::{Clock, HybridClock};
+use super::create;
 use super::fault::Fault;
 use super::keeper::Keeper;
 use super::machine::Machine;
@@ -33,10 +33,8 @@ use super::workers::Workers;
 use super::{Engine, KeeperCounters};
 
 pub(crate) const BALLAST: &str = "ballast";
-const RING: &str = "staging.ring";
+pub(super) const RING: &str = "staging.ring";
 pub(super) const INDEX: &str = "index.redb";
-/// The control file of a database that is being created. As long as it bears this name the database does not exist.
-const CONTROL_UNFINISHED: &str = "control.new";
 
 /// What an engine is opened with.
 #[derive(Clone, Debug)]
@@ -169,118 +167,18 @@ impl<M: Machine> Engine<M> {
     }
 }
 
-/// Step 1, and creation.
+/// Step 1, and creation where there is nothing.
 fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> {
     if let FileSystem::Network(kind) = disk.file_system().map_err(Fault::io("looking at the file system"))? {
         return Err(Fault::UnsupportedFileSystem { kind });
     }
-    let names = disk.list("").map_err(Fault::io("listing the directory"))?;
-    let foreign = names.iter().find(|name| !is_ours(name));
-    let exists = names.iter().any(|name| name == control::PATH);
-    if !exists && let Some(foreign) = foreign {
-        let reason = format!("it has no control file, and a file `{foreign}` that is not ours");
-        return Err(Fault::NotADatabase { path: options.path.clone(), reason });
-    }
-    let known = exists || names.iter().any(|name| name == CONTROL_UNFINISHED) || !holds_segments(&*disk)?;
-    if !known {
-        let reason = format!("it has no control file, and files in its folder `{FOLDER}`");
-        return Err(Fault::NotADatabase { path: options.path.clone(), reason });
-    }
-    if !exists && !options.create {
-        return Err(Fault::Missing { path: options.path.clone() });
-    }
+    // Looked at first because locking leaves a file behind, and then because another process may have been here.
+    create::is_there(&*disk, options)?;
     let directory_lock = lock(&*disk)?;
-    if !exists {
-        let unfinished = names.iter().any(|name| name == CONTROL_UNFINISHED);
-        let remains = names.iter().find(|name| !["LOCK", CONTROL_UNFINISHED].contains(&name.as_str()));
-        if let Some(remains) = remains.filter(|_| !unfinished) {
-            let reason = format!("`{remains}` is there but the control file is missing");
-            return Err(Fault::NotADatabase { path: options.path.clone(), reason });
-        }
-        create(&disk, options).map_err(|fault| match fault {
-            Fault::Io { source, .. } => Fault::Io { attempt: "creating the database", source },
-            fault => fault,
-        })?;
+    if !create::is_there(&*disk, options)? {
+        create::create(&disk, options)?;
     }
     ground(disk, directory_lock, &options.path)
-}
-
-/// Whether the folder of segments holds anything. Without a control file that is not ours to remove.
-fn holds_segments(disk: &dyn Disk) -> Result<bool, Fault> {
-    match disk.list(FOLDER) {
-        Ok(names) => Ok(!names.is_empty()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(Fault::io("listing the segments")(e)),
-    }
-}
-
-fn is_ours(name: &str) -> bool {
-    ["LOCK", control::PATH, CONTROL_UNFINISHED, INDEX, RING, BALLAST, "limits.table", "host.sock"].contains(&name)
-}
-
-/// Makes every file of an empty database; the control file gets its name last.
-fn create(disk: &Arc<dyn Disk>, options: &OpenOptions) -> Result<(), Fault> {
-    let io = Fault::io;
-    remove_unfinished(&**disk).map_err(io("removing an unfinished database"))?;
-    let start = Lsn(options.geometry.segment_bytes());
-    let state = ControlState {
-        compatible: 0,
-        incompatible: 0,
-        database_id: options.new_id,
-        geometry: options.geometry,
-        epoch: 0,
-        clean: true,
-        watermark: start,
-        clock: options.clock.identity().map_err(io("reading the clock's identity"))?,
-        lsn_base: start,
-        jump: None,
-    };
-    Control::create(&**disk, CONTROL_UNFINISHED, state).map_err(io("writing the control file"))?;
-    disk.sync_dir("").map_err(io("syncing the directory"))?;
-    disk.create_folder(FOLDER).map_err(io("creating the segments folder"))?;
-    zero_filled(&**disk, RING, options.geometry.ring_bytes()).map_err(io("making the staging ring"))?;
-    zero_filled(&**disk, BALLAST, BALLAST_BYTES).map_err(io("making the ballast"))?;
-    let segments = Segments::new(disk.clone(), options.geometry);
-    for number in 1..=SPARES_IDLE {
-        segments.make(number).map_err(io("making a segment"))?;
-    }
-    let meta = Meta {
-        database_id: options.new_id,
-        format: FORMAT,
-        applied: start,
-        indexed: start,
-        commits: 1,
-        wall_high: Timestamp(0),
-        next_survivor: 1,
-    };
-    let index = disk.open(INDEX, Access::Create).map_err(io("creating the index"))?;
-    drop(Index::create(index, meta)?);
-    disk.sync_dir("").map_err(io("syncing the directory"))?;
-    disk.rename(CONTROL_UNFINISHED, control::PATH).map_err(io("naming the control file"))?;
-    disk.sync_dir("").map_err(io("syncing the directory"))
-}
-
-fn remove_unfinished(disk: &dyn Disk) -> io::Result<()> {
-    for name in disk.list("")? {
-        if [CONTROL_UNFINISHED, INDEX, RING, BALLAST].contains(&name.as_str()) {
-            disk.remove(&name)?;
-        }
-    }
-    match disk.list(FOLDER) {
-        Ok(names) => names.iter().try_for_each(|name| disk.remove(&format!("{FOLDER}/{name}"))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-fn zero_filled(disk: &dyn Disk, path: &str, bytes: u64) -> io::Result<()> {
-    const PIECE: usize = 1 << 20;
-    let file = disk.open(path, Access::Create)?;
-    let zeros = vec![0; PIECE];
-    for at in (0..bytes).step_by(PIECE) {
-        file.write(at, &zeros)?;
-    }
-    file.sync_data()
 }
 
 /// Reads the control file and opens the index. Changes nothing.

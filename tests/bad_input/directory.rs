@@ -1,8 +1,10 @@
 //! Directories that hold something else, nothing, or a database of a later version.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
-use towpath::{Database, Error, Options};
+use towpath::{Database, Error, Options, StreamOptions};
 
 use crate::place::{Place, fingerprint};
 use crate::sample::{RECORDS, open, read_what_is_there, refused, sample};
@@ -50,6 +52,47 @@ fn a_directory_with_other_files_is_not_a_database_and_stays_as_it_is() {
         assert!(matches!(checked, Err(Error::NotADatabase { .. } | Error::Missing { .. })), "{name}: {checked:?}");
         assert_eq!(fs::read(&file).unwrap(), content);
     }
+}
+
+#[test]
+fn a_directory_with_only_folders_is_not_a_database_and_stays_as_it_is() {
+    for name in ["letters", "control", "index.redb", "segments/letters", "segments2"] {
+        let place = Place::new();
+        let folder = place.data().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let error = refused(&place);
+        assert!(matches!(error, Error::NotADatabase { .. }), "{name}: {error:?}");
+        assert!(error.to_string().contains(&format!("folder `{name}`")), "{error}");
+        assert_eq!(fs::read_dir(place.data()).unwrap().count(), 1, "{name}: something was put beside it");
+        assert!(folder.is_dir());
+    }
+}
+
+#[test]
+fn a_file_whose_name_is_no_text_is_seen_too() {
+    let place = Place::new();
+    fs::create_dir(place.data()).unwrap();
+    let file = place.data().join(OsStr::from_bytes(b"letter\xff"));
+    fs::write(&file, b"Dear Carol").unwrap();
+    assert!(matches!(refused(&place), Error::NotADatabase { .. }));
+    assert_eq!(fs::read(&file).unwrap(), b"Dear Carol");
+}
+
+#[test]
+fn an_own_directory_that_was_half_made_is_completed_and_the_root_of_a_disk_is_taken() {
+    let place = Place::new();
+    fs::create_dir_all(place.data().join("lost+found")).unwrap();
+    place.open().close().unwrap();
+    fs::rename(place.data().join("control"), place.data().join("control.new")).unwrap();
+    let db = place.open();
+    db.create_stream("orders", StreamOptions::new()).unwrap().append("one blue mug").unwrap();
+    db.close().unwrap();
+    assert!(place.data().join("lost+found").is_dir());
+    let foreign = place.data().join("segments/letter.txt");
+    fs::rename(place.data().join("control"), place.data().join("control.new")).unwrap();
+    fs::write(&foreign, b"Dear Carol").unwrap();
+    assert!(matches!(refused(&place), Error::NotADatabase { .. }));
+    assert_eq!(fs::read(&foreign).unwrap(), b"Dear Carol");
 }
 
 #[test]

@@ -235,6 +235,14 @@ impl Disk for SimDisk {
         Ok(inside.map(|path| path.rsplit('/').next().expect("splitting yields a part").to_owned()).collect())
     }
 
+    fn folders(&self, folder: &str) -> io::Result<Vec<String>> {
+        let mut machine = self.machine.lock();
+        machine.begin(self.life, Kind::List, folder)?;
+        machine.check_folder(folder)?;
+        let inside = machine.names.folders().filter(|path| folder_of(path) == folder);
+        Ok(inside.map(|path| path.rsplit('/').next().expect("splitting yields a part").to_owned()).collect())
+    }
+
     fn create_folder(&self, folder: &str) -> io::Result<()> {
         let mut machine = self.machine.lock();
         machine.begin(self.life, Kind::CreateFolder, folder)?;

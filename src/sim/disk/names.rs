@@ -65,6 +65,10 @@ impl Names {
         })
     }
 
+    pub(super) fn folders(&self) -> impl Iterator<Item = &str> {
+        self.live.iter().filter(|(_, entry)| **entry == Entry::Folder).map(|(path, _)| path.as_str())
+    }
+
     pub(super) fn add(&mut self, path: &str, entry: Entry) {
         self.change(Change::Add { path: path.to_owned(), entry });
     }

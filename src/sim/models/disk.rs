@@ -108,6 +108,10 @@ impl Disk for ModelDisk {
         Ok(self.0.lock().keys().cloned().collect())
     }
 
+    fn folders(&self, _folder: &str) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     fn create_folder(&self, _folder: &str) -> io::Result<()> {
         Ok(())
     }

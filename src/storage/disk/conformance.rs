@@ -112,6 +112,7 @@ fn lengths_grow_with_zeros_and_are_cut(disk: &dyn Disk) {
 
 fn folders_are_listed_by_themselves(disk: &dyn Disk) {
     assert_eq!(kind(disk.list("segments")), ErrorKind::NotFound);
+    assert!(disk.folders("").unwrap().is_empty());
     disk.create_folder("segments").unwrap();
     disk.create_folder("segments").unwrap();
     create(disk, "segments/1.seg", b"");
@@ -123,6 +124,8 @@ fn folders_are_listed_by_themselves(disk: &dyn Disk) {
         names
     };
     assert_eq!(sorted(""), ["control"]);
+    assert_eq!(disk.folders("").unwrap(), ["segments"]);
+    assert!(disk.folders("segments").unwrap().is_empty());
     assert_eq!(sorted("segments"), ["1.seg", "2.seg"]);
     assert_eq!(kind(disk.create_folder("control")), ErrorKind::NotADirectory);
     disk.sync_dir("segments").unwrap();

@@ -64,6 +64,9 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     /// Names (not paths) of the files in `folder` ("" is the directory itself), in any order. Folders are left out.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
 
+    /// Names of the folders in `folder`, as `list` gives those of files.
+    fn folders(&self, folder: &str) -> io::Result<Vec<String>>;
+
     /// Creates a folder unless it exists.
     fn create_folder(&self, folder: &str) -> io::Result<()>;
 

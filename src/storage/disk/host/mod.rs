@@ -57,23 +57,11 @@ impl Disk for HostDisk {
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        let descriptor = self.folder(folder)?;
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&descriptor)? {
-            let entry = entry?;
-            let kind = match entry.file_type() {
-                FileType::Unknown => {
-                    let found = fs::statat(&descriptor, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
-                    FileType::from_raw_mode(found.st_mode)
-                }
-                known => known,
-            };
-            // The engine gives no file a name that is not UTF-8, so one that has such a name is not the engine's.
-            if let (false, Ok(name)) = (kind == FileType::Directory, entry.file_name().to_str()) {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
+        self.names(folder, |kind| kind != FileType::Directory)
+    }
+
+    fn folders(&self, folder: &str) -> io::Result<Vec<String>> {
+        self.names(folder, |kind| kind == FileType::Directory)
     }
 
     fn create_folder(&self, folder: &str) -> io::Result<()> {
@@ -107,6 +95,27 @@ impl Disk for HostDisk {
 }
 
 impl HostDisk {
+    /// Names of what is in a folder and of a kind that is wanted. The engine gives nothing a name that is not UTF-8;
+    /// what has one is told with replacement characters, which no name of the engine's has.
+    fn names(&self, folder: &str, is_wanted: impl Fn(FileType) -> bool) -> io::Result<Vec<String>> {
+        let descriptor = self.folder(folder)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let kind = match entry.file_type() {
+                FileType::Unknown => {
+                    FileType::from_raw_mode(fs::statat(&descriptor, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+                }
+                known => known,
+            };
+            if is_wanted(kind) && name != c"." && name != c".." {
+                names.push(name.to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// Opens a folder anew, because reading or syncing needs a position and an error cursor of its own.
     fn folder(&self, folder: &str) -> io::Result<OwnedFd> {
         let path = if folder.is_empty() { "." } else { checked(folder) };
