@@ -151,7 +151,7 @@ pub(super) enum Answer {
 
 pub(super) fn answer(result: Result<Submitted<Reply>, Refused<Refusal>>) -> Answer {
     match result {
-        Ok(Submitted { reply: Reply::Streams(reply), lsn, rests_on }) => Answer::Reply(reply, lsn, rests_on),
+        Ok(Submitted { reply: Reply::Streams(reply), lsn, rests_on, .. }) => Answer::Reply(reply, lsn, rests_on),
         Err(Refused::Refusal(Refusal::Streams(refusal))) => Answer::Refused(refusal),
         Err(Refused::Fault(fault)) => Answer::Fault(fault),
     }
