@@ -40,6 +40,9 @@ pub struct Stats {
     pub copied_bytes: u64,
     /// Segments removed because nothing in them lives.
     pub removed_segments: u64,
+    /// Segments that could not be read in full when live records were to be copied out of them. They stay as they are,
+    /// and [`Database::check`](crate::Database::check) tells what is wrong with them.
+    pub parked_segments: u64,
     /// Bytes of records that live in sealed segments, with what storing them costs.
     pub live_bytes: u64,
     /// Bytes of the sealed segments.
@@ -68,6 +71,7 @@ impl Stats {
             cleaned_segments: read(&keeper.cleaned_segments),
             copied_bytes: read(&keeper.copied_bytes),
             removed_segments: read(&keeper.removed_segments),
+            parked_segments: read(&keeper.parked_segments),
             live_bytes: read(&keeper.live_bytes),
             stored_bytes: read(&keeper.stored_bytes),
         })

@@ -97,7 +97,8 @@ fn check_sealed<M: Machine>(
     findings.bytes += bytes.len() as u64;
     let seed = Seed::new(&state.database_id);
     let mut found = Found::new();
-    for (place, frame) in Frames::of(&bytes, id, state.geometry, seed) {
+    let mut frames = Frames::of(&bytes, id, state.geometry, seed);
+    for (place, frame) in frames.by_ref() {
         findings.frames += 1;
         if matches!(frame.header.kind, Kind::Events | Kind::Copied) {
             note_items(&path, place, &frame, &mut found, findings);
@@ -108,7 +109,10 @@ fn check_sealed<M: Machine>(
         Ok(sidecar) => {
             findings.sidecars += 1;
             found.retain(|log, _| machine.log_start(*log).is_some() || sidecar.runs().any(|run| run.log == *log));
-            check_sidecar(&path, &sidecar, &found, runs, findings);
+            let missing = check_sidecar(&path, &sidecar, &found, runs, findings);
+            if let Some((place, reason)) = frames.stopped().filter(|_| missing) {
+                findings.problems.push(format!("{path} at {place}: {reason}"));
+            }
         }
     }
     Ok(())
@@ -135,8 +139,9 @@ fn note_items(path: &str, place: u32, frame: &Frame<'_>, found: &mut Found, find
     }
 }
 
-/// `found` is without the logs that have ended and that the sidecar leaves out.
-fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], findings: &mut Findings) {
+/// `found` is without the logs that have ended and that the sidecar leaves out. Tells whether the sidecar knows of
+/// records that the walk has not found.
+fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], findings: &mut Findings) -> bool {
     let known: u64 = sidecar.runs().map(|run| run.records).sum();
     let walked: u64 = found.values().flat_map(BTreeMap::values).sum();
     if known != walked {
@@ -160,6 +165,7 @@ fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], fin
             findings.problems.push(format!("{path}: the index has a run of {:?} that the sidecar has not", run.log));
         }
     }
+    walked < known
 }
 
 /// Every live offset of every log must be in a run or in the journal's unsealed part.

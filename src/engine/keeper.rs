@@ -11,11 +11,10 @@
 //!
 //! A crash between any two of these leaves at most files that nothing refers to; the next open removes them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::bounds::{
-    BALLAST_BYTES, CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, JOURNAL_BUDGET_BYTES,
-    RUN_CHANGES_PER_CHECKPOINT_MAX, SEGMENTS_PER_CLEANING_MAX,
+    BALLAST_BYTES, CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, RUN_CHANGES_PER_CHECKPOINT_MAX,
 };
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -25,7 +24,6 @@ use crate::base::segment_id::SegmentId;
 use crate::base::sync::{AtomicU64, MutexGuard, Ordering};
 use crate::base::time::{BootTime, Timestamp};
 use crate::index::{Checkpoint, Meta, SegmentRow};
-use crate::journal::cleaner::{self, Source, Target};
 use crate::journal::follow::Committer;
 use crate::journal::sidecar::{self, Stretch};
 use crate::storage::disk::Access;
@@ -38,9 +36,6 @@ use super::workers::Next;
 
 /// What a record costs on disk beside its own bytes, on average; used to judge how much of a segment lives.
 const RECORD_OVERHEAD_BYTES: u64 = 48;
-
-/// A segment of which less than this part lives is cleaned as soon as enough of them have gathered.
-const SPARSE_PART: u64 = 8;
 
 /// Commits that must not refer to a file before it is removed.
 const COMMITS_BEFORE_REMOVAL: u64 = 2;
@@ -56,6 +51,7 @@ pub(crate) struct KeeperCounters {
     pub(crate) cleaned_segments: AtomicU64,
     pub(crate) copied_bytes: AtomicU64,
     pub(crate) removed_segments: AtomicU64,
+    pub(crate) parked_segments: AtomicU64,
     pub(crate) live_bytes: AtomicU64,
     pub(crate) stored_bytes: AtomicU64,
 }
@@ -70,13 +66,16 @@ pub(crate) struct Keeper {
     pub(crate) removals: VecDeque<(u64, SegmentId)>,
     /// Logs whose dead runs did not all fit into the last checkpoint.
     backlog: Vec<LogId>,
+    /// Segments that cleaning could not read in full. They stay as they are for as long as anything in them lives; the
+    /// next life tries them again.
+    pub(super) parked: BTreeSet<SegmentId>,
     /// The ballast file exists.
     pub(crate) ballast: bool,
     last_checkpoint: BootTime,
 }
 
 /// What a checkpoint will say, as it is put together.
-struct Draft {
+pub(super) struct Draft {
     applied: Lsn,
     keys: Vec<RowKey>,
     rows: Vec<Row>,
@@ -84,15 +83,23 @@ struct Draft {
     trimmed: Vec<(LogId, Option<u64>)>,
     sealed: Vec<u64>,
     runs_added: Vec<Run>,
-    runs_removed: Vec<(LogId, u64)>,
-    changed: BTreeMap<SegmentId, Option<SegmentRow>>,
-    next_survivor: u64,
+    pub(super) runs_removed: Vec<(LogId, u64)>,
+    pub(super) changed: BTreeMap<SegmentId, Option<SegmentRow>>,
+    pub(super) next_survivor: u64,
 }
 
 impl Keeper {
     pub(crate) fn new(meta: Meta, segments: Vec<SegmentRow>, ballast: bool) -> Keeper {
         let segments = segments.into_iter().map(|row| (row.id, row)).collect();
-        Keeper { meta, segments, removals: VecDeque::new(), backlog: Vec::new(), ballast, last_checkpoint: BootTime(0) }
+        Keeper {
+            meta,
+            segments,
+            removals: VecDeque::new(),
+            backlog: Vec::new(),
+            parked: BTreeSet::new(),
+            ballast,
+            last_checkpoint: BootTime(0),
+        }
     }
 
     /// Plans the removal of a segment's files, after enough commits that do not refer to it.
@@ -107,7 +114,7 @@ impl Keeper {
 
 impl Draft {
     /// The row of a segment as this checkpoint will leave it.
-    fn segment(&self, keeper: &Keeper, id: SegmentId) -> Option<SegmentRow> {
+    pub(super) fn segment(&self, keeper: &Keeper, id: SegmentId) -> Option<SegmentRow> {
         match self.changed.get(&id) {
             Some(row) => *row,
             None => keeper.segments.get(&id).copied(),
@@ -115,7 +122,7 @@ impl Draft {
     }
 
     /// A run died or moved: its segment holds less.
-    fn remove_run(&mut self, keeper: &Keeper, run: &Run) {
+    pub(super) fn remove_run(&mut self, keeper: &Keeper, run: &Run) {
         self.runs_removed.push((run.log, run.first));
         if let Some(row) = self.segment(keeper, run.segment) {
             let live_bytes = row.live_bytes.saturating_sub(cost(run.bytes, run.records));
@@ -124,7 +131,7 @@ impl Draft {
         }
     }
 
-    fn add_runs(&mut self, id: SegmentId, stretches: &[Stretch], file_bytes: u64) {
+    pub(super) fn add_runs(&mut self, id: SegmentId, stretches: &[Stretch], file_bytes: u64) {
         let live_bytes = stretches.iter().map(|s| cost(s.bytes, s.records)).sum();
         let row = SegmentRow { id, total_bytes: file_bytes.max(live_bytes), live_bytes, file_bytes };
         self.changed.insert(id, Some(row));
@@ -358,97 +365,6 @@ impl<M: Machine> Engine<M> {
         Ok(())
     }
 
-    /// Copies what lives out of segments that are mostly dead, as the policy asks.
-    fn clean(&self, keeper: &Keeper, draft: &mut Draft) -> Result<bool, Fault> {
-        let victims = self.choose_victims(keeper, draft);
-        if victims.is_empty() {
-            return Ok(false);
-        }
-        let id = SegmentId::Survivor(draft.next_survivor);
-        let mut sources = Vec::new();
-        for victim in &victims {
-            sources.push(self.source(*victim)?);
-        }
-        // The trims that these starts rest on must be durable before anything below them is left out.
-        self.wait_durable(self.marks.issued.get(), None)?;
-        let (database_id, epoch) = (self.database_id, self.control.lock().state().epoch);
-        let target = Target { id, database_id, epoch, measure: M::measure };
-        let copied = cleaner::copy(&self.segments, target, &sources).map_err(|fault| self.cleaning_fault(fault))?;
-        for victim in &victims {
-            self.move_runs(keeper, draft, *victim)?;
-        }
-        if let Some(survivor) = &copied {
-            draft.add_runs(id, &survivor.stretches, survivor.file_bytes);
-            draft.next_survivor += 1;
-            self.keeper_counters.copied_bytes.fetch_add(survivor.file_bytes, Ordering::Relaxed);
-        }
-        self.keeper_counters.cleaned_segments.fetch_add(victims.len() as u64, Ordering::Relaxed);
-        Ok(copied.is_some())
-    }
-
-    fn cleaning_fault(&self, fault: cleaner::CleaningFault) -> Fault {
-        match fault {
-            cleaner::CleaningFault::Io(source) => Fault::io("copying live records")(source),
-            cleaner::CleaningFault::Damaged { file, offset, lsn, reason } => {
-                Fault::Corrupt { file, offset, from: lsn, to: lsn, reason }
-            }
-        }
-    }
-
-    /// A segment to clean, with what lives of each log in it.
-    fn source(&self, id: SegmentId) -> Result<Source, Fault> {
-        let opened = Source::open(&self.segments, id, self.database_id).map_err(|fault| self.cleaning_fault(fault))?;
-        let logs = opened.logs();
-        let mut starts = Vec::with_capacity(logs.len());
-        for chunk in logs.chunks(FREEZE_CHUNK) {
-            let core = self.core.lock();
-            starts.extend(chunk.iter().map(|log| (*log, core.machine.log_start(*log))));
-        }
-        Ok(opened.with_starts(starts))
-    }
-
-    /// The runs of a cleaned segment are replaced by the survivor's.
-    fn move_runs(&self, keeper: &Keeper, draft: &mut Draft, victim: SegmentId) -> Result<(), Fault> {
-        let opened =
-            Source::open(&self.segments, victim, self.database_id).map_err(|fault| self.cleaning_fault(fault))?;
-        for run in opened.runs() {
-            let known = self.index.run_at(run.0, run.1)?;
-            if let Some(known) = known.filter(|known| known.segment == victim && known.first == run.1)
-                && !draft.runs_removed.contains(&(known.log, known.first))
-            {
-                draft.remove_run(keeper, &known);
-            }
-        }
-        draft.changed.insert(victim, None);
-        Ok(())
-    }
-
-    /// Which segments to clean: those of which little lives, once enough of them have gathered; and, while the store
-    /// takes more than twice what lives plus the budget, those of which least lives.
-    fn choose_victims(&self, keeper: &Keeper, draft: &Draft) -> Vec<SegmentId> {
-        let rows = keeper.segments.keys().filter_map(|id| draft.segment(keeper, *id));
-        let mut rows: Vec<SegmentRow> = rows.filter(|row| row.live_bytes > 0).collect();
-        rows.sort_unstable_by_key(|row| row.live_bytes * 1024 / row.total_bytes.max(1));
-        let live: u64 = rows.iter().map(|row| row.live_bytes).sum();
-        let stored: u64 = rows.iter().map(|row| row.file_bytes).sum();
-        let sparse = rows.iter().take_while(|row| row.live_bytes < row.total_bytes / SPARSE_PART).count();
-        let crowded = stored > live * 2 + JOURNAL_BUDGET_BYTES;
-        let enough = if crowded { 1 } else { SPARSE_PART as usize };
-        let mut copied = 0;
-        let room = self.segments.geometry().segment_bytes();
-        let limit = if crowded { rows.len() } else { sparse };
-        let chosen: Vec<SegmentId> = rows
-            .iter()
-            .take(limit.min(SEGMENTS_PER_CLEANING_MAX))
-            .take_while(|row| {
-                copied += row.live_bytes;
-                copied <= room && row.live_bytes < row.total_bytes / 2
-            })
-            .map(|row| row.id)
-            .collect();
-        if chosen.len() >= enough { chosen } else { Vec::new() }
-    }
-
     /// Step 6: the index has it; memory may forget it.
     fn adopt(&self, keeper: &mut Keeper, draft: Draft) {
         let geometry = self.segments.geometry();
@@ -478,6 +394,8 @@ impl<M: Machine> Engine<M> {
                 }
             }
         }
+        keeper.parked.retain(|id| keeper.segments.contains_key(id));
+        self.keeper_counters.parked_segments.store(keeper.parked.len() as u64, Ordering::Relaxed);
         let (live, stored) = keeper.live_and_stored();
         self.keeper_counters.live_bytes.store(live, Ordering::Relaxed);
         self.keeper_counters.stored_bytes.store(stored, Ordering::Relaxed);

@@ -8,6 +8,7 @@
 //! so that tests and the simulator can run them by hand, in any order, on one thread.
 
 pub(crate) mod check;
+mod cleaning;
 pub(crate) mod clock;
 mod core;
 mod create;
@@ -21,6 +22,8 @@ mod open;
 pub(crate) mod read;
 mod replay;
 mod submit;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod timers;
 mod wait;
 pub(crate) mod wake;

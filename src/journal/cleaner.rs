@@ -7,7 +7,7 @@
 //! caller before the index refers to it.
 //!
 //! The sources are read from end to end, and what is found is counted against their sidecars: a record that the sidecar
-//! knows and the walk does not find is damage, and nothing is copied.
+//! knows and the walk does not find is damage. Then nothing is copied, and the source is named: it must stay as it is.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,8 +26,8 @@ use crate::storage::segment::{self, FOLDER, SegmentFile, Segments};
 
 use super::entry::{Entry, LOG_TAG};
 use super::item::{FramePlace, ItemWriter, Items, Layout};
-use super::sidecar::{self, Sidecar, SidecarFault, Stretch};
-use super::walk::{Frames, address};
+use super::sidecar::{self, Sidecar, Stretch};
+use super::walk::Frames;
 
 /// Bytes of a survivor that are gathered before they are written.
 const WRITE_BYTES: usize = 1 << 20;
@@ -38,8 +38,10 @@ pub(crate) type Measure = fn(&[u8], &mut dyn FnMut(u64, u64)) -> Result<(), crat
 /// Why nothing was copied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CleaningFault {
-    #[error("{file} at {offset}: {reason}")]
-    Damaged { file: String, offset: u64, lsn: Lsn, reason: String },
+    /// A source that cannot be read in full. Reading its records, or a check, tells what is wrong with it.
+    #[error("{0:?} cannot be read in full")]
+    Unreadable(SegmentId),
+    /// The survivor could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -73,14 +75,16 @@ pub(crate) struct Target {
 type VisitLive<'a> = dyn FnMut(&Frame<'_>, &[(Entry, &[u8])]) -> Result<(), CleaningFault> + 'a;
 
 impl Source {
+    /// Opens a segment with its sidecar. Whatever prevents that, the segment is unreadable.
     pub(crate) fn open(segments: &Segments, id: SegmentId, database_id: [u8; 16]) -> Result<Source, CleaningFault> {
-        let sidecar = Sidecar::open(&**segments.disk(), id, database_id).map_err(|fault| match fault {
-            SidecarFault::Damaged { path, reason } => {
-                CleaningFault::Damaged { file: path, offset: 0, lsn: Lsn(0), reason: reason.to_owned() }
-            }
-            SidecarFault::Io(e) => CleaningFault::Io(e),
-        })?;
-        Ok(Source { segment: segments.get(id)?, sidecar, starts: HashMap::default() })
+        let unreadable = CleaningFault::Unreadable(id);
+        let Ok(sidecar) = Sidecar::open(&**segments.disk(), id, database_id) else { return Err(unreadable) };
+        let Ok(segment) = segments.get(id) else { return Err(unreadable) };
+        Ok(Source { segment, sidecar, starts: HashMap::default() })
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.segment.id
     }
 
     /// The logs in the segment, in order and once each.
@@ -114,17 +118,14 @@ impl Source {
     /// The live items of each frame that has any.
     fn each_live(&self, segments: &Segments, seed: Seed, visit: &mut VisitLive<'_>) -> Result<(), CleaningFault> {
         let mut found: u64 = 0;
-        let mut frames = Frames::of(self.bytes(), self.segment.id, segments.geometry(), seed);
-        for (place, frame) in frames.by_ref() {
+        for (place, frame) in Frames::of(self.bytes(), self.segment.id, segments.geometry(), seed) {
             if !matches!(frame.header.kind, Kind::Events | Kind::Copied) {
                 continue;
             }
             let mut live = Vec::new();
             for item in Items::of(&frame, place) {
-                let item = item.map_err(|fault| self.damaged(segments, u64::from(place), fault))?;
-                let Some(entry) = entry_of(item.bytes).map_err(|f| self.damaged(segments, u64::from(place), f))? else {
-                    continue;
-                };
+                let item = item.map_err(|_| self.unreadable())?;
+                let Some(entry) = entry_of(item.bytes).map_err(|_| self.unreadable())? else { continue };
                 found += u64::from(entry.count);
                 if self.lives(&entry) {
                     live.push((entry, item.bytes));
@@ -135,20 +136,11 @@ impl Source {
             }
         }
         let known: u64 = self.sidecar.runs().map(|run| run.records).sum();
-        if found == known {
-            return Ok(());
-        }
-        let (place, reason) = frames.stopped().unwrap_or((0, frame::NotAFrame::Absent));
-        Err(self.damaged(segments, place, format!("{reason}; {found} of {known} records are readable")))
+        if found == known { Ok(()) } else { Err(self.unreadable()) }
     }
 
-    fn damaged(&self, segments: &Segments, place: u64, reason: impl ToString) -> CleaningFault {
-        CleaningFault::Damaged {
-            file: segment::path(self.segment.id),
-            offset: place,
-            lsn: address(self.segment.id, segments.geometry(), place),
-            reason: reason.to_string(),
-        }
+    fn unreadable(&self) -> CleaningFault {
+        CleaningFault::Unreadable(self.segment.id)
     }
 }
 
@@ -228,13 +220,15 @@ impl Copy {
         for source in sources {
             // Runs of one log from several sources stay apart: others may lie between them.
             let mut open: HashMap<LogId, u64, foldhash::fast::RandomState> = HashMap::default();
-            source.each_live(segments, self.seed, &mut |frame, live| self.live_items(frame, live, &mut open))?;
+            let id = source.id();
+            source.each_live(segments, self.seed, &mut |frame, live| self.live_items(id, frame, live, &mut open))?;
         }
         Ok(())
     }
 
     fn live_items(
         &mut self,
+        source: SegmentId,
         frame: &Frame<'_>,
         live: &[(Entry, &[u8])],
         open: &mut HashMap<LogId, u64, foldhash::fast::RandomState>,
@@ -250,12 +244,7 @@ impl Copy {
             positions.extend(live.iter().map(|(_, item)| items.item(item.len(), |put| put.bytes(item))));
         });
         for ((entry, item), position) in live.iter().zip(positions) {
-            self.note(entry, item, position, open).map_err(|fault| CleaningFault::Damaged {
-                file: segment::path(self.target.id),
-                offset: u64::from(place),
-                lsn: frame.header.lsn,
-                reason: fault.to_string(),
-            })?;
+            self.note(entry, item, position, open).map_err(|_| CleaningFault::Unreadable(source))?;
         }
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }

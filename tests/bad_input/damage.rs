@@ -228,5 +228,13 @@ fn a_check_of_a_damaged_database_says_so_and_changes_nothing() {
     let before = fingerprint(&place.data());
     let report = Database::check(place.data()).unwrap();
     assert!(report.problems.len() >= 2, "{:?}", report.problems);
+    let damaged = format!("{} at ", segments(&place, ".seg")[0]);
+    let places: Vec<u64> =
+        report.problems.iter().filter_map(|p| p.strip_prefix(&damaged)?.split(':').next()?.parse().ok()).collect();
+    assert!(
+        places.iter().any(|at| *at <= 100_000 && 100_000 < at + 16_000),
+        "the place is named: {:?}",
+        report.problems
+    );
     assert!(fingerprint(&place.data()) == before);
 }

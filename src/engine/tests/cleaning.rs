@@ -1,0 +1,90 @@
+//! Cleaning over segments that are damaged.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+
+const KEPT: u32 = 0;
+const FILLER: u32 = 1;
+const SEGMENTS: u64 = 12;
+
+/// In each of some segments one record lives beside megabytes that were trimmed. Tells the addresses of the first.
+fn sparse_segments(bench: &Bench) -> (StreamHandle, Vec<Lsn>) {
+    let stream = bench.create("orders", 2, streams::Retention::default());
+    let filler = vec![7; 1 << 20];
+    let addresses = (0..SEGMENTS)
+        .map(|number| {
+            let lsn = bench.append(stream, KEPT, format!("order {number}").as_bytes(), Level::Buffered);
+            for _ in 0..3 {
+                bench.append(stream, FILLER, &filler, Level::Buffered);
+            }
+            lsn
+        })
+        .collect();
+    bench.engine.checkpoint().expect("nothing fails");
+    bench.trim(stream, FILLER, SEGMENTS * 3);
+    (stream, addresses)
+}
+
+fn counted(bench: &Bench) -> (u64, u64) {
+    let (_, counters) = bench.engine.counters();
+    (counters.cleaned_segments.load(Ordering::Relaxed), counters.parked_segments.load(Ordering::Relaxed))
+}
+
+fn checkpoints(bench: &Bench) {
+    (0..4).for_each(|_| bench.engine.checkpoint().expect("damage hinders no checkpoint"));
+}
+
+/// Every order but those that are damaged can be read; the files of these are there.
+fn expect_all_but(bench: &Bench, stream: StreamHandle, addresses: &[Lsn], damaged: &[u64]) {
+    for number in 0..SEGMENTS {
+        let (kept, fault) = bench.read_from(bench.log(stream, KEPT), number);
+        if damaged.contains(&number) {
+            let (file, _) = bench.place(addresses[number as usize]);
+            assert!(
+                matches!(&fault, Some(Fault::Corrupt { file: named, .. }) if *named == file),
+                "{number}: {fault:?}"
+            );
+            assert!(kept.is_empty() && bench.disk.paths().contains(&file));
+        } else {
+            assert_eq!(kept[0], (number, addresses[number as usize], format!("order {number}").into_bytes()));
+        }
+    }
+}
+
+#[test]
+fn a_segment_with_a_damaged_record_is_parked_and_the_others_are_cleaned() {
+    let bench = Bench::new();
+    let (stream, addresses) = sparse_segments(&bench);
+    let damaged = [2, 5];
+    for number in damaged {
+        let (file, offset) = bench.place(addresses[number as usize]);
+        bench.disk.flip_bit(&file, offset + 50, 3);
+    }
+    checkpoints(&bench);
+    let (cleaned, parked) = counted(&bench);
+    assert!(cleaned >= 8 && parked == 2, "{cleaned} cleaned, {parked} parked");
+    expect_all_but(&bench, stream, &addresses, &damaged);
+    bench.append(stream, KEPT, b"one more order", Level::Sync);
+    let bench = bench.reopen();
+    expect_all_but(&bench, stream, &addresses, &damaged);
+    bench.trim(stream, KEPT, SEGMENTS);
+    checkpoints(&bench);
+    let parked = damaged.map(|number| bench.place(addresses[number as usize]).0);
+    assert!(!bench.disk.paths().iter().any(|path| parked.contains(path)), "a segment goes once nothing in it lives");
+    bench.engine.close().expect("nothing fails");
+}
+
+#[test]
+fn a_segment_with_a_damaged_sidecar_or_without_one_is_parked_too() {
+    let bench = Bench::new();
+    let (stream, addresses) = sparse_segments(&bench);
+    let sidecar = |number: u64| bench.place(addresses[number as usize]).0.replace(".seg", ".idx");
+    bench.disk.flip_bit(&sidecar(1), 70, 0);
+    bench.disk.erase(&sidecar(3));
+    checkpoints(&bench);
+    let (cleaned, parked) = counted(&bench);
+    assert!(cleaned >= 8 && parked == 2, "{cleaned} cleaned, {parked} parked");
+    bench.append(stream, KEPT, b"one more order", Level::Sync);
+    bench.engine.close().expect("a close succeeds");
+}
