@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::base::codec::Take;
 use crate::base::log::LogId;
@@ -117,6 +117,8 @@ impl Source {
 
     /// The live items of each frame that has any.
     fn each_live(&self, segments: &Segments, seed: Seed, visit: &mut VisitLive<'_>) -> Result<(), CleaningFault> {
+        // A log that ended before the sidecar was written is not in it, and its records are nobody's.
+        let logs: HashSet<LogId, foldhash::fast::RandomState> = self.sidecar.runs().map(|run| run.log).collect();
         let mut found: u64 = 0;
         for (place, frame) in Frames::of(self.bytes(), self.segment.id, segments.geometry(), seed) {
             if !matches!(frame.header.kind, Kind::Events | Kind::Copied) {
@@ -126,7 +128,9 @@ impl Source {
             for item in Items::of(&frame, place) {
                 let item = item.map_err(|_| self.unreadable())?;
                 let Some(entry) = entry_of(item.bytes).map_err(|_| self.unreadable())? else { continue };
-                found += u64::from(entry.count);
+                if logs.contains(&entry.log) {
+                    found += u64::from(entry.count);
+                }
                 if self.lives(&entry) {
                     live.push((entry, item.bytes));
                 }

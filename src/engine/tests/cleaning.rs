@@ -88,3 +88,18 @@ fn a_segment_with_a_damaged_sidecar_or_without_one_is_parked_too() {
     bench.append(stream, KEPT, b"one more order", Level::Sync);
     bench.engine.close().expect("a close succeeds");
 }
+
+#[test]
+fn records_of_a_stream_that_was_deleted_before_its_sidecar_was_written_are_no_damage() {
+    let bench = Bench::new();
+    let gone = bench.create("gone", 1, streams::Retention::default());
+    for _ in 0..3 {
+        bench.append(gone, 0, b"never seen again", Level::Buffered);
+    }
+    bench.submit(streams::Command::Delete { name: "gone" }, Level::Sync).expect("it exists");
+    let (stream, addresses) = sparse_segments(&bench);
+    checkpoints(&bench);
+    let (cleaned, parked) = counted(&bench);
+    assert!(cleaned >= 8 && parked == 0, "{cleaned} cleaned, {parked} parked");
+    expect_all_but(&bench, stream, &addresses, &[]);
+}
