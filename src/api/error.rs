@@ -263,6 +263,7 @@ impl From<Fault> for Error {
             Fault::Contended => Error::Contended,
             Fault::FrameTooLarge { max, actual } => Error::LimitExceeded { limit: "batch bytes", max, actual },
             Fault::Corrupt { file, offset, from, to, reason } => Error::Corrupt { file, offset, from, to, reason },
+            Fault::FileGone(lost) => Error::from(*lost),
             Fault::Locked { pid } => Error::Locked { pid },
             Fault::NotADatabase { path, reason } => Error::NotADatabase { path: path.into(), reason },
             Fault::UnsupportedFormat { found, incompatible, supported } => {

@@ -39,9 +39,9 @@ impl Records {
         let mut places = Vec::with_capacity(max.min(batch.items().len().max(64)));
         'items: for (number, item) in (0..).zip(batch.items()) {
             let bytes = batch.bytes(item);
-            let (_, records) = streams::read_item(bytes).map_err(|fault| damaged(item, &fault))?;
+            let (_, records) = streams::read_item(bytes).map_err(|fault| batch.not_understood(item, &fault))?;
             for record in records {
-                let record = record.map_err(|fault| damaged(item, &fault))?;
+                let record = record.map_err(|fault| batch.not_understood(item, &fault))?;
                 if record.offset < from {
                     continue;
                 }
@@ -85,10 +85,6 @@ impl Records {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordView<'_>> {
         self.places.iter().map(|place| RecordView { records: self, place: *place })
     }
-}
-
-fn damaged(item: &ReadItem, fault: &crate::base::codec::Malformed) -> Error {
-    Error::Corrupt { file: "segments".to_owned(), offset: 0, from: item.lsn, to: item.lsn, reason: fault.to_string() }
 }
 
 impl<'a> IntoIterator for &'a Records {

@@ -30,6 +30,9 @@ pub(crate) enum Fault {
     Contended,
     #[error("damage in {file} at {offset}: {reason}")]
     Corrupt { file: String, offset: u64, from: Lsn, to: Lsn, reason: String },
+    /// A file that the index named is not there: it was cleaned away since, or else it is lost, which is this damage.
+    #[error("{0}")]
+    FileGone(Box<Fault>),
     #[error("the directory is held by process {pid}")]
     Locked { pid: u32 },
     #[error("{path} is not a database: {reason}")]

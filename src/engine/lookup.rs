@@ -109,13 +109,7 @@ impl<M: Machine> Engine<M> {
                         (stretch.end, stretch.bytes) = (offset + 1, stretch.bytes + bytes);
                     }
                 });
-                measured.map_err(|fault| Fault::Corrupt {
-                    file: "segments".to_owned(),
-                    offset: 0,
-                    from: item.lsn,
-                    to: item.lsn,
-                    reason: fault.to_string(),
-                })?;
+                measured.map_err(|fault| batch.not_understood(item, &fault))?;
                 if ended {
                     return Ok(stretch);
                 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;
-use crate::base::lsn::Lsn;
+use crate::base::lsn::{Geometry, Lsn};
 use crate::base::run::Run;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, Event, EventListener};
@@ -51,10 +51,19 @@ pub(crate) struct ReadItem {
     len: u32,
 }
 
+/// A stretch of one segment, in memory.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    segment: SegmentId,
+    /// Where it starts in the segment.
+    base: u32,
+}
+
 /// Items of one log in the order of their offsets.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    chunks: Vec<Bytes>,
+    chunks: Vec<Chunk>,
     items: Vec<ReadItem>,
 }
 
@@ -66,12 +75,24 @@ impl Batch {
     /// The event bytes of an item, tag included.
     #[inline]
     pub(crate) fn bytes(&self, item: &ReadItem) -> &[u8] {
-        &self.chunks[item.chunk as usize][item.start as usize..(item.start + item.len) as usize]
+        &self.chunks[item.chunk as usize].bytes[item.start as usize..(item.start + item.len) as usize]
     }
 
     /// The same, owned: it keeps the memory behind it.
     pub(crate) fn shared_bytes(&self, item: &ReadItem) -> Bytes {
-        self.chunks[item.chunk as usize].slice(item.start as usize..(item.start + item.len) as usize)
+        self.chunks[item.chunk as usize].bytes.slice(item.start as usize..(item.start + item.len) as usize)
+    }
+
+    /// The checksum of an item holds, and its content is not understood.
+    pub(crate) fn not_understood(&self, item: &ReadItem, reason: &impl ToString) -> Fault {
+        let chunk = &self.chunks[item.chunk as usize];
+        Fault::Corrupt {
+            file: segment::path(chunk.segment),
+            offset: u64::from(chunk.base) + u64::from(item.start),
+            from: item.lsn,
+            to: item.lsn,
+            reason: reason.to_string(),
+        }
     }
 
     fn end(&self) -> Option<u64> {
@@ -143,17 +164,25 @@ pub(crate) struct Extent {
 }
 
 /// A segment that was cut short is damage; one that is gone may just have been cleaned.
-fn unopened(id: SegmentId, error: io::Error) -> Fault {
+pub(crate) fn unopened(geometry: Geometry, id: SegmentId, error: io::Error) -> Fault {
     match error.kind() {
-        io::ErrorKind::InvalidData => Fault::Corrupt {
-            file: segment::path(id),
-            offset: 0,
-            from: Lsn(0),
-            to: Lsn(0),
-            reason: "the file is shorter than a segment".to_owned(),
-        },
+        io::ErrorKind::InvalidData => of_whole(geometry, id, segment::path(id), "the file is shorter than a segment"),
+        io::ErrorKind::NotFound => gone(geometry, id, segment::path(id)),
         _ => Fault::io("opening a segment")(error),
     }
+}
+
+fn gone(geometry: Geometry, id: SegmentId, file: String) -> Fault {
+    Fault::FileGone(Box::new(of_whole(geometry, id, file, "the file is missing")))
+}
+
+/// Damage that concerns everything in a segment. A survivor has no addresses of its own.
+fn of_whole(geometry: Geometry, id: SegmentId, file: String, reason: &str) -> Fault {
+    let (from, to) = match id {
+        SegmentId::Journal(number) => (geometry.segment_start(number), geometry.segment_start(number + 1)),
+        SegmentId::Survivor(_) => (Lsn(0), Lsn(0)),
+    };
+    Fault::Corrupt { file, offset: 0, from, to, reason: reason.to_owned() }
 }
 
 impl<M: Machine> Engine<M> {
@@ -278,10 +307,10 @@ impl<M: Machine> Engine<M> {
             copied += frame.payload.len();
             let chunk = u32::try_from(batch.chunks.len()).ok()?;
             let owned = Bytes::copy_from_slice(&bytes[..frame.extent() as usize]);
-            let mut collect =
-                Collect { batch: &mut batch, chunk, base: place_of(geometry.place_in_segment(frame_lsn)) };
+            let base = place_of(geometry.place_in_segment(frame_lsn));
+            let mut collect = Collect { batch: &mut batch, chunk, base };
             collect.frame(log, item.offset, u64::MAX, &frame).ok()?;
-            batch.chunks.push(owned);
+            batch.chunks.push(Chunk { bytes: owned, segment: SegmentId::Journal(item.segment), base });
         }
         (!batch.items.is_empty()).then_some(batch)
     }
@@ -305,7 +334,7 @@ impl<M: Machine> Engine<M> {
         let mut batch = Batch::default();
         for group in items.chunk_by(|a, b| a.segment == b.segment) {
             let id = SegmentId::Journal(group[0].segment);
-            let segment = self.segments.get(id).map_err(|e| unopened(id, e))?;
+            let segment = self.segments.get(id).map_err(|e| unopened(self.segments.geometry(), id, e))?;
             let positions = group.iter().map(|i| Position { offset: i.offset, position: i.position });
             self.collect(log, &segment, positions, until, &mut batch)?;
         }
@@ -370,23 +399,20 @@ impl<M: Machine> Engine<M> {
 
     fn open_run(&self, run: &Run) -> Result<SealedRun, Fault> {
         let sidecar = self.open_sidecar(run.segment)?;
-        let segment = self.segments.get(run.segment).map_err(|e| unopened(run.segment, e))?;
+        let geometry = self.segments.geometry();
+        let segment = self.segments.get(run.segment).map_err(|e| unopened(geometry, run.segment, e))?;
         let found = sidecar.run(run.slot as usize).filter(|r| r.log == run.log && r.first == run.first);
-        let found = found.ok_or_else(|| Fault::Corrupt {
-            file: segment::sidecar_path(run.segment),
-            offset: 0,
-            from: Lsn(0),
-            to: Lsn(0),
-            reason: "a run that the index knows is not in the sidecar".to_owned(),
-        })?;
+        let reason = "a run that the index knows is not in the sidecar";
+        let missing = || of_whole(geometry, run.segment, segment::sidecar_path(run.segment), reason);
+        let found = found.ok_or_else(missing)?;
         Ok(SealedRun { segment, sidecar, run: found, next: 0 })
     }
 
     pub(crate) fn open_sidecar(&self, id: SegmentId) -> Result<Sidecar, Fault> {
+        let geometry = self.segments.geometry();
         Sidecar::open(&**self.segments.disk(), id, self.database_id).map_err(|fault| match fault {
-            SidecarFault::Damaged { path, reason } => {
-                Fault::Corrupt { file: path, offset: 0, from: Lsn(0), to: Lsn(0), reason: reason.to_owned() }
-            }
+            SidecarFault::Damaged { path, reason } => of_whole(geometry, id, path, reason),
+            SidecarFault::Io(e) if e.kind() == io::ErrorKind::NotFound => gone(geometry, id, segment::sidecar_path(id)),
             SidecarFault::Io(e) => Fault::io("opening a sidecar")(e),
         })
     }
@@ -421,7 +447,8 @@ impl<M: Machine> Engine<M> {
             }
         }
         let end = window.end;
-        batch.chunks.push(shared(&segment.map, first as usize, (end - first) as usize));
+        let bytes = shared(&segment.map, first as usize, (end - first) as usize);
+        batch.chunks.push(Chunk { bytes, segment: segment.id, base: first });
         Ok(())
     }
 
@@ -437,17 +464,19 @@ impl<M: Machine> Engine<M> {
     }
 }
 
-/// Makes a search until it finds something; `None`, or a segment that is not there, means that it must be made again.
+/// Makes a search until it finds something; `None`, or a file that is gone, means that it must be made again. A file
+/// that every search finds named and gone is lost.
 pub(crate) fn search_again<T>(mut search: impl FnMut() -> Result<Option<T>, Fault>) -> Result<T, Fault> {
+    let mut unfound = Fault::Contended;
     for _ in 0..SEARCHES_MAX {
         match search() {
-            Ok(None) => {}
+            Ok(None) => unfound = Fault::Contended,
             #[cfg(not(planted = "search_once"))]
-            Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(Fault::FileGone(lost)) => unfound = *lost,
             found => return found.map(|found| found.expect("nothing was looked at above")),
         }
     }
-    Err(Fault::Contended)
+    Err(unfound)
 }
 
 fn place_of(place: u64) -> u32 {
@@ -470,12 +499,7 @@ impl<'a> Window<'a> {
     }
 
     #[inline]
-    fn frame(
-        &mut self,
-        place: u32,
-        seed: frame::Seed,
-        geometry: crate::base::lsn::Geometry,
-    ) -> Result<Frame<'a>, String> {
+    fn frame(&mut self, place: u32, seed: frame::Seed, geometry: Geometry) -> Result<Frame<'a>, String> {
         let head = self.bytes_from(place, frame::HEADER_BYTES);
         let length = frame::declared_length(head).ok_or("no frame starts here")?;
         let bytes = self.bytes_from(place, length);

@@ -1,6 +1,7 @@
 //! The engine with streams on a simulated disk; its workers' steps are taken by hand unless a test starts them.
 
 mod cleaning;
+mod damage;
 
 use std::sync::Arc;
 

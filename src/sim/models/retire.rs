@@ -5,8 +5,7 @@ use super::disk::ModelDisk;
 use crate::base::lsn::Geometry;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, Mutex};
-use crate::engine::fault::Fault;
-use crate::engine::read::search_again;
+use crate::engine::read::{search_again, unopened};
 use crate::storage::disk::File;
 use crate::storage::segment::{SegmentFile, Segments, path};
 
@@ -31,7 +30,7 @@ impl Store {
     fn read(&self) {
         let opened = search_again(|| {
             let run = *self.run.lock();
-            self.segments.get(run).map(Some).map_err(Fault::io("opening a segment"))
+            self.segments.get(run).map(Some).map_err(|error| unopened(self.segments.geometry(), run, error))
         });
         let segment: SegmentFile = opened.expect("the record is somewhere at any time");
         assert_eq!(segment.map.load(0, 8), b"a record");
