@@ -26,7 +26,8 @@ impl<T> Ticket<T> {
         Ticket { outcome: Some(outcome), wait }
     }
 
-    /// Whether the write is as durable as its level asks. Never so after the disk has failed: waiting tells that.
+    /// Whether waiting would return at once: the write is as durable as its level asks, or the disk has failed and
+    /// [`Ticket::wait`] tells so.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.wait.is_done()

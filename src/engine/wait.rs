@@ -152,8 +152,9 @@ impl<M: Machine> DurableWait<M> {
         DurableWait { engine, lsn, registered: None }
     }
 
+    /// Whether waiting would return at once.
     pub(crate) fn is_done(&self) -> bool {
-        self.engine.marks.durable.get() >= self.lsn
+        self.outcome().is_some()
     }
 
     pub(crate) fn wait(&self, deadline: Option<BootTime>) -> Result<(), Fault> {
@@ -161,7 +162,7 @@ impl<M: Machine> DurableWait<M> {
     }
 
     fn outcome(&self) -> Option<Result<(), Fault>> {
-        if self.is_done() {
+        if self.engine.marks.durable.get() >= self.lsn {
             return Some(Ok(()));
         }
         self.engine.marks.is_poisoned().then_some(Err(Fault::OutcomeUnknown))

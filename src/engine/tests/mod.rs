@@ -2,6 +2,7 @@
 
 mod cleaning;
 mod damage;
+mod poison;
 
 use std::sync::Arc;
 
@@ -32,15 +33,18 @@ struct Bench {
 /// A record as it was read: offset, address, body.
 type Kept = (u64, Lsn, Vec<u8>);
 
+fn options(clock: &ManualClock) -> OpenOptions {
+    let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
+    OpenOptions { clock: Clock::Manual(clock.clone()), ..OpenOptions::new(geometry, DATABASE_ID) }
+}
+
 impl Bench {
     fn new() -> Bench {
         Bench::open(SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)))
     }
 
     fn open(disk: SimDisk, clock: ManualClock) -> Bench {
-        let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
-        let options = OpenOptions { clock: Clock::Manual(clock.clone()), ..OpenOptions::new(geometry, DATABASE_ID) };
-        let engine = Arc::new(Engine::open(disk.attach(), options).expect("nothing refuses it"));
+        let engine = Arc::new(Engine::open(disk.attach(), options(&clock)).expect("nothing refuses it"));
         Bench { disk, clock, engine }
     }
 
@@ -88,13 +92,11 @@ impl Bench {
     }
 
     fn partitions(&self, stream: StreamHandle) -> u32 {
-        let facts = self.engine.inspect(|machine| machine.streams.stream(stream).map(|s| s.head().partitions()));
-        facts.expect("it is open").expect("the stream exists")
+        self.engine.core.lock().machine.streams.stream(stream).expect("it exists").head().partitions()
     }
 
     fn log(&self, stream: StreamHandle, partition: u32) -> LogId {
-        let log = self.engine.inspect(|machine| machine.streams.stream(stream).map(|s| s.head().log(partition)));
-        log.expect("it is open").expect("the stream exists")
+        self.engine.core.lock().machine.streams.stream(stream).expect("it exists").head().log(partition)
     }
 
     /// Reads from `from` on to the end, or to the first fault.
