@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::Level;
 use crate::base::sync::Arc;
 use crate::engine::{Engine, OpenOptions, Refused};
@@ -106,31 +107,41 @@ impl Database {
         self.stream_of(name, self.submit(name, command)?)
     }
 
-    /// Opens a stream that exists. Waits for nothing.
+    /// Opens a stream that exists. Waits for nothing, unless the stream is just being created, altered or deleted: then
+    /// for the sync of that.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Poisoned`] (readers that are open go on then), [`Error::Closed`],
-    /// [`Error::Forked`].
+    /// [`Error::NotFound`], [`Error::Poisoned`] (readers that are open go on then), [`Error::OutcomeUnknown`] if the
+    /// disk failed in that sync, [`Error::Closed`], [`Error::Forked`].
     pub fn stream(&self, name: &str) -> Result<Stream, Error> {
-        let handle = self.shared.engine.inspect(|machine| machine.streams.lookup(name))?;
+        let engine = &self.shared.engine;
+        let handle = engine.inspect(|machine| machine.streams.lookup(name))?;
+        engine.reveal_object(handle.map_or(streams::COUNTERS, |handle| streams::stream_row(handle.id)))?;
         let handle = handle.ok_or_else(|| Error::NotFound { kind: "stream", name: name.to_owned() })?;
         self.stream_of(name, streams::Reply::Stream(handle))
     }
 
-    /// Every stream, by name, described as by [`Stream::describe`]. Takes as long as there are partitions.
+    /// Every stream, by name, described as by [`Stream::describe`]. Takes as long as there are partitions. One that is
+    /// created or deleted meanwhile may be in it or not.
     ///
     /// # Errors
-    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
+    /// As for [`Database::stream`].
     pub fn streams(&self) -> Result<Vec<StreamDescription>, Error> {
-        let names = self.shared.engine.inspect(|machine| {
-            let mut names: Vec<String> =
-                machine.streams.streams().map(|(_, stream)| stream.head().name().to_owned()).collect();
-            names.sort_unstable();
-            names
-        })?;
-        let described = names.iter().map(|name| self.stream(name)?.describe());
-        // A stream that was deleted since its name was read is not in the list.
-        described.filter(|described| !matches!(described, Err(Error::NotFound { .. }))).collect()
+        let mut described = Vec::new();
+        let mut last = String::new();
+        loop {
+            let names = self.shared.engine.inspect(|machine| machine.streams.names_after(&last, FREEZE_CHUNK))?;
+            self.shared.engine.reveal_object(streams::COUNTERS)?;
+            let Some(name) = names.last() else { return Ok(described) };
+            last.clone_from(name);
+            for name in &names {
+                match self.stream(name).and_then(|stream| stream.describe()) {
+                    // It was deleted since its name was read.
+                    Err(Error::NotFound { .. }) => {}
+                    stream => described.push(stream?),
+                }
+            }
+        }
     }
 
     /// Deletes a stream with all its records. Durable on return; disk space follows with the next checkpoints.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::base::bounds::RECORDS_PER_BATCH_MAX;
+use crate::base::bounds::{FREEZE_CHUNK, RECORDS_PER_BATCH_MAX};
 use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::sync::Arc;
 use crate::base::time::Timestamp;
-use crate::engine::{DurableWait, Submitted, deadline_in};
+use crate::engine::{DurableWait, Extent, Submitted, deadline_in};
 use crate::primitives::streams::{self, Group, Record, StreamHandle};
 use crate::primitives::{Command, Reply};
 
@@ -450,35 +450,37 @@ impl Stream {
         Ok(self.database.shared.engine.offset_for_time(self.log(partition)?, time)?)
     }
 
-    /// Options, offsets and bytes. The end offset is the one that readers see; bytes and last timestamp also count
-    /// records that are still on their way to the disk.
+    /// Options, offsets and bytes, as readers see them: what is still on its way to the disk does not count. Waits for
+    /// nothing, unless the stream is just being altered or deleted: then for the sync of that.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the stream was deleted, [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
     pub fn describe(&self) -> Result<StreamDescription, Error> {
         let engine = &self.database.shared.engine;
-        let facts = engine.inspect(|machine| {
-            let stream = machine.streams.stream(self.inner.handle)?;
-            Some((stream.head().options().to_owned(), stream.partitions().to_vec()))
-        })?;
-        let (options, partitions) = facts.ok_or_else(|| self.not_found())?;
-        let describe = |(number, partition): (u32, &streams::Partition)| {
-            let extent = engine.extent(self.log(number)?)?.ok_or_else(|| self.not_found())?;
-            let seen = extent.end.max(extent.start);
-            Ok(PartitionDescription {
-                partition: number,
-                start_offset: extent.start,
-                end_offset: seen,
-                bytes: partition.bytes,
-                last_timestamp: (partition.end > 0).then_some(partition.last_timestamp),
-            })
-        };
-        let partitions: Result<Vec<_>, Error> = (0..).zip(&partitions).map(describe).collect();
+        let options = engine.inspect(|machine| Some(*machine.streams.stream(self.inner.handle)?.head().options()))?;
+        let options = options.ok_or_else(|| self.not_found())?;
+        engine.reveal_object(streams::stream_row(self.inner.handle.id))?;
+        let mut partitions = Vec::with_capacity(self.inner.partitions as usize);
+        for first in (0..self.inner.partitions).step_by(FREEZE_CHUNK) {
+            partitions.extend(self.describe_partitions(first)?);
+        }
         Ok(StreamDescription {
             name: self.name().to_owned(),
             options: StreamOptions::from_machine(&options),
-            partitions: partitions?,
+            partitions,
         })
+    }
+
+    /// As many partitions as one hold of the core lock is for, from `first` on.
+    fn describe_partitions(&self, first: u32) -> Result<Vec<PartitionDescription>, Error> {
+        let count = FREEZE_CHUNK.min((self.inner.partitions - first) as usize);
+        let engine = &self.database.shared.engine;
+        let described: Option<_> = engine.inspect_logs(self.log(first)?, count, |machine, extents| {
+            let partitions = &machine.streams.stream(self.inner.handle)?.partitions()[first as usize..];
+            let described = (first..).zip(partitions.iter().zip(extents));
+            described.map(|(number, (partition, extent))| Some(describe(number, partition, (*extent)?))).collect()
+        })?;
+        described.ok_or_else(|| self.not_found())
     }
 
     pub(crate) fn log(&self, partition: u32) -> Result<LogId, Error> {
@@ -490,8 +492,12 @@ impl Stream {
         Ok(LogId(self.inner.first_log.0 + u64::from(partition)))
     }
 
+    /// The stream was deleted: told once that is on disk.
     pub(crate) fn not_found(&self) -> Error {
-        Error::NotFound { kind: "stream", name: self.name().to_owned() }
+        match self.database.shared.engine.reveal_object(streams::stream_row(self.inner.handle.id)) {
+            Ok(()) => Error::NotFound { kind: "stream", name: self.name().to_owned() },
+            Err(fault) => fault.into(),
+        }
     }
 
     #[inline]
@@ -530,6 +536,22 @@ impl Stream {
             (None, None) => *sticky.get_or_insert_with(|| self.inner.sticky.of_batch()),
         };
         records.iter().map(place).collect()
+    }
+}
+
+/// A partition as readers see it.
+fn describe(number: u32, partition: &streams::Partition, extent: Extent) -> PartitionDescription {
+    let (hidden_bytes, last_timestamp) = match extent.hidden {
+        None => (0, (partition.end > 0).then_some(partition.last_timestamp)),
+        Some(hidden) => (hidden.bytes, hidden.last_timestamp),
+    };
+    PartitionDescription {
+        partition: number,
+        start_offset: extent.start,
+        end_offset: extent.end,
+        // Records that are not shown yet may have been trimmed: then nothing before them is left either.
+        bytes: partition.bytes.saturating_sub(hidden_bytes),
+        last_timestamp,
     }
 }
 

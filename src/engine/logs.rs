@@ -118,6 +118,32 @@ impl Armed {
     }
 }
 
+/// What was appended to a log in this life.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Appended {
+    bytes: u64,
+    /// Of the last record, whichever life it is of.
+    last_timestamp: Timestamp,
+}
+
+/// A record written for `Sync` that is not durable yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Barrier {
+    frame_end: Lsn,
+    first: u64,
+    /// What had been appended before it.
+    before: Appended,
+}
+
+/// The records from the first barrier on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hidden {
+    /// Their bytes; those of them that were trimmed meanwhile count too.
+    pub(crate) bytes: u64,
+    /// Timestamp of the record before them, if there ever was one.
+    pub(crate) last_timestamp: Option<Timestamp>,
+}
+
 /// One log.
 #[derive(Debug)]
 pub(crate) struct LogCell {
@@ -125,8 +151,9 @@ pub(crate) struct LogCell {
     pub(crate) end: u64,
     /// Oldest first. Offsets below the first of these are in sidecars.
     recent: VecDeque<SegmentPositions>,
-    /// (end of its frame, first offset of the record), both growing.
-    barriers: VecDeque<(Lsn, u64)>,
+    /// In the order of their addresses and offsets.
+    barriers: VecDeque<Barrier>,
+    appended: Appended,
     /// What the primitive gives this log.
     pub(crate) timer: Option<LogTimer>,
     pub(crate) armed: Armed,
@@ -140,6 +167,7 @@ impl LogCell {
             end,
             recent: VecDeque::new(),
             barriers: VecDeque::new(),
+            appended: Appended::default(),
             timer,
             armed: Armed::No,
             waiting: 0,
@@ -159,10 +187,22 @@ impl LogCell {
 
     /// The first offset that is not shown yet.
     pub(crate) fn visible_end(&mut self, durable: Lsn) -> u64 {
-        while self.barriers.front().is_some_and(|(end, _)| *end <= durable) {
+        while self.barriers.front().is_some_and(|barrier| barrier.frame_end <= durable) {
             self.barriers.pop_front();
         }
-        self.barriers.front().map_or(self.end, |(_, offset)| *offset)
+        self.barriers.front().map_or(self.end, |barrier| barrier.first)
+    }
+
+    /// What lies behind the visible end, as it was last asked for.
+    pub(crate) fn hidden(&self) -> Option<Hidden> {
+        let Barrier { first, before, .. } = *self.barriers.front()?;
+        let last_timestamp = (first > 0).then_some(before.last_timestamp);
+        Some(Hidden { bytes: self.appended.bytes - before.bytes, last_timestamp })
+    }
+
+    /// Takes the timestamp of the last record of an earlier life.
+    pub(crate) fn continue_after(&mut self, last_timestamp: Timestamp) {
+        self.appended.last_timestamp = last_timestamp;
     }
 
     /// The first offset whose position is in memory; `end` if none is.
@@ -254,9 +294,11 @@ impl Logs {
         let cell = self.cells.get_mut(&append.log).expect("an append names a log that is open");
         assert!(cell.end == append.first, "log {:?} ends at {}, append at {}", append.log, cell.end, append.first);
         cell.end += u64::from(append.count);
-        if let Some(end) = barrier {
-            cell.barriers.push_back((end, append.first));
+        if let Some(frame_end) = barrier {
+            cell.barriers.push_back(Barrier { frame_end, first: append.first, before: cell.appended });
         }
+        cell.appended.bytes += append.bytes;
+        cell.appended.last_timestamp = append.timestamp;
         Self::place(&mut self.by_segment, cell, append, segment, position);
         Wants { wake: cell.waiting > 0, timer: cell.wants_arming() }
     }
@@ -376,9 +418,10 @@ mod tests {
         logs.append(&append(3, 1), 0, 16, None);
         logs.append(&append(4, 1), 0, 24, Some(Lsn(200)));
         let cell = logs.get_mut(LogId(1)).unwrap();
-        assert_eq!(cell.visible_end(Lsn(0)), 2);
-        assert_eq!(cell.visible_end(Lsn(100)), 4);
-        assert_eq!(cell.visible_end(Lsn(200)), 5);
+        let hidden = |bytes, timestamp| Some(Hidden { bytes, last_timestamp: Some(Timestamp(timestamp)) });
+        assert_eq!((cell.visible_end(Lsn(0)), cell.hidden()), (2, hidden(30, 0)));
+        assert_eq!((cell.visible_end(Lsn(100)), cell.hidden()), (4, hidden(10, 3)));
+        assert_eq!((cell.visible_end(Lsn(200)), cell.hidden()), (5, None));
     }
 
     #[test]

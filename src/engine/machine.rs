@@ -83,6 +83,9 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// The first live offset of a log; `None` if there is no such log.
     fn log_start(&self, log: LogId) -> Option<u64>;
 
+    /// Timestamp of the last record that a log ever had; 0 before the first.
+    fn log_last_timestamp(&self, log: LogId) -> Timestamp;
+
     /// Tells each record's offset and bytes (key, headers and body) of an encoded event that put records into a log.
     fn measure(event: &[u8], visit: &mut dyn FnMut(u64, u64)) -> Result<(), Malformed>;
 

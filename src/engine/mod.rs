@@ -12,6 +12,7 @@ mod cleaning;
 pub(crate) mod clock;
 mod core;
 mod create;
+mod extent;
 pub(crate) mod fault;
 mod keeper;
 pub(crate) mod logs;
@@ -49,6 +50,7 @@ use self::keeper::Keeper;
 use self::machine::Machine;
 use self::workers::Workers;
 
+pub(crate) use self::extent::Extent;
 pub(crate) use self::keeper::KeeperCounters;
 pub(crate) use self::open::OpenOptions;
 pub(crate) use self::submit::{Refused, Submitted};

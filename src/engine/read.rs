@@ -156,13 +156,6 @@ enum Seen {
     InBetween,
 }
 
-/// The end of a log as its readers see it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Extent {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-}
-
 /// A segment that was cut short is damage; one that is gone may just have been cleaned.
 pub(crate) fn unopened(geometry: Geometry, id: SegmentId, error: io::Error) -> Fault {
     match error.kind() {
@@ -218,17 +211,6 @@ impl<M: Machine> Engine<M> {
             }
             Ok(batch?.map(Read::Items))
         })
-    }
-
-    /// Start and visible end of a log.
-    pub(crate) fn extent(&self, log: LogId) -> Result<Option<Extent>, Fault> {
-        self.check_process()?;
-        let durable = self.marks.durable.get();
-        let mut core = self.core.lock();
-        let Some(start) = core.machine.log_start(log) else { return Ok(None) };
-        let end = core.logs.get_mut(log).map_or(start, |cell| cell.visible_end(durable));
-        // Records may go before they were ever shown.
-        Ok(Some(Extent { start, end: end.max(start) }))
     }
 
     /// Registers a wait for records at `offset`; `None` if there is something to see already. The listener must be

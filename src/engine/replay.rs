@@ -148,6 +148,7 @@ impl<M: Machine> Replay<M> {
             let timer = core.machine.log_timer(log);
             if let Some(cell) = core.logs.get_mut(log) {
                 cell.timer = timer;
+                cell.continue_after(core.machine.log_last_timestamp(log));
             }
             core.arm_timer(log, now, now.wall, &mut Afterwards::default());
         }

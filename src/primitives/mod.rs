@@ -15,7 +15,7 @@ use crate::base::codec::{Malformed, Put};
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
-use crate::base::time::Now;
+use crate::base::time::{Now, Timestamp};
 use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, LogChange, LogTimer, Machine};
 
 /// All primitives.
@@ -204,6 +204,10 @@ impl Machine for Primitives {
         self.streams.log_start(log)
     }
 
+    fn log_last_timestamp(&self, log: LogId) -> Timestamp {
+        self.streams.log_last_timestamp(log)
+    }
+
     fn log_timer(&self, log: LogId) -> Option<LogTimer> {
         self.streams.log_timer(log)
     }
@@ -228,7 +232,7 @@ impl From<streams::Outcome> for Decision<Primitives> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::base::time::{BootTime, Timestamp};
+    use crate::base::time::BootTime;
     use crate::engine::machine::Known;
 
     const NOW: Now = Now { wall: Timestamp(5), boot: BootTime(5) };

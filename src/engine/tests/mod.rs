@@ -3,6 +3,7 @@
 mod cleaning;
 mod damage;
 mod poison;
+mod reveal;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::storage::segment;
 
 const DATABASE_ID: [u8; 16] = *b"orders-database!";
 const NOON: u64 = 1_790_000_000_000_000;
+const HOUR: u64 = 3_600_000_000;
 
 /// An open engine, its disk and its clock.
 struct Bench {

@@ -8,7 +8,7 @@ use super::command::{
 use super::event::{Appended, Event, Span, Trimmed};
 use super::overlay::{Overlay, View};
 use super::record::Record;
-use super::rows::{partition_row, stream_row};
+use super::rows::{COUNTERS, partition_row, stream_row};
 use super::state::{Head, Map, Partition, State};
 use crate::base::bounds::{
     BODY_BYTES_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX, LARGE_FRAME_BYTES, LOGS_MAX, PARTITIONS_MAX,
@@ -128,7 +128,7 @@ fn ensure<'c>(
 fn open<'c>(view: &View<'_>, name: &'c str, options: &Options) -> Result<(Event<'c>, Reply), Refused> {
     name::check(name).map_err(Refusal::InvalidName)?;
     let logs = view.log_count() + options.partitions as usize;
-    within("partitions of all streams", LOGS_MAX, logs)?;
+    within("partitions of all streams", LOGS_MAX, logs).map_err(|refusal| refusal.resting_on(COUNTERS))?;
     let counters = view.counters();
     let span = Span { stream: counters.stream, first_log: LogId(counters.log), partitions: options.partitions };
     let handle = StreamHandle { slot: view.next_slot(), id: span.stream };
@@ -148,7 +148,7 @@ fn check_options(options: &Options) -> Result<(), Refusal> {
 }
 
 fn delete<'c>(view: &View<'_>, name: &str, mut emit: impl FnMut(Event<'c>)) -> Result<Outcome, Refused> {
-    let (_, head) = view.find(name).ok_or(Refusal::NotFound)?;
+    let (_, head) = view.find(name).ok_or_else(|| Refusal::NotFound.resting_on(COUNTERS))?;
     emit(Event::Deleted { span: head.span });
     Ok(Outcome::Accept(Reply::Deleted))
 }

@@ -165,6 +165,7 @@ impl<'a> Event<'a> {
     }
 
     /// Names every row that the event changes. A partition without a row is empty, so creation names none of theirs.
+    /// The counters stand for which streams there are: what reveals that rests on them, so a deletion names them too.
     #[inline]
     pub(crate) fn touches(&self, visit: &mut dyn FnMut(RowKey)) {
         match self {
@@ -176,6 +177,7 @@ impl<'a> Event<'a> {
             }
             Event::Altered { span, .. } => visit(stream_row(span.stream)),
             Event::Deleted { span } => {
+                visit(COUNTERS);
                 visit(stream_row(span.stream));
                 span.logs().for_each(|log| visit(partition_row(log)));
             }

@@ -44,7 +44,7 @@ pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
 pub(crate) use record::headers;
 pub use record::{Header, Record};
-pub(crate) use rows::{log_of_row, partition_row};
+pub(crate) use rows::{COUNTERS, log_of_row, partition_row, stream_row};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use state::Stream;
 pub(crate) use state::{Partition, State};

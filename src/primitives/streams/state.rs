@@ -8,6 +8,7 @@
 //! where they keep what changes.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -275,6 +276,17 @@ impl State {
     /// The first offset of a log; `None` if there is no such log.
     pub(crate) fn log_start(&self, log: LogId) -> Option<u64> {
         self.of_log(log).map(|(_, partition)| partition.start)
+    }
+
+    /// Timestamp of the last record that a log ever had; 0 before the first.
+    pub(crate) fn log_last_timestamp(&self, log: LogId) -> Timestamp {
+        self.of_log(log).map_or(Timestamp(0), |(_, partition)| partition.last_timestamp)
+    }
+
+    /// Up to `max` names of streams behind `after`, in order.
+    pub(crate) fn names_after(&self, after: &str, max: usize) -> Vec<String> {
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        self.names.range::<str, _>(behind).take(max).map(|(name, _)| name.to_string()).collect()
     }
 
     /// The stream and the partition that a log is.
