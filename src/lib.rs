@@ -53,7 +53,7 @@ mod storage;
 
 pub use api::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, CheckReport, Database, Error, From, Options,
-    PartitionDescription, Reader, Receipt, RecordView, Records, RecordsIter, Stats, Stream, StreamDescription,
+    PartitionDescription, Reader, Receipt, RecordIterator, RecordView, Records, Stats, Stream, StreamDescription,
     StreamOptions, Ticket,
 };
 pub use base::level::Level;

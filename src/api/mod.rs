@@ -16,7 +16,7 @@ pub use database::Database;
 pub use error::Error;
 pub use options::Options;
 pub use reader::{From, Reader};
-pub use records::{Iter as RecordsIter, RecordView, Records};
+pub use records::{RecordIterator, RecordView, Records};
 pub use stats::Stats;
 pub use stream::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, Stream, StreamDescription,

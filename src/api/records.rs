@@ -89,21 +89,21 @@ impl Records {
 
 impl<'a> IntoIterator for &'a Records {
     type Item = RecordView<'a>;
-    type IntoIter = Iter<'a>;
+    type IntoIter = RecordIterator<'a>;
 
-    fn into_iter(self) -> Iter<'a> {
-        Iter { records: self, next: 0 }
+    fn into_iter(self) -> RecordIterator<'a> {
+        RecordIterator { records: self, next: 0 }
     }
 }
 
-/// Iterator over the records of a batch.
+/// Goes over the records of a batch in order.
 #[derive(Clone, Debug)]
-pub struct Iter<'a> {
+pub struct RecordIterator<'a> {
     records: &'a Records,
     next: usize,
 }
 
-impl<'a> Iterator for Iter<'a> {
+impl<'a> Iterator for RecordIterator<'a> {
     type Item = RecordView<'a>;
 
     fn next(&mut self) -> Option<RecordView<'a>> {

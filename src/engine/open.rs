@@ -353,10 +353,10 @@ fn begin_epoch(control: &mut Control, end: &End, options: &OpenOptions) -> Resul
     let geometry = state.geometry;
     let epoch = end.epoch.max(state.epoch) + 1;
     #[cfg(not(planted = "epoch_inside_issued"))]
-    let beyond = end.at.plus(UNSYNCED_BYTES_MAX).max(end.survivor.unwrap_or(Lsn(0)).plus(1));
+    let beyond = end.at.plus(UNSYNCED_BYTES_MAX).max(end.last_behind.unwrap_or(Lsn(0)).plus(1));
     #[cfg(planted = "epoch_inside_issued")]
     let beyond = end.at.plus(1);
-    let at = if state.clean && end.survivor.is_none() { end.at } else { geometry.next_segment_start(beyond) };
+    let at = if state.clean && end.last_behind.is_none() { end.at } else { geometry.next_segment_start(beyond) };
     let jump = (at != end.came_from).then_some(Jump { from: end.came_from, to: at, crc: end.crc });
     let clock = options.clock.identity().map_err(Fault::io("reading the clock's identity"))?;
     let state = ControlState { epoch, clean: false, watermark: end.at, clock, jump, ..state };

@@ -4,7 +4,7 @@
 //! ring. Where there is neither it follows a *jump*: a later life that says, in its segment header or in the control
 //! file, that it went on from exactly this address and checksum. Otherwise the walk ends, at X.
 //!
-//! Then every 8-byte address behind X is tested for frames that survived. The highest durable LSN that any of them, the
+//! Then every 8-byte address behind X is tested for further valid frames. The highest durable LSN that any of them, the
 //! control file or the index knows is D. If X < D, bytes that were acknowledged are missing: damage, and nothing is
 //! changed. Otherwise what lies at X was never acknowledged: it is torn, and the journal ends there.
 //!
@@ -47,7 +47,7 @@ pub(crate) struct End {
     /// The highest epoch seen in any frame or the control file.
     pub(crate) epoch: u32,
     /// The address of the last valid frame behind X, which no later life may reach.
-    pub(crate) survivor: Option<Lsn>,
+    pub(crate) last_behind: Option<Lsn>,
     /// Frames that stood only in the ring.
     pub(crate) from_ring: Vec<(Lsn, Vec<u8>)>,
     /// Frames that the walk passed.
@@ -106,7 +106,7 @@ pub(crate) fn find_end(
         durable,
         crc: walk.crc.unwrap_or(0),
         epoch: walk.epoch.max(known.epoch).max(behind.epoch),
-        survivor: behind.survivor,
+        last_behind: behind.last,
         from_ring: walk.from_ring,
         frames: walk.frames,
     })
@@ -233,12 +233,12 @@ impl Walk<'_> {
 /// What the bytes behind X say.
 struct Behind {
     durable: Lsn,
-    survivor: Option<Lsn>,
+    last: Option<Lsn>,
     epoch: u32,
 }
 
 fn look_behind(walk: &Walk<'_>, images: &mut Images<'_>) -> Result<Behind, RecoveryFault> {
-    let mut behind = Behind { durable: Lsn(0), survivor: None, epoch: 0 };
+    let mut behind = Behind { durable: Lsn(0), last: None, epoch: 0 };
     let geometry = walk.geometry;
     let current = geometry.segment_of(walk.at);
     let mut numbers = vec![current];
@@ -268,7 +268,7 @@ fn look_behind(walk: &Walk<'_>, images: &mut Images<'_>) -> Result<Behind, Recov
 impl Behind {
     fn note(&mut self, walk: &Walk<'_>, bytes: &[u8], lsn: Lsn) {
         let Ok(frame) = frame::open_at(bytes, lsn, walk.seed) else { return };
-        self.survivor = self.survivor.max(Some(lsn));
+        self.last = self.last.max(Some(lsn));
         self.epoch = self.epoch.max(frame.header.epoch);
         if frame.header.epoch >= walk.epoch {
             self.durable = self.durable.max(frame.header.durable);
