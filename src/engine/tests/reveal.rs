@@ -3,7 +3,8 @@
 use super::*;
 use crate::{AppendOptions, Database, Error, From, Record, Stream, StreamOptions};
 
-/// A database whose committer syncs nothing by itself, with a stream that has records.
+/// A database whose threads sync nothing by themselves, with a stream that has records: the flush interval is long, and
+/// by the clock, which stands still, the last checkpoint was just made.
 fn unhurried() -> (Database, Stream) {
     let clock = ManualClock::starting_at(Timestamp(NOON));
     let options = OpenOptions { flush_interval_micros: HOUR, ..options(&clock) };
@@ -11,6 +12,7 @@ fn unhurried() -> (Database, Stream) {
     let db = opened.expect("nothing refuses it");
     let orders = db.create_stream("orders", StreamOptions::new().partitions(2)).expect("a new stream");
     orders.append_with(Record::new(b"one blue mug"), &AppendOptions::new().partition(0)).expect("there is room");
+    db.checkpoint().expect("nothing fails");
     (db, orders)
 }
 
