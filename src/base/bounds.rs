@@ -29,8 +29,8 @@ pub(crate) const DIRTY_ROWS_MAX: usize = 262_144;
 /// Objects, logs or entries handled in one hold of the core lock.
 pub(crate) const FREEZE_CHUNK: usize = 256;
 
-/// Largest encoded row of the index.
-pub(crate) const ROW_BYTES_MAX: usize = 4096;
+/// Largest encoded row of the index: 4 KiB with the CRC-32C behind it.
+pub(crate) const ROW_BYTES_MAX: usize = 4096 - size_of::<u32>();
 
 /// Run changes that one checkpoint carries; the rest waits for the next.
 pub(crate) const RUN_CHANGES_PER_CHECKPOINT_MAX: usize = 65_536;

@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 
 use super::faulty_file::{Dice, FaultyFile};
 use super::*;
-use crate::base::bounds::ROW_BYTES_MAX;
 use crate::base::lsn::Lsn;
 use crate::base::segment_id::SegmentId;
 use crate::storage::disk::File;
@@ -451,11 +450,21 @@ fn a_file_that_is_no_index_is_damaged_and_stays_as_it_was() {
 
 #[test]
 #[should_panic(expected = "above the bound")]
-fn a_row_above_the_bound_panics() {
+fn a_row_that_takes_more_than_4_kib_with_its_checksum_panics() {
     let (_, index, twin) = created();
     let mut checkpoint = Checkpoint::of(twin.next_meta());
-    checkpoint.rows.push((RowKey { kind: 0, id: 0 }, Some(vec![0; ROW_BYTES_MAX + 1])));
+    checkpoint.rows.push((RowKey { kind: 0, id: 0 }, Some(vec![0; 4093])));
     let _ = index.commit(checkpoint);
+}
+
+#[test]
+fn a_row_takes_at_most_4_kib_with_its_checksum() {
+    let (_, index, twin) = created();
+    let (key, row) = (RowKey { kind: 0, id: 0 }, vec![7; 4092]);
+    let mut checkpoint = Checkpoint::of(twin.next_meta());
+    checkpoint.rows.push((key, Some(row.clone())));
+    index.commit(checkpoint).unwrap();
+    assert_eq!(index.row(key).unwrap(), Some(row));
 }
 
 #[test]
