@@ -10,11 +10,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use towpath::{Database, Level, StreamOptions};
+use towpath::{Database, Level, PartitionDescription, Stream, StreamOptions};
 
 use crate::exit::Failure;
 use crate::open_existing;
-use crate::output::{counted, say};
+use crate::output::{counted, grouped, say};
 use crate::units;
 
 #[derive(Subcommand)]
@@ -23,7 +23,12 @@ pub(crate) enum Verb {
     Create(Create),
     /// Append standard input, one record per line
     Append(append::Append),
-    /// Write records to standard output, batch by batch in the order in which they were appended
+    /// Write records to standard output
+    ///
+    /// Records of one partition come in the order of their offsets. Several partitions are merged in the order in which
+    /// their batches were appended. `stream append` makes a batch of up to 1,000 lines; within one, records come
+    /// partition by partition, so lines of different partitions may not come in the order of the input. With --follow,
+    /// partitions are merged as their records arrive.
     Read(read::Read),
     /// List all streams
     List {
@@ -159,9 +164,27 @@ impl Trim {
                 )));
             }
         };
+        if partition >= stream.partitions() {
+            return Err(no_such_partition(&stream, partition));
+        }
         stream.trim_before(partition, self.before)?;
+        let described = stream.describe()?.partitions[partition as usize];
         drop(stream);
         database.close()?;
-        say(format!("{} partition {partition} begins at offset {} or later.", self.name, self.before))
+        say(format!("{} partition {partition} {}.", self.name, extent(&described)))
     }
+}
+
+/// Where a partition begins and ends, as the end of a sentence.
+fn extent(partition: &PartitionDescription) -> String {
+    let PartitionDescription { start_offset, end_offset, .. } = *partition;
+    match end_offset - start_offset {
+        0 => format!("is empty and goes on at offset {}", grouped(end_offset)),
+        records => format!("begins at offset {} and holds {}", grouped(start_offset), counted(records, "record")),
+    }
+}
+
+fn no_such_partition(stream: &Stream, partition: u32) -> Failure {
+    let last = stream.partitions().saturating_sub(1);
+    Failure::not_found(format!("{} has no partition {partition}; its partitions are 0 to {last}", stream.name()))
 }

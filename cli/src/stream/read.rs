@@ -8,6 +8,7 @@ use clap::Args;
 use towpath::{Database, Error, Reader, Stream};
 
 use super::merge::Merge;
+use super::no_such_partition;
 use super::row::Row;
 use crate::exit::Failure;
 use crate::open_existing;
@@ -54,7 +55,7 @@ impl Read {
     fn readers(&self, stream: &Stream) -> Result<Vec<Reader>, Failure> {
         let partitions = match self.partition {
             Some(partition) if partition < stream.partitions() => partition..partition + 1,
-            Some(partition) => return Err(Failure::not_found(no_such_partition(stream, partition))),
+            Some(partition) => return Err(no_such_partition(stream, partition)),
             None if matches!(self.from, Start::Offset(_)) && stream.partitions() > 1 => {
                 return Err(Failure::usage(format!(
                     "{} has {} partitions and each counts its own offsets; name one with --partition",
@@ -126,9 +127,4 @@ fn hand_over(mut reader: Reader, sender: &SyncSender<Result<Vec<Row>, Error>>) {
             return;
         }
     }
-}
-
-fn no_such_partition(stream: &Stream, partition: u32) -> String {
-    let last = stream.partitions().saturating_sub(1);
-    format!("{} has no partition {partition}; its partitions are 0 to {last}", stream.name())
 }
