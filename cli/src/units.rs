@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use towpath::{From, Timestamp};
 
+use crate::output::{counted, grouped};
+
 /// Where reading begins, as `--from` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Start {
@@ -91,6 +93,35 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(scale).ok_or_else(|| "this is more than 64 bits hold".to_owned())
 }
 
+/// A duration as [`duration`] reads it, exact: `1h 30m`, `7d`, `1s 250ms`.
+pub(crate) fn human_duration(micros: u64) -> String {
+    const UNITS: [(u64, &str); 6] =
+        [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms"), (1, "us")];
+    let mut rest = micros;
+    let mut parts = Vec::new();
+    for (unit, name) in UNITS {
+        if rest >= unit {
+            parts.push(format!("{}{name}", rest / unit));
+            rest %= unit;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// A size as [`bytes`] reads it, in the largest unit that it is a whole number of: `100 MB`, `8 MiB`, `1,500 bytes`.
+pub(crate) fn human_bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 6] = [
+        (1 << 40, "TiB"),
+        (1_000_000_000_000, "TB"),
+        (1 << 30, "GiB"),
+        (1_000_000_000, "GB"),
+        (1 << 20, "MiB"),
+        (1_000_000, "MB"),
+    ];
+    let whole = UNITS.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
+    whole.map_or_else(|| counted(bytes, "byte"), |(unit, name)| format!("{} {name}", grouped(bytes / unit)))
+}
+
 /// One character, or one of the escapes `\t`, `\0` and `\\`.
 pub(crate) fn separator(text: &str) -> Result<char, String> {
     let mut letters = text.chars();
@@ -142,6 +173,23 @@ mod tests {
         assert_eq!(bytes("100MB"), Ok(100_000_000));
         assert_eq!(bytes("8MiB"), Ok(8 << 20));
         assert!(bytes("MB").is_err() && bytes("1.5G").is_err() && bytes("99999999T").is_err());
+    }
+
+    #[test]
+    fn what_is_shown_in_units_is_exact_and_can_be_read_back() {
+        for (micros, text) in [
+            (5_400_000_000, "1h 30m"),
+            (7 * 86_400_000_000, "7d"),
+            (1_250_000, "1s 250ms"),
+            (259_200_000_001, "3d 1us"),
+        ] {
+            assert_eq!(human_duration(micros), text);
+            assert_eq!(duration(text), Ok(Duration::from_micros(micros)));
+        }
+        for (size, text) in [(100_000_000, "100 MB"), (8 << 20, "8 MiB"), (5_000 << 30, "5,000 GiB"), (1, "1 byte")] {
+            assert_eq!(human_bytes(size), text);
+        }
+        assert_eq!(human_bytes(100_000_001), "100,000,001 bytes");
     }
 
     #[test]

@@ -193,6 +193,21 @@ fn every_reading_command_speaks_json() {
 }
 
 #[test]
+fn retention_is_described_exactly_in_units_and_in_numbers() {
+    let place = Place::new("describe");
+    let limits = ["--retention-age", "100d1us", "--retention-bytes", "100MB", "--retention-records", "1500"];
+    place.text(&[&["stream", "create", "s"], &limits[..]].concat());
+    let text = place.text(&["stream", "describe", "s"]);
+    assert!(text.starts_with("s: 1 partition; each keeps at most 100d 1us, 100 MB, 1,500 records;"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&place.text(&["stream", "describe", "s", "--json"])).unwrap();
+    let options = &json["options"];
+    assert_eq!(
+        (&options["retention_age_micros"], &options["retention_bytes"]),
+        (&8_640_000_000_001_u64.into(), &100_000_000.into())
+    );
+}
+
+#[test]
 fn a_small_demonstration_ends_with_exact_books() {
     let place = Place::new("demo");
     let text = place.text(&["demo", "--records", "2000", "--kills", "2"]);

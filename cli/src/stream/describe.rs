@@ -8,7 +8,7 @@ use towpath::{Level, PartitionDescription, StreamDescription, StreamOptions};
 use crate::exit::Failure;
 use crate::open_existing;
 use crate::output::{Output, counted, grouped, say_json, table};
-use crate::units::rfc3339;
+use crate::units::{human_bytes, human_duration, rfc3339};
 
 pub(crate) fn list(data: &Path, json: bool) -> Result<(), Failure> {
     let database = open_existing(data)?;
@@ -49,10 +49,10 @@ pub(crate) fn describe(data: &Path, name: &str, json: bool) -> Result<(), Failur
     output.flush()
 }
 
-/// The options in a sentence, such as `4 partitions; each keeps at most 3600 s, 1,000 bytes; level sync`.
+/// The options in a sentence, such as `4 partitions; each keeps at most 1h 30m, 8 MiB; level sync`.
 fn sentence(options: &PrintedOptions) -> String {
-    let age = options.retention_seconds.map(|seconds| format!("{seconds} s"));
-    let bytes = options.retention_bytes.map(|bytes| counted(bytes, "byte"));
+    let age = options.retention_age_micros.map(human_duration);
+    let bytes = options.retention_bytes.map(human_bytes);
     let records = options.retention_records.map(|records| counted(records, "record"));
     let limits: Vec<String> = [age, bytes, records].into_iter().flatten().collect();
     let partitions = counted(u64::from(options.partitions), "partition");
@@ -86,7 +86,7 @@ impl<'a> Printed<'a> {
 #[derive(Serialize)]
 struct PrintedOptions {
     partitions: u32,
-    retention_seconds: Option<f64>,
+    retention_age_micros: Option<u64>,
     retention_bytes: Option<u64>,
     retention_records: Option<u64>,
     level: Option<&'static str>,
@@ -96,7 +96,9 @@ impl PrintedOptions {
     fn new(options: &StreamOptions) -> PrintedOptions {
         PrintedOptions {
             partitions: options.get_partitions(),
-            retention_seconds: options.get_retention_age().map(|age| age.as_secs_f64()),
+            retention_age_micros: options
+                .get_retention_age()
+                .map(|age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
             retention_bytes: options.get_retention_bytes(),
             retention_records: options.get_retention_records(),
             level: options.get_level().map(|level| match level {

@@ -62,7 +62,7 @@ impl Options {
     /// Every option in which a stream with `self` is not what `wanted` asks for.
     pub(crate) fn differences(&self, wanted: &Options) -> Vec<String> {
         let (have, want) = (&self.retention, &wanted.retention);
-        let age = |micros: u64| format!("{:?}", Duration::from_micros(micros));
+        let age = |micros: u64| format!("{} s", Duration::from_micros(micros).as_secs_f64());
         let options = [
             ("partitions", self.partitions.to_string(), wanted.partitions.to_string()),
             ("retention age", limit(have.age_micros, age), limit(want.age_micros, age)),
