@@ -80,6 +80,10 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// Every log with the offset of its first live record and the offset of the next.
     fn logs(&self, visit: &mut dyn FnMut(LogId, u64, u64));
 
+    /// Goes on with a pass over every log, which misses none that is there from beginning to end, by at most `steps`
+    /// steps. Tells whether there may be more.
+    fn next_logs(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool;
+
     /// The first live offset of a log; `None` if there is no such log.
     fn log_start(&self, log: LogId) -> Option<u64>;
 
@@ -92,6 +96,10 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// The timer that a log has, if its primitive gives it one. Its key's `id` is the log's number.
     fn log_timer(&self, log: LogId) -> Option<LogTimer>;
 }
+
+/// How far a pass over every log has come; the machine knows what it means.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct LogCursor(pub(crate) u64);
 
 /// What a machine may know besides its state.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::io;
 
 use hashbrown::HashSet;
 
-use crate::base::bounds::{FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
+use crate::base::bounds::{FLUSH_INTERVAL_MICROS_DEFAULT, FREEZE_CHUNK, SPARES_IDLE, UNSYNCED_BYTES_MAX};
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
@@ -27,7 +27,7 @@ use super::clock::{Clock, HybridClock};
 use super::create;
 use super::fault::Fault;
 use super::keeper::Keeper;
-use super::machine::Machine;
+use super::machine::{LogCursor, Machine};
 use super::replay::Replay;
 use super::workers::Workers;
 use super::{Engine, KeeperCounters};
@@ -156,14 +156,16 @@ impl<M: Machine> Engine<M> {
     }
 
     pub(super) fn wake_all_readers(&self) {
-        let mut logs = Vec::new();
-        let core = self.core.lock();
-        core.machine.logs(&mut |log, _, _| logs.push(log));
-        let events: Vec<_> = logs.iter().filter_map(|log| core.logs.to_wake(*log)).collect();
-        drop(core);
-        events.iter().for_each(|event| {
-            event.notify(usize::MAX);
-        });
+        let (mut cursor, mut more) = (LogCursor::default(), true);
+        while more {
+            let core = self.core.lock();
+            let mut events = Vec::new();
+            more = core.machine.next_logs(&mut cursor, FREEZE_CHUNK, &mut |log| events.extend(core.logs.to_wake(log)));
+            drop(core);
+            events.iter().for_each(|event| {
+                event.notify(usize::MAX);
+            });
+        }
     }
 }
 

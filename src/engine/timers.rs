@@ -1,7 +1,7 @@
 //! What is due when.
 //!
 //! The nearest [`TIMERS_IN_MEMORY`] stand in memory. A timer is derived from its object's state, so none is journaled:
-//! what does not fit is dropped here, and all are derived again once there is room (`Timers::overflowed`).
+//! what does not fit is dropped, and all are derived again once one that was dropped is nearer than those in memory.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ use crate::base::time::Timestamp;
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     due: BTreeSet<(Timestamp, RowKey)>,
-    overflowed: bool,
+    /// When the nearest of those that were dropped is due.
+    dropped: Option<Timestamp>,
 }
 
 /// What adding a timer came to.
@@ -30,12 +31,11 @@ impl Timers {
     pub(crate) fn arm(&mut self, at: Timestamp, key: RowKey) -> Arming {
         let is_nearest = self.due.first().is_none_or(|first| (at, key) < *first);
         self.due.insert((at, key));
-        let mut dropped = None;
-        if self.due.len() > TIMERS_IN_MEMORY {
-            dropped = self.due.pop_last().map(|(_, key)| key);
-            self.overflowed = true;
+        let farthest = if self.due.len() > TIMERS_IN_MEMORY { self.due.pop_last() } else { None };
+        if let Some((at, _)) = farthest {
+            self.dropped = Some(self.dropped.map_or(at, |nearest| nearest.min(at)));
         }
-        Arming { is_nearest, dropped }
+        Arming { is_nearest, dropped: farthest.map(|(_, key)| key) }
     }
 
     pub(crate) fn disarm(&mut self, at: Timestamp, key: RowKey) {
@@ -55,11 +55,11 @@ impl Timers {
         taken
     }
 
-    /// Whether timers were dropped and memory has room again: time to arm all from their objects.
+    /// Whether a timer that was dropped is nearer than all in memory: time to arm all from their objects.
     pub(crate) fn wants_rearming(&mut self) -> bool {
-        let wants = self.overflowed && self.due.len() < TIMERS_IN_MEMORY / 2;
+        let wants = self.dropped.is_some_and(|dropped| self.nearest().is_none_or(|nearest| nearest > dropped));
         if wants {
-            self.overflowed = false;
+            self.dropped = None;
         }
         wants
     }

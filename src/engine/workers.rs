@@ -13,7 +13,7 @@ use super::Engine;
 use super::Refused;
 use super::core::{Afterwards, SOON_MICROS};
 use super::fault::Fault;
-use super::machine::Machine;
+use super::machine::{LogCursor, Machine};
 
 /// Bytes in the ring at which the committer starts to write although no sync is due.
 pub(crate) const DRAIN_BYTES: u64 = 512 << 10;
@@ -296,9 +296,9 @@ impl<M: Machine> Engine<M> {
             let earliest = Timestamp(now.wall.0 + rest);
             self.core.lock().arm_timer(LogId(key.id), now, earliest, &mut after);
         }
-        self.rearm_overflowed(now);
+        let rearmed = self.rearm_dropped(now);
         match nearest {
-            _ if !due.is_empty() => Next::Again,
+            _ if rearmed || !due.is_empty() => Next::Again,
             Some(at) => Next::Micros(at.0.saturating_sub(now.wall.0).max(1_000)),
             None => Next::Idle,
         }
@@ -327,20 +327,21 @@ impl<M: Machine> Engine<M> {
         if stuck { Err(Fault::StorageFull) } else { Ok(()) }
     }
 
-    /// Timers that found no room in memory are derived from their logs once there is room.
-    fn rearm_overflowed(&self, now: Now) {
-        let mut core = self.core.lock();
-        if core.timers.wants_rearming() {
-            let mut logs = Vec::new();
-            core.machine.logs(&mut |log, _, _| logs.push(log));
-            drop(core);
-            for chunk in logs.chunks(FREEZE_CHUNK) {
-                let mut core = self.core.lock();
-                for log in chunk {
-                    core.arm_timer(*log, now, now.wall, &mut Afterwards::default());
-                }
+    /// Timers that found no room in memory are derived from their logs once they are the nearest.
+    fn rearm_dropped(&self, now: Now) -> bool {
+        if !self.core.lock().timers.wants_rearming() {
+            return false;
+        }
+        let (mut cursor, mut more) = (LogCursor::default(), true);
+        while more {
+            let mut core = self.core.lock();
+            let mut logs = Vec::with_capacity(FREEZE_CHUNK);
+            more = core.machine.next_logs(&mut cursor, FREEZE_CHUNK, &mut |log| logs.push(log));
+            for log in logs {
+                core.arm_timer(log, now, now.wall, &mut Afterwards::default());
             }
         }
+        true
     }
 }
 

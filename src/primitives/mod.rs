@@ -16,7 +16,7 @@ use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
-use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, LogChange, LogTimer, Machine};
+use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, LogChange, LogCursor, LogTimer, Machine};
 
 /// All primitives.
 #[derive(Default)]
@@ -198,6 +198,10 @@ impl Machine for Primitives {
 
     fn logs(&self, visit: &mut dyn FnMut(LogId, u64, u64)) {
         self.streams.logs(visit);
+    }
+
+    fn next_logs(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
+        self.streams.next_logs(cursor, steps, visit)
     }
 
     fn log_start(&self, log: LogId) -> Option<u64> {

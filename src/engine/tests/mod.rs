@@ -4,6 +4,7 @@ mod cleaning;
 mod damage;
 mod poison;
 mod reveal;
+mod timers;
 
 use std::sync::Arc;
 

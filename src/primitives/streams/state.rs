@@ -19,6 +19,7 @@ use crate::base::codec::Malformed;
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::time::Timestamp;
+use crate::engine::machine::LogCursor;
 use crate::journal::entry::Entry;
 
 pub(super) type Map<K, V> = HashMap<K, V, FixedState>;
@@ -271,6 +272,24 @@ impl State {
                 visit(log, partition.start, partition.end);
             }
         }
+    }
+
+    /// The same in pieces of at most `steps` steps, without offsets. The cursor is a slot and a partition: a stream
+    /// keeps its slot for as long as it lives.
+    pub(crate) fn next_logs(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
+        let (mut slot, mut partition) = ((cursor.0 >> 32) as usize, cursor.0 as u32);
+        for _ in 0..steps {
+            match self.slots.get(slot) {
+                None => return false,
+                Some(Some(stream)) if partition < stream.head.span.partitions => {
+                    visit(stream.head.log(partition));
+                    partition += 1;
+                }
+                Some(_) => (slot, partition) = (slot + 1, 0),
+            }
+        }
+        cursor.0 = (slot as u64) << 32 | u64::from(partition);
+        true
     }
 
     /// The first offset of a log; `None` if there is no such log.

@@ -1,0 +1,83 @@
+//! Timers that found no room in memory, and ticks that fail.
+
+use std::time::Duration;
+
+use super::*;
+use crate::base::bounds::{PARTITIONS_MAX, TIMERS_IN_MEMORY};
+use crate::engine::workers::{Next, Worker};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+const _: () = assert!(2 * PARTITIONS_MAX as usize > TIMERS_IN_MEMORY);
+
+fn an_hour() -> streams::Retention {
+    streams::Retention { age_micros: Some(HOUR), ..streams::Retention::default() }
+}
+
+/// One record for each partition, in as few frames as they fit into.
+fn append_to_each(bench: &Bench, stream: StreamHandle) {
+    let mapping_partitions = bench.partitions(stream);
+    let records = [streams::Record::new(b"")];
+    let group = |partition| streams::Group { partition, expect_offset: None, records: &records };
+    let groups: Vec<streams::Group<'_>> = (0..mapping_partitions).map(group).collect();
+    for groups in groups.chunks(32_768) {
+        let append = streams::Append { stream, mapping_partitions, groups };
+        bench.submit(streams::Command::Append(append), Level::Buffered).expect("there is room");
+    }
+}
+
+/// Takes the timers' steps until none is due.
+fn run_timers(bench: &Bench) {
+    while bench.engine.step(Worker::Timers, &mut None) == Next::Again {}
+}
+
+/// How many partitions start at `start`.
+fn starting_at(bench: &Bench, stream: StreamHandle, start: u64) -> usize {
+    let core = bench.engine.core.lock();
+    let stream = core.machine.streams.stream(stream).expect("it exists");
+    stream.partitions().iter().filter(|partition| partition.start == start).count()
+}
+
+#[test]
+fn timers_beyond_those_in_memory_come_due_in_their_time_although_memory_stays_full() {
+    let bench = Bench::new();
+    let many = PARTITIONS_MAX as usize;
+    let busy = bench.create("busy", PARTITIONS_MAX, an_hour());
+    let quiet = bench.create("quiet", PARTITIONS_MAX, an_hour());
+    append_to_each(&bench, busy);
+    bench.clock.advance(MINUTE * 30);
+    append_to_each(&bench, quiet);
+    bench.clock.advance(MINUTE * 15);
+    append_to_each(&bench, busy);
+    bench.clock.advance(MINUTE * 16);
+    run_timers(&bench);
+    assert_eq!((starting_at(&bench, busy, 1), starting_at(&bench, quiet, 0)), (many, many), "after 61 minutes");
+    bench.clock.advance(MINUTE * 30);
+    run_timers(&bench);
+    assert_eq!((starting_at(&bench, busy, 1), starting_at(&bench, quiet, 1)), (many, many), "after 91 minutes");
+    bench.clock.advance(MINUTE * 15);
+    run_timers(&bench);
+    assert_eq!(starting_at(&bench, busy, 2), many, "after 106 minutes");
+}
+
+#[test]
+fn a_tick_that_fails_is_tried_again_after_a_while_and_not_at_once() {
+    let bench = Bench::new();
+    let stream = bench.create("orders", 1, an_hour());
+    let lsn = bench.append(stream, 0, b"one blue mug", Level::Sync);
+    bench.clock.advance(MINUTE * 2);
+    for _ in 0..5 {
+        bench.append(stream, 0, &vec![7; 1 << 20], Level::Buffered);
+    }
+    bench.engine.checkpoint().expect("nothing fails");
+    let (file, offset) = bench.place(lsn);
+    bench.disk.flip_bit(&file, offset + 40, 1);
+    bench.clock.advance(MINUTE * 59);
+    assert_eq!(bench.engine.step(Worker::Timers, &mut None), Next::Again, "the tick");
+    let Next::Micros(rest) = bench.engine.step(Worker::Timers, &mut None) else { panic!("it is tried again at once") };
+    assert!(rest >= 500_000, "tried again after {rest} µs");
+    bench.disk.flip_bit(&file, offset + 40, 1);
+    bench.clock.advance(Duration::from_micros(rest));
+    run_timers(&bench);
+    assert_eq!(starting_at(&bench, stream, 1), 1, "it is tried again in its time");
+}
