@@ -43,6 +43,13 @@ pub(crate) struct Now {
     pub(crate) boot: BootTime,
 }
 
+/// What both clocks showed at one moment, the wall clock as far as it was believed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct ClockReading {
+    pub(crate) wall: Timestamp,
+    pub(crate) boot: BootTime,
+}
+
 /// Names the clock that boot times are counted on; times of different identities cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ClockIdentity {

@@ -2,7 +2,7 @@
 
 use crate::base::bounds::{CLOCK_STEP_HOLD_MICROS, CLOCK_STEP_MICROS_MAX};
 use crate::base::sync::{Arc, Event, Mutex};
-use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
+use crate::base::time::{BootTime, ClockIdentity, ClockReading, Now, Timestamp};
 use crate::storage::disk::clock;
 
 /// Where the time comes from.
@@ -30,10 +30,14 @@ impl Clock {
         }
     }
 
+    pub(crate) fn reading(&self) -> ClockReading {
+        ClockReading { wall: self.wall(), boot: self.boot() }
+    }
+
     pub(crate) fn identity(&self) -> std::io::Result<ClockIdentity> {
         match self {
             Clock::Host => clock::identity(),
-            Clock::Manual(_) => Ok(ClockIdentity::default()),
+            Clock::Manual(manual) => Ok(manual.identity),
         }
     }
 
@@ -60,6 +64,8 @@ impl Clock {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock {
+    /// Named by where it began, so that what runs by it runs the same way again.
+    identity: ClockIdentity,
     state: Arc<Mutex<ManualState>>,
     moved: Arc<Event>,
 }
@@ -75,7 +81,8 @@ impl ManualClock {
     #[must_use]
     pub fn starting_at(wall: Timestamp) -> ManualClock {
         let state = ManualState { wall, boot: BootTime(1_000_000) };
-        ManualClock { state: Arc::new(Mutex::new(state)), moved: Arc::new(Event::new()) }
+        let identity = ClockIdentity { boot_id: u128::from(wall.0).to_be_bytes(), time_namespace: 0 };
+        ManualClock { identity, state: Arc::new(Mutex::new(state)), moved: Arc::new(Event::new()) }
     }
 
     /// Lets time pass, on the wall clock and the boot clock alike. What is due is done by the database's own threads
@@ -105,20 +112,30 @@ impl ManualClock {
 /// Makes timestamps that never go back of a wall clock that may.
 ///
 /// A backward step freezes it. A forward step of more than an hour that boot time does not confirm is not believed
-/// until it has held for ten minutes; until then it goes on at the pace of boot time.
+/// until it has held for ten minutes; until then it goes on at the pace of boot time. A life goes on from a reading of
+/// the one before, if that was of the same clock: a step that was made in between is doubted too.
 #[derive(Debug)]
 pub(crate) struct HybridClock {
     high: Timestamp,
     last_wall: Timestamp,
-    /// A wall reading that was believed, and the boot reading beside it.
-    anchor: (Timestamp, BootTime),
+    /// The last reading that was believed.
+    anchor: ClockReading,
     doubted_since: Option<BootTime>,
 }
 
 impl HybridClock {
-    pub(crate) fn new(high: Timestamp, wall: Timestamp, boot: BootTime) -> HybridClock {
-        let high = high.max(wall);
-        HybridClock { high, last_wall: wall, anchor: (wall, boot), doubted_since: None }
+    /// The clock of a new life. `high` is the greatest timestamp known to have been given; `earlier` a reading of the
+    /// same clock. Without one there is nothing to doubt the wall clock by.
+    pub(crate) fn new(high: Timestamp, earlier: Option<ClockReading>, now: ClockReading) -> HybridClock {
+        let anchor = earlier.unwrap_or(now);
+        let mut clock = HybridClock { high, last_wall: now.wall, anchor, doubted_since: None };
+        clock.observe(now.wall, now.boot);
+        clock
+    }
+
+    /// What a later life may go on from.
+    pub(crate) fn reading(&self) -> ClockReading {
+        self.anchor
     }
 
     /// The time of a reading. The boot clock is read only when the wall clock has moved.
@@ -127,7 +144,7 @@ impl HybridClock {
         if wall != self.last_wall {
             self.observe(wall, boot());
         }
-        Now { wall: self.high, boot: self.anchor.1 }
+        Now { wall: self.high, boot: self.anchor.boot }
     }
 
     /// The greatest timestamp given so far.
@@ -138,7 +155,9 @@ impl HybridClock {
     #[cold]
     fn observe(&mut self, wall: Timestamp, boot: BootTime) {
         self.last_wall = wall;
-        let expected = Timestamp(self.anchor.0.0.saturating_add(boot.since(self.anchor.1)));
+        let expected = Timestamp(self.anchor.wall.0.saturating_add(boot.since(self.anchor.boot)));
+        // What was given out was believed, whichever life it was of.
+        let expected = expected.max(self.high);
         if wall.0 <= expected.0.saturating_add(CLOCK_STEP_MICROS_MAX) {
             self.doubted_since = None;
             self.believe(wall, boot);
@@ -154,7 +173,7 @@ impl HybridClock {
     }
 
     fn believe(&mut self, wall: Timestamp, boot: BootTime) {
-        self.anchor = (wall, boot);
+        self.anchor = ClockReading { wall, boot };
         self.high = self.high.max(wall);
     }
 }
@@ -166,8 +185,12 @@ mod tests {
     const HOUR: u64 = 3_600_000_000;
     const NOON: u64 = 1_700_000_000_000_000;
 
+    fn reading(wall: u64, boot: u64) -> ClockReading {
+        ClockReading { wall: Timestamp(wall), boot: BootTime(boot) }
+    }
+
     fn clock() -> HybridClock {
-        HybridClock::new(Timestamp(0), Timestamp(NOON), BootTime(0))
+        HybridClock::new(Timestamp(0), None, reading(NOON, 0))
     }
 
     #[test]
@@ -199,5 +222,21 @@ mod tests {
         let mut clock = clock();
         let later = 48 * HOUR;
         assert_eq!(clock.stamp(Timestamp(NOON + later), || BootTime(later)).wall, Timestamp(NOON + later));
+    }
+
+    #[test]
+    fn a_new_life_doubts_a_step_since_a_reading_of_the_same_clock_and_believes_another_clock() {
+        let day = 24 * HOUR;
+        let (stepped, high) = (reading(NOON + day, HOUR), Timestamp(NOON - 5));
+        let mut doubting = HybridClock::new(high, Some(reading(NOON, 0)), stepped);
+        assert_eq!(doubting.high(), Timestamp(NOON + HOUR), "time went on at the pace of boot time");
+        let held = HOUR + CLOCK_STEP_HOLD_MICROS;
+        assert!(doubting.stamp(Timestamp(NOON + day + 1), || BootTime(held - 1)).wall < Timestamp(NOON + 2 * HOUR));
+        assert_eq!(doubting.stamp(Timestamp(NOON + day + 2), || BootTime(held)).wall, Timestamp(NOON + day + 2));
+        assert_eq!(HybridClock::new(high, None, stepped).high(), Timestamp(NOON + day));
+        let confirmed = HybridClock::new(high, Some(reading(NOON, 0)), reading(NOON + day, day));
+        assert_eq!(confirmed.high(), Timestamp(NOON + day));
+        let given_out = HybridClock::new(Timestamp(NOON + day), Some(reading(NOON, 0)), stepped);
+        assert_eq!(given_out.high(), Timestamp(NOON + day), "timestamps of that time have been given");
     }
 }

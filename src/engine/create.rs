@@ -101,6 +101,7 @@ fn first_state(options: &OpenOptions, start: Lsn) -> io::Result<ControlState> {
         clock: options.clock.identity()?,
         lsn_base: start,
         jump: None,
+        reading: Some(options.clock.reading()),
     })
 }
 

@@ -8,6 +8,7 @@ use crate::base::bounds::{FLUSH_INTERVAL_MICROS_DEFAULT, FREEZE_CHUNK, SPARES_ID
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
+use crate::base::time::{ClockIdentity, ClockReading};
 use crate::index::{Index, Meta};
 use crate::journal::commit::Commit;
 use crate::journal::maker::Maker;
@@ -139,8 +140,10 @@ impl<M: Machine> Engine<M> {
         }
         self.checkpoint()?;
         self.wait_durable(self.marks.issued.get(), None)?;
+        let reading = Some(self.core.lock().clock.reading());
         let mut control = self.control.lock();
-        let state = ControlState { clean: true, watermark: self.marks.durable.get(), ..control.state().clone() };
+        let watermark = self.marks.durable.get();
+        let state = ControlState { clean: true, watermark, reading, ..control.state().clone() };
         control.write(state).map_err(Fault::io("writing the control file"))
     }
 
@@ -234,15 +237,17 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
     if !state.clean || !end.from_ring.is_empty() {
         recovery::settle(&ground.segments, &end).map_err(Fault::io("settling the journal's end"))?;
     }
-    let start = begin_epoch(&mut ground.control, &end, &options)?;
+    let identity = options.clock.identity().map_err(Fault::io("reading the clock's identity"))?;
+    let (earlier, reading) = (state.reading.filter(|_| state.clock == identity), options.clock.reading());
+    let clock = HybridClock::new(replay.high(), earlier, reading);
+    let start = begin_epoch(&mut ground.control, &end, identity, clock.reading())?;
     let prepared = prepare_segments(&ground, &start, end.at)?;
     let marks = Arc::new(Marks::new(start.at, prepared, ground.meta.applied));
     let map = ring_file.map_write(state.geometry.ring_bytes()).map_err(Fault::io("mapping the staging ring"))?;
     let ring = Arc::new(Ring::new(map, state.geometry));
     let tail = Tail::new(start, state.database_id, ring.clone(), marks.clone());
     let keeper = keeper_of(&ground)?;
-    let (wall, boot) = (options.clock.wall(), options.clock.boot());
-    let core = replay.into_core(tail, HybridClock::new, wall, boot);
+    let core = replay.into_core(tail, clock, reading);
     Ok(Engine {
         core: Mutex::new(core),
         commit: Commit::new(ring, ground.segments.clone(), marks.clone()),
@@ -350,7 +355,7 @@ fn remove_orphans(ground: &Ground) -> Result<(), Fault> {
 }
 
 /// Step 6: a new life with addresses that none before it can have handed out.
-fn begin_epoch(control: &mut Control, end: &End, options: &OpenOptions) -> Result<Start, Fault> {
+fn begin_epoch(control: &mut Control, end: &End, clock: ClockIdentity, reading: ClockReading) -> Result<Start, Fault> {
     let state = control.state().clone();
     let geometry = state.geometry;
     let epoch = end.epoch.max(state.epoch) + 1;
@@ -360,8 +365,8 @@ fn begin_epoch(control: &mut Control, end: &End, options: &OpenOptions) -> Resul
     let beyond = end.at.plus(1);
     let at = if state.clean && end.last_behind.is_none() { end.at } else { geometry.next_segment_start(beyond) };
     let jump = (at != end.came_from).then_some(Jump { from: end.came_from, to: at, crc: end.crc });
-    let clock = options.clock.identity().map_err(Fault::io("reading the clock's identity"))?;
-    let state = ControlState { epoch, clean: false, watermark: end.at, clock, jump, ..state };
+    let reading = Some(reading);
+    let state = ControlState { epoch, clean: false, watermark: end.at, clock, jump, reading, ..state };
     control.write(state).map_err(Fault::io("writing the control file"))?;
     Ok(Start { at, came_from: end.came_from, previous: end.crc, epoch })
 }

@@ -2,7 +2,7 @@
 
 use crate::base::log::LogId;
 use crate::base::lsn::{Geometry, Lsn};
-use crate::base::time::{BootTime, Timestamp};
+use crate::base::time::{ClockReading, Timestamp};
 use crate::index::{Index, Meta};
 use crate::journal::item::Items;
 use crate::journal::tail::Tail;
@@ -123,25 +123,24 @@ impl<M: Machine> Replay<M> {
         }
     }
 
-    pub(super) fn into_core(
-        mut self,
-        tail: Tail,
-        clock: impl FnOnce(Timestamp, Timestamp, BootTime) -> HybridClock,
-        wall: Timestamp,
-        boot: BootTime,
-    ) -> Core<M> {
+    /// The greatest timestamp that was given.
+    pub(super) fn high(&self) -> Timestamp {
+        self.high
+    }
+
+    pub(super) fn into_core(mut self, tail: Tail, clock: HybridClock, reading: ClockReading) -> Core<M> {
         self.open_logs();
         let mut core = Core {
             machine: self.machine,
             tail,
-            clock: clock(self.high, wall, boot),
+            clock,
             logs: self.logs,
             objects: self.objects,
             timers: Timers::default(),
             trimmed: self.trimmed.into_iter().collect(),
             flush_armed: false,
         };
-        let now = core.clock.stamp(wall, || boot);
+        let now = core.clock.stamp(reading.wall, || reading.boot);
         let mut logs = Vec::new();
         core.machine.logs(&mut |log, _, _| logs.push(log));
         for log in logs {

@@ -24,6 +24,8 @@
 //! | 120 | 8 | jump from | the end of the journal that this life continued, |
 //! | 128 | 8 | jump to | the start of the segment where it went on, |
 //! | 136 | 4 | jump crc | and the checksum of the last frame before; all 0 if it went on in place |
+//! | 144 | 8 | wall time | of a moment in that life, as far as it was believed; |
+//! | 152 | 8 | boot time | of the same moment; both 0 if unknown |
 //! | 4092 | 4 | crc | CRC-32C of bytes 0 to 4092 |
 //!
 //! The jump makes a life count although nothing that it wrote reached the disk: without it, the next recovery would end
@@ -34,7 +36,7 @@ use std::io;
 use crate::base::crc::crc;
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::sync::Arc;
-use crate::base::time::ClockIdentity;
+use crate::base::time::{BootTime, ClockIdentity, ClockReading, Timestamp};
 
 use super::disk::{Access, Disk, File};
 
@@ -69,6 +71,8 @@ pub(crate) struct ControlState {
     pub(crate) clock: ClockIdentity,
     pub(crate) lsn_base: Lsn,
     pub(crate) jump: Option<Jump>,
+    /// On the clock that `clock` names.
+    pub(crate) reading: Option<ClockReading>,
 }
 
 /// Why there is no control state.
@@ -165,6 +169,10 @@ fn encode(state: &ControlState, sequence: u64) -> Vec<u8> {
         put(128, &jump.to.0.to_le_bytes());
         put(136, &jump.crc.to_le_bytes());
     }
+    if let Some(reading) = state.reading {
+        put(144, &reading.wall.0.to_le_bytes());
+        put(152, &reading.boot.0.to_le_bytes());
+    }
     let crc = crc(&block[..BLOCK_BYTES - 4]);
     block[BLOCK_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
     block
@@ -185,6 +193,7 @@ fn decode(block: &[u8]) -> Result<(u64, ControlState), ControlFault> {
     }
     let geometry = Geometry::new(u64_at(56), u64_at(64)).ok_or(ControlFault::Damaged)?;
     let jump = Jump { from: Lsn(u64_at(120)), to: Lsn(u64_at(128)), crc: u32_at(136) };
+    let reading = ClockReading { wall: Timestamp(u64_at(144)), boot: BootTime(u64_at(152)) };
     let state = ControlState {
         compatible: u64_at(16),
         incompatible,
@@ -199,6 +208,7 @@ fn decode(block: &[u8]) -> Result<(u64, ControlState), ControlFault> {
         },
         lsn_base: Lsn(u64_at(112)),
         jump: (jump.to.0 != 0).then_some(jump),
+        reading: (reading != ClockReading::default()).then_some(reading),
     };
     Ok((u64_at(32), state))
 }
@@ -219,6 +229,7 @@ mod tests {
             clock: ClockIdentity { boot_id: [9; 16], time_namespace: 42 },
             lsn_base: Lsn(8 << 20),
             jump: Some(Jump { from: Lsn(64), to: Lsn(64 << 20), crc: 5 }),
+            reading: Some(ClockReading { wall: Timestamp(1_700_000_000_000_000), boot: BootTime(77) }),
         }
     }
 

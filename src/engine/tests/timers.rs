@@ -1,4 +1,4 @@
-//! Timers that found no room in memory, and ticks that fail.
+//! Timers that found no room in memory, ticks that fail, and clocks that are wrong.
 
 use std::time::Duration;
 
@@ -80,4 +80,59 @@ fn a_tick_that_fails_is_tried_again_after_a_while_and_not_at_once() {
     bench.clock.advance(Duration::from_micros(rest));
     run_timers(&bench);
     assert_eq!(starting_at(&bench, stream, 1), 1, "it is tried again in its time");
+}
+
+/// An engine with one record of now, ended in this way; its wall clock is then set a day ahead.
+fn with_a_stepped_clock(end: fn(&Bench)) -> (Bench, StreamHandle) {
+    let bench = Bench::new();
+    let stream = bench.create("orders", 1, an_hour());
+    bench.append(stream, 0, b"one blue mug", Level::Sync);
+    bench.clock.advance(MINUTE);
+    end(&bench);
+    bench.clock.step_wall(Timestamp(bench.clock.wall().0 + 24 * HOUR));
+    (bench, stream)
+}
+
+#[test]
+fn a_step_of_the_wall_clock_while_closed_lets_nothing_go_before_it_has_held_for_ten_minutes() {
+    let ends: [fn(&Bench); 2] = [|bench| bench.engine.close().expect("nothing fails"), |bench| bench.engine.abandon()];
+    for end in ends {
+        let (bench, stream) = with_a_stepped_clock(end);
+        let mut bench = Bench::open(bench.disk, bench.clock);
+        for _ in 0..3 {
+            run_timers(&bench);
+            bench.engine.checkpoint().expect("nothing fails");
+            assert_eq!(starting_at(&bench, stream, 0), 1, "a doubted clock expires nothing");
+            bench.clock.advance(MINUTE * 3);
+        }
+        let high = bench.engine.core.lock().clock.high();
+        assert_eq!(high, Timestamp(NOON + 7 * HOUR / 60), "the step moves no high-water mark, boot time does");
+        bench = bench.reopen();
+        run_timers(&bench);
+        assert_eq!(starting_at(&bench, stream, 0), 1, "the next life doubts it anew");
+        bench.clock.advance(MINUTE * 10);
+        run_timers(&bench);
+        assert_eq!(starting_at(&bench, stream, 1), 1, "it has held");
+    }
+}
+
+#[test]
+fn time_that_passed_while_closed_is_believed_as_boot_time_confirms_it() {
+    let bench = Bench::new();
+    let stream = bench.create("orders", 1, an_hour());
+    bench.append(stream, 0, b"one blue mug", Level::Sync);
+    bench.engine.close().expect("nothing fails");
+    bench.clock.advance(MINUTE * 60 * 24);
+    let bench = Bench::open(bench.disk, bench.clock);
+    run_timers(&bench);
+    assert_eq!(starting_at(&bench, stream, 1), 1);
+}
+
+#[test]
+fn after_a_reboot_the_wall_clock_is_believed() {
+    let (bench, stream) = with_a_stepped_clock(|bench| bench.engine.close().expect("nothing fails"));
+    let rebooted = ManualClock::starting_at(bench.clock.wall());
+    let bench = Bench::open(bench.disk, rebooted);
+    run_timers(&bench);
+    assert_eq!(starting_at(&bench, stream, 1), 1);
 }
