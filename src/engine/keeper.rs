@@ -443,3 +443,6 @@ impl<M: Machine> Engine<M> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -27,14 +27,14 @@ const NOON: u64 = 1_790_000_000_000_000;
 const HOUR: u64 = 3_600_000_000;
 
 /// An open engine, its disk and its clock.
-struct Bench {
-    disk: SimDisk,
-    clock: ManualClock,
-    engine: Arc<Engine<Primitives>>,
+pub(super) struct Bench {
+    pub(super) disk: SimDisk,
+    pub(super) clock: ManualClock,
+    pub(super) engine: Arc<Engine<Primitives>>,
 }
 
 /// A record as it was read: offset, address, body.
-type Kept = (u64, Lsn, Vec<u8>);
+pub(super) type Kept = (u64, Lsn, Vec<u8>);
 
 fn options(clock: &ManualClock) -> OpenOptions {
     let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
@@ -42,11 +42,11 @@ fn options(clock: &ManualClock) -> OpenOptions {
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(super) fn new() -> Bench {
         Bench::open(SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)))
     }
 
-    fn open(disk: SimDisk, clock: ManualClock) -> Bench {
+    pub(super) fn open(disk: SimDisk, clock: ManualClock) -> Bench {
         let engine = Arc::new(Engine::open(disk.attach(), options(&clock)).expect("nothing refuses it"));
         Bench { disk, clock, engine }
     }
@@ -57,7 +57,7 @@ impl Bench {
         Bench::open(self.disk, self.clock)
     }
 
-    fn create(&self, name: &str, partitions: u32, retention: streams::Retention) -> StreamHandle {
+    pub(super) fn create(&self, name: &str, partitions: u32, retention: streams::Retention) -> StreamHandle {
         let options = streams::Options { partitions, retention, ..streams::Options::default() };
         let submitted = self.submit(streams::Command::Create { name, options }, Level::Sync).expect("a new stream");
         match submitted.reply {
@@ -66,12 +66,16 @@ impl Bench {
         }
     }
 
-    fn submit(&self, command: streams::Command<'_>, level: Level) -> Result<Submitted<Reply>, Refused<Refusal>> {
+    pub(super) fn submit(
+        &self,
+        command: streams::Command<'_>,
+        level: Level,
+    ) -> Result<Submitted<Reply>, Refused<Refusal>> {
         self.engine.submit(&Command::Streams(command), level, None)
     }
 
     /// Appends one record and tells its address.
-    fn append(&self, stream: StreamHandle, partition: u32, body: &[u8], level: Level) -> Lsn {
+    pub(super) fn append(&self, stream: StreamHandle, partition: u32, body: &[u8], level: Level) -> Lsn {
         self.try_append(stream, partition, body, level).expect("there is room")
     }
 
@@ -89,7 +93,7 @@ impl Bench {
         self.submit(streams::Command::Append(append), level).map(|submitted| submitted.lsn)
     }
 
-    fn trim(&self, stream: StreamHandle, partition: u32, offset: u64) {
+    pub(super) fn trim(&self, stream: StreamHandle, partition: u32, offset: u64) {
         let trim = streams::Command::TrimBefore { stream, partition, offset };
         self.submit(trim, Level::Buffered).expect("nothing refuses it");
     }
@@ -98,12 +102,12 @@ impl Bench {
         self.engine.core.lock().machine.streams.stream(stream).expect("it exists").head().partitions()
     }
 
-    fn log(&self, stream: StreamHandle, partition: u32) -> LogId {
+    pub(super) fn log(&self, stream: StreamHandle, partition: u32) -> LogId {
         self.engine.core.lock().machine.streams.stream(stream).expect("it exists").head().log(partition)
     }
 
     /// Reads from `from` on to the end, or to the first fault.
-    fn read_from(&self, log: LogId, from: u64) -> (Vec<Kept>, Option<Fault>) {
+    pub(super) fn read_from(&self, log: LogId, from: u64) -> (Vec<Kept>, Option<Fault>) {
         let (mut kept, mut at, mut cursor) = (Vec::new(), from, Cursor::default());
         loop {
             match self.engine.read(log, at, 1, &mut cursor) {
@@ -122,7 +126,7 @@ impl Bench {
     }
 
     /// Path and offset of the frame at an address, while it is in a segment of the journal.
-    fn place(&self, lsn: Lsn) -> (String, u64) {
+    pub(super) fn place(&self, lsn: Lsn) -> (String, u64) {
         let geometry = self.engine.segments.geometry();
         let number = crate::base::segment_id::SegmentId::Journal(geometry.segment_of(lsn));
         (segment::path(number), geometry.place_in_segment(lsn))

@@ -100,6 +100,7 @@ impl Head {
         Head { name: name.into(), span, options, mapping_epoch: 1 }
     }
 
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
