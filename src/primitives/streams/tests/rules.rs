@@ -63,7 +63,7 @@ fn creating_what_exists_is_a_no_op_with_equal_options_and_a_mismatch_that_lists_
     let options = Options { partitions: 3, retention, level: Some(Level::Buffered) };
     let differences = vec![
         "partitions: is 2, asked for 3".to_owned(),
-        "retention age: is unlimited, asked for 1.5s".to_owned(),
+        "retention age: is unlimited, asked for 1.5 s".to_owned(),
         "level: is the database's, asked for buffered".to_owned(),
     ];
     let other = run(&mut state, &Command::Create { name: "s", options }, at(2));
