@@ -47,7 +47,7 @@ impl StreamOptions {
         }
     }
 
-    /// The number of partitions, 1 to 65,536. Order holds within a partition.
+    /// The number of partitions, 1 to 4,096. Order holds within a partition.
     #[must_use]
     pub fn partitions(self, partitions: u32) -> StreamOptions {
         StreamOptions { partitions, ..self }

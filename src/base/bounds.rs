@@ -50,8 +50,9 @@ pub(crate) const KEY_BYTES_MAX: usize = 64 << 10;
 /// All headers of one record, encoded.
 pub(crate) const HEADER_BLOCK_BYTES_MAX: usize = 64 << 10;
 
-/// Partitions of one stream.
-pub(crate) const PARTITIONS_MAX: u32 = 65_536;
+/// Partitions of one stream. Creating, altering and deleting one takes each of them in hand in one hold of the core
+/// lock, which should take no longer than the copy of the largest frame.
+pub(crate) const PARTITIONS_MAX: u32 = 4096;
 
 /// Partitions of all streams together.
 pub(crate) const LOGS_MAX: usize = 1 << 20;

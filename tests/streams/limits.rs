@@ -107,10 +107,10 @@ fn an_empty_batch_is_refused() {
 }
 
 #[test]
-fn a_stream_has_at_most_65536_partitions() {
+fn a_stream_has_at_most_4096_partitions() {
     let db = Options::temporary().open_temporary().unwrap();
-    let refused = db.create_stream("orders", StreamOptions::new().partitions(65_537));
-    expect_limit(refused, "partitions", 65_536, 65_537);
+    let refused = db.create_stream("orders", StreamOptions::new().partitions(4097));
+    expect_limit(refused, "partitions", 4096, 4097);
     assert!(db.streams().unwrap().is_empty());
 }
 
