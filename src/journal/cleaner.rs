@@ -187,6 +187,26 @@ fn number(id: SegmentId) -> u64 {
     }
 }
 
+/// The runs of one source, each with the first of its records that was copied. Runs stay apart, of one log too: a
+/// survivor holds them in any order, and records of other segments may lie between them.
+struct OpenRuns {
+    runs: BTreeMap<(LogId, u64), Option<u64>>,
+}
+
+impl OpenRuns {
+    fn of(source: &Source) -> OpenRuns {
+        OpenRuns { runs: source.runs().into_iter().map(|run| (run, None)).collect() }
+    }
+
+    /// The first record copied of the run that the entry is in; the entry's own if it is that. `None` if the sidecar
+    /// knows no such run.
+    fn first_copied(&mut self, entry: &Entry) -> Option<u64> {
+        let run = self.runs.range_mut(..=(entry.log, entry.first)).next_back();
+        let (_, first) = run.filter(|((log, _), _)| *log == entry.log)?;
+        Some(*first.get_or_insert(entry.first))
+    }
+}
+
 struct Copy {
     file: Arc<dyn File>,
     target: Target,
@@ -222,8 +242,7 @@ impl Copy {
 
     fn all(&mut self, segments: &Segments, sources: &[Source]) -> Result<(), CleaningFault> {
         for source in sources {
-            // Runs of one log from several sources stay apart: others may lie between them.
-            let mut open: HashMap<LogId, u64, foldhash::fast::RandomState> = HashMap::default();
+            let mut open = OpenRuns::of(source);
             let id = source.id();
             source.each_live(segments, self.seed, &mut |frame, live| self.live_items(id, frame, live, &mut open))?;
         }
@@ -235,7 +254,7 @@ impl Copy {
         source: SegmentId,
         frame: &Frame<'_>,
         live: &[(Entry, &[u8])],
-        open: &mut HashMap<LogId, u64, foldhash::fast::RandomState>,
+        open: &mut OpenRuns,
     ) -> Result<(), CleaningFault> {
         let place = self.written + self.buffer.len() as u64;
         let place = u32::try_from(place).expect("a survivor is no larger than a segment");
@@ -248,21 +267,17 @@ impl Copy {
             positions.extend(live.iter().map(|(_, item)| items.item(item.len(), |put| put.bytes(item))));
         });
         for ((entry, item), position) in live.iter().zip(positions) {
-            self.note(entry, item, position, open).map_err(|_| CleaningFault::Unreadable(source))?;
+            self.note(entry, item, position, open).ok_or(CleaningFault::Unreadable(source))?;
         }
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 
-    fn note(
-        &mut self,
-        entry: &Entry,
-        item: &[u8],
-        position: u32,
-        open: &mut HashMap<LogId, u64, foldhash::fast::RandomState>,
-    ) -> Result<(), crate::base::codec::Malformed> {
+    /// `None` if item, sidecar and segment do not fit together.
+    fn note(&mut self, entry: &Entry, item: &[u8], position: u32, open: &mut OpenRuns) -> Option<()> {
         let mut bytes = 0;
-        (self.target.measure)(item, &mut |_, record_bytes| bytes += record_bytes)?;
-        let first = *open.entry(entry.log).or_insert(entry.first);
+        (self.target.measure)(item, &mut |_, record_bytes| bytes += record_bytes).ok()?;
+        let first = open.first_copied(entry)?;
+        let delta = u32::try_from(entry.first.checked_sub(first)?).ok()?;
         let stretch = self.stretches.entry((entry.log, first)).or_insert_with(|| Stretch {
             min_timestamp: entry.timestamp,
             first,
@@ -273,9 +288,8 @@ impl Copy {
         stretch.bytes += bytes;
         stretch.max_timestamp = entry.timestamp;
         stretch.min_expiry = stretch.min_expiry.min(if entry.expiry == 0 { NEVER_EXPIRES } else { entry.expiry });
-        let delta = u32::try_from(entry.first - first).expect("a segment holds fewer than 2^32 records");
         stretch.entries.push((delta, position));
-        Ok(())
+        Some(())
     }
 
     fn flush(&mut self) -> Result<(), CleaningFault> {

@@ -84,11 +84,18 @@ mod seeds {
     use std::thread;
     use std::time::Instant;
 
+    use towpath::sim::Summary;
+
     use crate::Outcome;
 
     pub(super) fn run(first: u64, count: u64) -> Outcome {
         let start = Instant::now();
-        let search = Search { next: AtomicU64::new(0), stop: AtomicBool::new(false), failures: Mutex::default() };
+        let search = Search {
+            next: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            failures: Mutex::default(),
+            total: Mutex::default(),
+        };
         let threads = thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
             for _ in 0..threads {
@@ -99,7 +106,8 @@ mod seeds {
         failures.sort();
         match failures.first() {
             None => {
-                eprintln!("sim: {count} seeds from {first} hold, {} s", start.elapsed().as_secs());
+                let total = search.total.into_inner().map_err(|error| error.to_string())?;
+                eprintln!("sim: {count} seeds from {first} hold, {} s: {total}", start.elapsed().as_secs());
                 Ok(())
             }
             Some((seed, reason)) => {
@@ -112,6 +120,7 @@ mod seeds {
         next: AtomicU64,
         stop: AtomicBool,
         failures: Mutex<Vec<(u64, String)>>,
+        total: Mutex<Summary>,
     }
 
     impl Search {
@@ -122,26 +131,18 @@ mod seeds {
                     return;
                 }
                 let seed = first.wrapping_add(turn);
-                if let Err(reason) = outcome(seed, count == 1) {
-                    self.stop.store(true, Ordering::Relaxed);
-                    if let Ok(mut failures) = self.failures.lock() {
-                        failures.push((seed, reason));
+                match outcome(seed) {
+                    Ok(summary) => *self.total.lock().expect("no seed panics while it adds") += summary,
+                    Err(reason) => {
+                        self.stop.store(true, Ordering::Relaxed);
+                        self.failures.lock().expect("no seed panics while it tells").push((seed, reason));
                     }
                 }
             }
         }
     }
 
-    fn outcome(seed: u64, tell: bool) -> Outcome {
-        match catch_unwind(|| towpath::sim::run(seed)) {
-            Ok(Ok(summary)) => {
-                if tell {
-                    eprintln!("sim: seed {seed}: {summary:?}");
-                }
-                Ok(())
-            }
-            Ok(Err(reason)) => Err(reason),
-            Err(_) => Err("a panic, told above".to_owned()),
-        }
+    fn outcome(seed: u64) -> Result<Summary, String> {
+        catch_unwind(|| towpath::sim::run(seed)).unwrap_or_else(|_| Err("a panic, told above".to_owned()))
     }
 }

@@ -239,13 +239,17 @@ impl Inode {
             }
         }
         self.device.resize(len as usize, 0);
-        self.overwrite_all();
+        if self.is_unseen() && len <= self.len {
+            self.restore_differing(len);
+        } else {
+            self.overwrite_all();
+        }
     }
 
     /// The process dies: the cache stays, its maps do not.
     pub(super) fn kill(&mut self) {
         self.find_stores();
-        if self.mapped != Mapped::Never {
+        if !self.is_unseen() {
             self.cache = self.cache.copy(self.len);
         }
         self.mapped = Mapped::Never;
@@ -286,6 +290,28 @@ impl Inode {
                 self.dirty.insert(sector);
             }
         }
+    }
+
+    /// No map shows the cache any more.
+    fn is_unseen(&self) -> bool {
+        Arc::strong_count(&self.cache) == 1 && self.outgrown.iter().all(|memory| Arc::strong_count(memory) == 1)
+    }
+
+    /// As `overwrite_all`, and touches only what differs: most of what a machine has written is on the device.
+    fn restore_differing(&mut self, len: u64) {
+        self.cache.zero(len, self.len);
+        self.len = len;
+        self.device_len = len;
+        let dirty = self.dirty_sectors();
+        for sector in dirty.into_iter().chain(std::mem::take(&mut self.lost).into_keys()) {
+            if sector * SECTOR_BYTES < len {
+                self.forget(sector);
+            }
+        }
+        self.dirty.clear();
+        self.mapped = Mapped::Never;
+        self.outgrown.clear();
+        self.handles = 0;
     }
 
     /// The device's image is all there is.

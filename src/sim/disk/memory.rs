@@ -19,10 +19,13 @@ pub(super) struct Memory {
 
 const PAGE_BYTES: u64 = 4096;
 
+/// Address space costs nothing until it is touched.
+const RESERVED_BYTES: u64 = 8 << 20;
+
 impl Memory {
-    /// At least `bytes`, rounded up to whole pages, and never nothing.
+    /// At least `bytes`, rounded up to whole pages, and as many as most files will ever have: growing means copying.
     pub(super) fn new(bytes: u64) -> Arc<Memory> {
-        let rounded = bytes.max(1).next_multiple_of(PAGE_BYTES);
+        let rounded = bytes.max(RESERVED_BYTES).next_multiple_of(PAGE_BYTES);
         let pages = MmapMut::map_anon(usize::try_from(rounded).expect("sizes fit the address space"));
         Arc::new(Memory { pages: pages.expect("memory for a simulated file").into() })
     }

@@ -108,6 +108,11 @@ pub(super) struct Trim {
 }
 
 impl Contents {
+    pub(super) fn records(&self) -> u64 {
+        let partitions = self.streams.values().flat_map(|stream| &stream.partitions);
+        partitions.map(|partition| partition.records.len() as u64).sum()
+    }
+
     pub(super) fn make_true(&mut self, change: &Change) {
         match change {
             Change::Create { name, options } => {

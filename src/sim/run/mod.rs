@@ -24,12 +24,16 @@ mod tests;
 mod world;
 mod writes;
 
+use std::fmt;
+use std::ops::AddAssign;
+
 use self::looks::checkpoints;
 use self::observe::observe;
 use self::world::{Done, Stop, World};
 use super::disk::{Aftermath, Fault as DiskFault, Operations};
 use crate::base::bounds::GEOMETRY_BYTES_MIN;
 use crate::base::lsn::Geometry;
+use crate::base::sync::Ordering;
 use crate::base::time::Timestamp;
 use crate::engine::check::check;
 use crate::engine::clock::{Clock, ManualClock};
@@ -57,8 +61,46 @@ pub struct Summary {
     pub stopped_opens: u64,
     /// Opens that found the index one commit back.
     pub older_indexes: u64,
-    /// Changes made to the disk: the same in each run of a seed.
+    /// Segments whose records were copied into a survivor.
+    pub cleaned_segments: u64,
+    /// Records read and held against the model.
+    pub records_read: u64,
+    /// Changes made to the disk.
     pub disk_changes: u64,
+}
+
+impl AddAssign for Summary {
+    fn add_assign(&mut self, other: Summary) {
+        self.lives += other.lives;
+        self.operations += other.operations;
+        self.writes += other.writes;
+        self.lost += other.lost;
+        self.poisoned += other.poisoned;
+        self.stopped_opens += other.stopped_opens;
+        self.older_indexes += other.older_indexes;
+        self.cleaned_segments += other.cleaned_segments;
+        self.records_read += other.records_read;
+        self.disk_changes += other.disk_changes;
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} lives, {} operations, {} writes of which crashes took {}, {} lives ended by a fault, {} opens stopped by \
+             one, {} indexes one commit older, {} segments cleaned, {} records held against the model",
+            self.lives,
+            self.operations,
+            self.writes,
+            self.lost,
+            self.poisoned,
+            self.stopped_opens,
+            self.older_indexes,
+            self.cleaned_segments,
+            self.records_read,
+        )
+    }
 }
 
 /// Runs one seed.
@@ -138,6 +180,7 @@ impl Run {
 
     fn found(&mut self, engine: &Engine<Primitives>, all_kept: bool) -> Result<(), String> {
         let contents = observe(engine)?;
+        self.summary.records_read += contents.records();
         if all_kept {
             self.world.history.promise_everything();
         }
@@ -162,6 +205,7 @@ impl Run {
     fn live(&mut self, engine: Engine<Primitives>) -> Result<bool, String> {
         let operations = 1 + self.world.random.below(self.world.random.clone().pick(&[10, 60, 120]));
         let end = self.world.random.pick(&[End::Close, End::Kill, End::PowerCut, End::PowerCut]);
+        self.world.sync_in_256 = self.world.random.pick(&[8, 64, 128, 240]);
         self.world.faulty = self.world.random.chance(80);
         if self.world.faulty {
             self.strike(operations * 4);
@@ -180,6 +224,7 @@ impl Run {
         self.world.disk.set_capacity(u64::MAX);
         self.world.full = false;
         self.summary.writes += self.world.history.len() as u64;
+        self.summary.cleaned_segments += engine.counters().1.cleaned_segments.load(Ordering::Relaxed);
         match stopped {
             Err(Stop::Wrong(reason)) => Err(reason),
             Err(Stop::Poisoned) => {
@@ -317,6 +362,7 @@ impl Run {
                 Ok(())
             }
             68..=72 if world.full => world.room(engine),
+            73 if world.body_bytes_max > 100_000 && world.random.chance(128) => world.flood(engine),
             _ => world.append(engine),
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) history: History,
     pub(super) next_number: u64,
     pub(super) body_bytes_max: u32,
+    /// How many of 256 writes are for `Sync`.
+    pub(super) sync_in_256: u64,
     /// Where the next frame may start: no address below was not handed out before, in any life.
     pub(super) issued: Lsn,
     /// A fault is meant to strike in this life.
@@ -63,6 +65,7 @@ impl World {
             history: History::default(),
             next_number: 1,
             body_bytes_max,
+            sync_in_256: 128,
             issued: Lsn(0),
             faulty: false,
             full: false,

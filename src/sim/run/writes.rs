@@ -16,6 +16,10 @@ const STREAMS_MAX: usize = 4;
 /// Bytes of records in one append, so that frames stay within their bound.
 const APPEND_BYTES_MAX: u32 = 1_500_000;
 
+/// Appends of a flood, and bodies of its records: more than eight of the least segments.
+const FLOOD_APPENDS: usize = 30;
+const FLOOD_BODY_BYTES: u32 = 460_000;
+
 /// Records per partition of one append, as they are given out and as the model has them.
 type Groups = Vec<(u32, Vec<RecordContents>)>;
 
@@ -72,17 +76,23 @@ impl World {
     pub(super) fn trim(&mut self, engine: &Engine<Primitives>) -> Done {
         let Some(name) = self.any_stream() else { return Ok(()) };
         let number = self.any_partition(&name);
-        let stream = handle(engine, &name)?;
         let partition = &self.history.now().streams[&name].partitions[number as usize];
         let (start, end) = (partition.start, partition.end());
         let offset = start + self.random.below(end - start + 1);
+        self.trim_at(engine, name, number, offset)
+    }
+
+    fn trim_at(&mut self, engine: &Engine<Primitives>, name: String, number: u32, offset: u64) -> Done {
+        let stream = handle(engine, &name)?;
+        let partition = &self.history.now().streams[&name].partitions[number as usize];
+        let (start, end) = (partition.start, partition.end());
         let level = self.level();
         self.tell(format_args!("trim {name}/{number} before {offset}, of {start}..{end} {level:?}"));
         let trim = Command::TrimBefore { stream, partition: number, offset };
         let result = engine.submit(&command(trim), level, None);
         let change = Change::Trim(Trim { name, partition: number, start: offset });
         match answer(result) {
-            Answer::Reply(..) if offset == start => Ok(()),
+            Answer::Reply(..) if offset <= start => Ok(()),
             Answer::Reply(Reply::Trimmed { start }, lsn, end) if start == offset => {
                 self.stored(level, lsn, end, change)
             }
@@ -185,6 +195,26 @@ impl World {
         }
     }
 
+    /// Fills segments with records that are let go at once, and a few between them that stay: room that only copying
+    /// gives back.
+    pub(super) fn flood(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let partition = self.any_partition(&name);
+        self.tell(format_args!("flood of {name}/{partition}"));
+        for _ in 0..FLOOD_APPENDS {
+            let records = (0..3).map(|_| self.record(FLOOD_BODY_BYTES)).collect();
+            self.append_at(engine, &name, vec![(partition, records)], Level::Buffered, true)?;
+            let Some(other) = self.any_stream() else { return Ok(()) };
+            let (number, record) = (self.any_partition(&other), self.record(100));
+            self.append_at(engine, &other, vec![(number, vec![record])], Level::Buffered, true)?;
+        }
+        let end = self.now().streams[&name].partitions[partition as usize].end();
+        let offset = end.saturating_sub(self.random.below(3));
+        self.trim_at(engine, name, partition, offset)?;
+        self.checkpoint(engine)?;
+        self.checkpoint(engine)
+    }
+
     fn stored(&mut self, level: Level, lsn: Lsn, end: Lsn, change: Change) -> Done {
         self.accepted(lsn, end, change)?;
         if level == Level::Sync {
@@ -194,7 +224,7 @@ impl World {
     }
 
     pub(super) fn level(&mut self) -> Level {
-        self.random.pick(&[Level::Sync, Level::Buffered])
+        if self.random.chance(self.sync_in_256) { Level::Sync } else { Level::Buffered }
     }
 
     fn options(&mut self) -> Options {
