@@ -93,7 +93,7 @@ impl Geometry {
     }
 
     pub(crate) const fn segment_of(self, lsn: Lsn) -> u64 {
-        lsn.0 / self.segment_bytes
+        lsn.0 >> self.segment_bytes.trailing_zeros()
     }
 
     pub(crate) const fn segment_start(self, number: u64) -> Lsn {

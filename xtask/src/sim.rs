@@ -9,8 +9,19 @@ use crate::command::{captured, cargo, run};
 use crate::planted;
 
 /// Planted bugs that some seed must find.
-pub(crate) const PLANTED: &[&str] =
-    &["range_sync_leaves_hole", "checkpoint_ahead_of_journal", "unlink_after_one_commit", "epoch_inside_issued"];
+pub(crate) const PLANTED: &[&str] = &[
+    "range_sync_leaves_hole",
+    "newest_segment_synced_only",
+    "failed_sync_forgiven",
+    "undurable_records_shown",
+    "checkpoint_ahead_of_journal",
+    "unlink_after_one_commit",
+    "survivor_not_synced",
+    "segment_name_not_synced",
+    "index_believed_from_cache",
+    "tail_not_settled",
+    "epoch_inside_issued",
+];
 
 #[derive(Args)]
 pub(crate) struct Sim {

@@ -292,7 +292,7 @@ impl Run {
     }
 
     fn crash(&mut self) {
-        if self.world.random.chance(64) {
+        if self.world.random.chance(128) {
             self.world.disk.kill();
         } else {
             self.world.disk.power_cut();
@@ -327,9 +327,11 @@ impl Run {
         let aftermath = random.pick(&[Aftermath::MarkedClean, Aftermath::Reverted, Aftermath::BySeed]);
         let fault = DiskFault::on(operations).aftermath(aftermath);
         let fault = match random.below(8) {
-            0 => fault.path("index.redb").after(random.below(within / 4)),
+            0 => fault.path("index.redb").after(random.below(40)),
+            // What a failed sync leaves in the cache is believed by nobody.
+            2 => DiskFault::on(Operations::Syncs).path("index.redb").after(random.below(6)).aftermath(aftermath),
             1 => fault.path("control").after(random.below(4)),
-            2 => fault.chance(4),
+            3 => fault.chance(4),
             _ => fault.after(random.below(within)),
         };
         let fault = if random.chance(96) { fault.forever() } else { fault };
