@@ -2,6 +2,7 @@
 
 use std::io;
 
+use clap::error::ErrorKind;
 use towpath::Error;
 
 /// The codes, for `--help`.
@@ -72,7 +73,37 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Told { code: code_of(&error), message: one_line(&error) }
+        Failure::Told { code: code_of(&error), message: advice(&error).unwrap_or_else(|| one_line(&error)) }
+    }
+}
+
+/// What to do next in terms of commands, where the library's own text speaks of calls.
+fn advice(error: &Error) -> Option<String> {
+    match error {
+        Error::NotFound { kind, name } => Some(format!("there is no {kind} `{name}`; `towpath {kind} list` names all")),
+        Error::Missing { path } => {
+            Some(format!("there is no database in `{}`; `towpath stream create` makes one", path.display()))
+        }
+        Error::Mismatch { kind, name, differences } => {
+            Some(format!("{kind} `{name}` exists with other options ({}); nothing was changed", differences.join("; ")))
+        }
+        Error::OffsetOutOfRange { stream, partition, offset, start, end } => Some(format!(
+            "offset {offset} is outside partition {partition} of `{stream}`, which begins at {start} and ends before \
+             {end}; `--from earliest` reads all of it"
+        )),
+        _ => None,
+    }
+}
+
+impl From<clap::Error> for Failure {
+    /// The first paragraph, which says what is wrong; the rest shows the usage again.
+    fn from(error: clap::Error) -> Failure {
+        let text = error.render().to_string();
+        // A list of subcommands follows the first line, with those that are hidden.
+        let end = if error.kind() == ErrorKind::MissingSubcommand { "\n" } else { "\n\n" };
+        let paragraph = text.split(end).next().unwrap_or_default();
+        let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        Failure::usage(format!("{}; see --help", line.trim_start_matches("error: ")))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::exit::Failure;
 
 /// Streams, from the shell, in a directory of this machine: no server to run.
 #[derive(Parser)]
-#[command(name = "towpath", version, after_help = exit::CODES, infer_subcommands = false)]
+#[command(name = "towpath", version, after_help = exit::CODES, arg_required_else_help = true)]
 struct Arguments {
     /// The directory of the database
     #[arg(long, global = true, value_name = "DIR", env = "TOWPATH_DATA", default_value = "./towpath-data")]
@@ -36,7 +36,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Noun {
     /// Create, append to, read, describe, trim and delete streams
-    #[command(subcommand, after_help = exit::CODES)]
+    #[command(subcommand, after_help = exit::CODES, arg_required_else_help = true)]
     Stream(stream::Verb),
     /// Verify every frame, sidecar and the index against each other; changes nothing
     #[command(after_help = exit::CODES)]
@@ -45,9 +45,12 @@ enum Noun {
     #[command(after_help = exit::CODES)]
     Stats(stats::Stats),
     /// Measure on this machine
-    #[command(subcommand, after_help = exit::CODES)]
+    #[command(subcommand, after_help = exit::CODES, arg_required_else_help = true)]
     Bench(bench::Verb),
     /// Feed a stream through real SIGKILLs and compare what was acknowledged with what is there
+    ///
+    /// Works in a temporary directory that it removes, unless --data is given: then in that one, which must be new or
+    /// empty, and leaves it there.
     #[command(after_help = exit::CODES)]
     Demo(demo::Demo),
     /// The child process of `demo`
@@ -71,9 +74,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let matches = Arguments::command().get_matches();
+    let matches = Arguments::command().try_get_matches().map_err(help_or_failure)?;
     let data_was_named = matches.value_source("data") == Some(ValueSource::CommandLine);
-    let Arguments { data, noun } = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let Arguments { data, noun } = Arguments::from_arg_matches(&matches).map_err(help_or_failure)?;
     match noun {
         Noun::Stream(verb) => verb.run(&data),
         Noun::Check(check) => check.run(&data),
@@ -82,6 +85,15 @@ fn run() -> Result<(), Failure> {
         Noun::Demo(demo) => demo.run(data_was_named.then_some(data)),
         Noun::DemoFeeder(feeder) => feeder.run(&data),
         Noun::Completions { shell } => completions(shell),
+    }
+}
+
+/// Help and version are answers, printed here; the rest are mistakes.
+fn help_or_failure(error: clap::Error) -> Failure {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        _ => Failure::from(error),
     }
 }
 

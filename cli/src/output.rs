@@ -71,7 +71,7 @@ pub(crate) fn table(header: &[&str], numbers: &[usize]) -> Table {
 /// The fields of a serializable value as a two-column table; nested fields are named `outer.inner`.
 pub(crate) fn field_table(value: &impl Serialize) -> Result<Table, Failure> {
     let value = serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))?;
-    let mut table = table(&["", "value"], &[1]);
+    let mut table = table(&["what", "value"], &[1]);
     let mut rows = Vec::new();
     flatten("", &value, &mut rows);
     for (name, value) in rows {

@@ -26,7 +26,9 @@ impl FromStr for Start {
             "latest" => return Ok(Start::Latest),
             _ => {}
         }
-        if let Ok(offset) = text.parse() {
+        if !text.starts_with('+')
+            && let Ok(offset) = text.parse()
+        {
             return Ok(Start::Offset(offset));
         }
         let time = if let Some(seconds) = text.strip_prefix('@') {
@@ -152,7 +154,7 @@ mod tests {
         assert_eq!("2026-03-01T12:00:00Z".parse(), Ok(time("2026-03-01T12:00:00Z")));
         assert_eq!("@1772366400".parse(), Ok(time("2026-03-01T12:00:00Z")));
         assert_eq!("@1772366400.25".parse(), Ok(time("2026-03-01T12:00:00.25Z")));
-        for wrong in ["yesterday", "@", "@1.x", "-", "-5", "-1month", ""] {
+        for wrong in ["yesterday", "+5", "+5m", "@", "@1.x", "-", "-5", "-1month", ""] {
             assert!(wrong.parse::<Start>().is_err(), "{wrong}");
         }
     }

@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::base::sync::Arc;
 use crate::engine::check::{self, Findings};
 use crate::primitives::Primitives;
-use crate::storage::disk::host::HostDisk;
 
 use super::error::Error;
+use super::options::open_directory;
 
 /// What a check found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
@@ -17,8 +17,8 @@ pub struct CheckReport {
     pub frames: u64,
     /// Records in them.
     pub records: u64,
-    /// Journal segments and survivors read.
-    pub segments: u64,
+    /// Sealed segments read, survivors among them; the journal's end is read beside them.
+    pub sealed_segments: u64,
     /// Sidecars that agree with their segments.
     pub sidecars: u64,
     /// Runs of the index that agree with the sidecars.
@@ -32,11 +32,8 @@ pub struct CheckReport {
 }
 
 pub(crate) fn check(path: &Path) -> Result<CheckReport, Error> {
-    let disk = HostDisk::open(path, false).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
-        _ => Error::Io { attempt: "opening the directory", source },
-    })?;
+    let disk = open_directory(path, false)?;
     let Findings { frames, records, segments, sidecars, runs, rows, bytes, problems } =
         check::check::<Primitives>(Arc::new(disk), &path.display().to_string())?;
-    Ok(CheckReport { frames, records, segments, sidecars, runs, rows, bytes, problems })
+    Ok(CheckReport { frames, records, sealed_segments: segments, sidecars, runs, rows, bytes, problems })
 }

@@ -81,7 +81,7 @@ pub enum Error {
     /// The offset lies before the start or behind the end of the partition.
     #[error(
         "offset {offset} is outside partition {partition} of stream `{stream}`, \
-         which holds {start} to {end}; seek to one of them"
+         which begins at {start} and ends before {end}; seek into it"
     )]
     OffsetOutOfRange {
         /// The stream.

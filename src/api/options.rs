@@ -1,5 +1,6 @@
 //! How a database is opened.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,10 +138,7 @@ impl Options {
     }
 
     fn open_in(self, path: &Path, remove_on_close: Option<PathBuf>) -> Result<Database, Error> {
-        let disk = HostDisk::open(path, self.create).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
-            _ => Error::Io { attempt: "opening the directory", source },
-        })?;
+        let disk = open_directory(path, self.create)?;
         let (level, options) = (self.level, self.open_options(path)?);
         Database::open_on(Arc::new(disk), options, level, path.to_owned(), remove_on_close)
     }
@@ -163,4 +161,18 @@ impl Options {
             ..OpenOptions::new(geometry, id)
         })
     }
+}
+
+pub(super) fn open_directory(path: &Path, create: bool) -> Result<HostDisk, Error> {
+    HostDisk::open(path, create).map_err(|source| match source.kind() {
+        ErrorKind::NotFound if !create => Error::Missing { path: path.to_owned() },
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            let reason = "it, or a folder above it, is a file".to_owned();
+            Error::NotADatabase { path: path.to_owned(), reason }
+        }
+        kind => {
+            let source = io::Error::new(kind, format!("`{}`: {source}", path.display()));
+            Error::Io { attempt: "opening the directory", source }
+        }
+    })
 }

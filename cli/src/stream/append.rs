@@ -157,6 +157,9 @@ impl Appender<'_> {
     }
 
     fn append_batch(&mut self, bytes: &[u8], lines: &[Range<usize>]) -> Result<(), Failure> {
+        if let [line] = lines {
+            self.refuse_endless_line(line.len())?;
+        }
         let records: Vec<Record<'_>> = lines.iter().map(|line| self.record(&bytes[line.clone()])).collect();
         let appended = self.stream.append_batch(&records, &self.options)?;
         if self.key.is_some() {
@@ -226,6 +229,7 @@ impl Summary {
         };
         let keyless = match self.keyless as u64 {
             0 => String::new(),
+            1 => " 1 line had no such field and has no key.".to_owned(),
             lines => format!(" {} had no such field and have no key.", counted(lines, "line")),
         };
         format!("Appended {records} to {partitions} of {name}, {durability}.{keyless}")
