@@ -57,6 +57,9 @@ pub(crate) const fn align_up(bytes: u64) -> u64 {
     (bytes + ALIGN_BYTES - 1) & !(ALIGN_BYTES - 1)
 }
 
+/// The least staging ring and segment of a simulated database.
+const SIMULATED_BYTES_MIN: u64 = 16 << 10;
+
 /// The two sizes that turn an address into a place. Fixed when the database is created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Geometry {
@@ -67,13 +70,20 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// `None` unless both are powers of two, in bounds, and the ring is no larger than a segment.
     pub(crate) fn new(ring_bytes: u64, segment_bytes: u64) -> Option<Geometry> {
+        Geometry::stored(ring_bytes, segment_bytes).filter(|_| ring_bytes >= GEOMETRY_BYTES_MIN)
+    }
+
+    /// As a control file says it. Where there is a simulator the ring may be below the bound.
+    pub(crate) fn stored(ring_bytes: u64, segment_bytes: u64) -> Option<Geometry> {
+        let least = if cfg!(any(test, feature = "sim")) { SIMULATED_BYTES_MIN } else { GEOMETRY_BYTES_MIN };
         let powers = ring_bytes.is_power_of_two() && segment_bytes.is_power_of_two();
-        let bounds = ring_bytes >= GEOMETRY_BYTES_MIN && segment_bytes <= SEGMENT_BYTES_MAX;
+        let bounds = ring_bytes >= least && segment_bytes <= SEGMENT_BYTES_MAX;
         (powers && bounds && ring_bytes <= segment_bytes).then_some(Geometry { ring_bytes, segment_bytes })
     }
 
-    /// Below every bound, so that a model sees laps and full rings after a few frames.
-    #[cfg(loom)]
+    /// Below every bound, so that a model sees laps and full rings after a few frames, and a fuzzer much of a directory
+    /// in little time.
+    #[cfg(any(loom, test, feature = "sim"))]
     pub(crate) fn tiny(ring_bytes: u64, segment_bytes: u64) -> Geometry {
         assert!(ring_bytes.is_power_of_two() && segment_bytes.is_power_of_two() && ring_bytes <= segment_bytes);
         Geometry { ring_bytes, segment_bytes }

@@ -1,11 +1,10 @@
 //! What the fuzz targets call: arbitrary bytes as a frame, and as damage done to a database.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
 
 use super::disk::{DiskImage, SimDisk};
-use crate::base::bounds::GEOMETRY_BYTES_MIN;
 use crate::base::codec::{Put, Take};
+use crate::base::crc::crc;
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::lsn::{Geometry, Lsn};
@@ -83,60 +82,85 @@ fn encode(item: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Small, so that much of the directory means something and an execution takes little time.
+const RING_BYTES: u64 = 16 << 10;
+const SEGMENT_BYTES: u64 = 16 << 10;
+
+const PARTITIONS: u64 = 2;
+
+/// Records of the sample: how many there are, up to where a checkpoint has come, and how many are on disk.
+const RECORDS: u32 = 400;
+const CHECKPOINTED: u32 = 300;
+const SYNCED: u32 = 370;
+
 /// A small database, and what was written to it.
 struct Sample {
     image: DiskImage,
     paths: Vec<String>,
-    bodies: BTreeSet<Vec<u8>>,
 }
 
 thread_local! {
     static SAMPLE: OnceCell<Sample> = const { OnceCell::new() };
 }
 
-/// Takes the bytes as damage to the files of a small database that was killed, then opens, reads and checks it.
+/// Takes the bytes as damage to the files of a small database that was killed, then checks, opens and reads it.
 ///
 /// # Panics
-/// If opening, reading or checking does, or if a record is read that was never written.
+/// If checking, opening or reading does; if a check or a refused open changed a file; or if a record is read that is not
+/// the one that was written there.
 pub fn fuzz_recovery(bytes: &[u8]) {
     SAMPLE.with(|sample| {
         let sample = sample.get_or_init(Sample::new);
         let disk = SimDisk::from_snapshot(&sample.image, 1);
         let mut damage = Damage { bytes: Take::new(bytes) };
         while damage.strike(&disk, &sample.paths).is_some() {}
+        let before = fingerprint(&disk);
         let _ = check::<Primitives>(disk.attach(), "");
-        if let Ok(engine) = Engine::<Primitives>::open(disk.attach(), options(false)) {
-            sample.read_all(&engine);
-            engine.abandon();
+        assert_eq!(fingerprint(&disk), before, "a check changed files");
+        match Engine::<Primitives>::open(disk.attach(), options(false)) {
+            Ok(engine) => {
+                read_all(&engine);
+                engine.abandon();
+            }
+            Err(_) => assert_eq!(fingerprint(&disk), before, "a refused open changed files"),
         }
     });
 }
 
+/// Every file but LOCK, whose text names the last opener, with its length and checksum.
+fn fingerprint(disk: &SimDisk) -> Vec<(String, usize, u32)> {
+    let paths = disk.paths().into_iter().filter(|path| path != "LOCK");
+    paths.map(|path| (disk.contents(&path), path)).map(|(bytes, path)| (path, bytes.len(), crc(&bytes))).collect()
+}
+
+fn body(number: u64) -> Vec<u8> {
+    format!("order {number} of {}", number * 7).into_bytes()
+}
+
 fn options(create: bool) -> OpenOptions {
-    let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
+    let geometry = Geometry::tiny(RING_BYTES, SEGMENT_BYTES);
     let clock = Clock::Manual(ManualClock::starting_at(Timestamp(1_700_000_000_000_000)));
     OpenOptions { create, clock, ..OpenOptions::new(geometry, DATABASE_ID) }
 }
 
 impl Sample {
-    /// Some records in the index's reach, some in a segment behind it, some in the ring only.
+    /// Some records in sealed segments with sidecars, some in segments behind the checkpoint, some in the ring only.
     fn new() -> Sample {
         let disk = SimDisk::new(1);
         let engine = Engine::<Primitives>::open(disk.attach(), options(true)).expect("an empty disk");
-        let options = streams::Options { partitions: 2, ..streams::Options::default() };
+        let options = streams::Options { partitions: PARTITIONS as u32, ..streams::Options::default() };
         let create = Command::Streams(streams::Command::Create { name: "orders", options });
         let created = engine.submit(&create, Level::Sync, None).expect("a new stream");
         let Reply::Streams(streams::Reply::Stream(stream)) = created.reply else { panic!("a stream was asked for") };
-        let mut bodies = BTreeSet::new();
-        for number in 0..60_u32 {
-            let body = format!("order {number} of {}", number * 7).into_bytes();
+        for number in 0..RECORDS {
+            let body = body(u64::from(number));
             let records = [streams::Record::new(&body)];
-            let groups = [streams::Group { partition: number % 2, expect_offset: None, records: &records }];
-            let append = streams::Append { stream, mapping_partitions: 2, groups: &groups };
-            let level = if number < 50 { Level::Sync } else { Level::Buffered };
+            let groups =
+                [streams::Group { partition: number % PARTITIONS as u32, expect_offset: None, records: &records }];
+            let append = streams::Append { stream, mapping_partitions: PARTITIONS as u32, groups: &groups };
+            let level = if number < SYNCED { Level::Sync } else { Level::Buffered };
             engine.submit(&Command::Streams(streams::Command::Append(append)), level, None).expect("there is room");
-            bodies.insert(body);
-            if number == 20 {
+            if number == CHECKPOINTED / 2 || number == CHECKPOINTED {
                 engine.checkpoint().expect("nothing fails");
             }
         }
@@ -147,23 +171,31 @@ impl Sample {
         disk.erase("ballast");
         let mut paths = disk.paths();
         paths.sort_unstable();
-        Sample { image: disk.snapshot(), paths, bodies }
+        assert!(paths.iter().any(|path| path.ends_with(".idx")), "no segment was sealed: {paths:?}");
+        Sample { image: disk.snapshot(), paths }
     }
+}
 
-    fn read_all(&self, engine: &Engine<Primitives>) {
-        let mut logs: Vec<(LogId, u64)> = Vec::new();
-        let seen = engine.inspect(|machine| machine.logs(&mut |log, start, _| logs.push((log, start))));
-        seen.expect("it was just opened");
-        for (log, start) in logs {
-            let (mut at, mut cursor) = (start, Cursor::default());
-            while let Ok(Read::Items(batch)) = engine.read(log, at, 64, &mut cursor) {
-                for item in batch.items() {
-                    let Ok((_, records)) = streams::read_item(batch.bytes(item)) else { continue };
-                    for record in records.flatten() {
-                        let body = record.body.expect("no tombstone was written");
-                        assert!(self.bodies.contains(body), "a record was read that nobody wrote");
-                    }
-                    at = item.entry.end();
+/// Reads every partition as far as it goes: what is there is what was written there.
+fn read_all(engine: &Engine<Primitives>) {
+    let mut logs: Vec<(LogId, u64)> = Vec::new();
+    let seen = engine.inspect(|machine| machine.logs(&mut |log, start, _| logs.push((log, start))));
+    seen.expect("it was just opened");
+    logs.sort_unstable();
+    for (partition, (log, start)) in (0..).zip(logs) {
+        let (mut at, mut cursor) = (start, Cursor::default());
+        while let Ok(Read::Items(batch)) = engine.read(log, at, 64, &mut cursor) {
+            for item in batch.items() {
+                let from = at;
+                let (_, records) = streams::read_item(batch.bytes(item)).expect("what is read passed its checksum");
+                for record in records.flatten().skip_while(|record| record.offset < from) {
+                    assert_eq!(record.offset, at, "a record is left out");
+                    assert_eq!(
+                        record.body,
+                        Some(&body(at * PARTITIONS + partition)[..]),
+                        "another record than was written"
+                    );
+                    at += 1;
                 }
             }
         }

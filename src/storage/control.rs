@@ -191,7 +191,7 @@ fn decode(block: &[u8]) -> Result<(u64, ControlState), ControlFault> {
     if found > FORMAT || incompatible & !INCOMPATIBLE_KNOWN != 0 {
         return Err(ControlFault::Newer { found, incompatible });
     }
-    let geometry = Geometry::new(u64_at(56), u64_at(64)).ok_or(ControlFault::Damaged)?;
+    let geometry = Geometry::stored(u64_at(56), u64_at(64)).ok_or(ControlFault::Damaged)?;
     let jump = Jump { from: Lsn(u64_at(120)), to: Lsn(u64_at(128)), crc: u32_at(136) };
     let reading = ClockReading { wall: Timestamp(u64_at(144)), boot: BootTime(u64_at(152)) };
     let state = ControlState {

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::Cut;
 use super::fault::Aftermath;
-use super::memory::Memory;
+use super::memory::{Memory, PAGE_BYTES, is_zeros};
 use super::sectors::{SECTOR_BYTES, Sectors, touched};
 use crate::base::sync::Arc;
 use crate::sim::random::Random;
@@ -55,7 +55,7 @@ impl Clone for Inode {
     fn clone(&self) -> Inode {
         Inode {
             cache: self.cache.copy(self.len),
-            device: self.device.clone(),
+            device: sparse_copy(&self.device),
             dirty: self.dirty.clone(),
             lost: self.lost.clone(),
             mapped: Mapped::Never,
@@ -65,6 +65,17 @@ impl Clone for Inode {
             ..*self
         }
     }
+}
+
+/// A copy that touches no page of zeros.
+fn sparse_copy(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = vec![0; bytes.len()];
+    for (to, from) in copy.chunks_mut(PAGE_BYTES).zip(bytes.chunks(PAGE_BYTES)) {
+        if !is_zeros(from) {
+            to.copy_from_slice(from);
+        }
+    }
+    copy
 }
 
 impl Inode {

@@ -17,7 +17,13 @@ pub(super) struct Memory {
     pages: MmapRaw,
 }
 
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: usize = 4096;
+const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
+/// Whether the bytes, a page at most, are all zero.
+pub(super) fn is_zeros(bytes: &[u8]) -> bool {
+    bytes == &ZEROS[..bytes.len()]
+}
 
 /// Address space costs nothing until it is touched.
 const RESERVED_BYTES: u64 = 8 << 20;
@@ -25,15 +31,23 @@ const RESERVED_BYTES: u64 = 8 << 20;
 impl Memory {
     /// At least `bytes`, rounded up to whole pages, and as many as most files will ever have: growing means copying.
     pub(super) fn new(bytes: u64) -> Arc<Memory> {
-        let rounded = bytes.max(RESERVED_BYTES).next_multiple_of(PAGE_BYTES);
+        let rounded = bytes.max(RESERVED_BYTES).next_multiple_of(PAGE_BYTES as u64);
         let pages = MmapMut::map_anon(usize::try_from(rounded).expect("sizes fit the address space"));
         Arc::new(Memory { pages: pages.expect("memory for a simulated file").into() })
     }
 
-    /// A copy of the first `len` bytes in memory of its own.
+    /// A copy of the first `len` bytes in memory of its own. Pages of zeros are there already: most of a file is zeros,
+    /// and touching them all would be most of what copying a disk costs.
     pub(super) fn copy(&self, len: u64) -> Arc<Memory> {
         let copy = Memory::new(len);
-        copy.copy_from(self, len);
+        let mut page = ZEROS;
+        for at in (0..len).step_by(PAGE_BYTES) {
+            let page = &mut page[..PAGE_BYTES.min((len - at) as usize)];
+            self.read(at, page);
+            if !is_zeros(page) {
+                copy.write(at, page);
+            }
+        }
         copy
     }
 
