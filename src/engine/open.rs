@@ -200,7 +200,6 @@ fn ground(disk: Arc<dyn Disk>, directory_lock: Box<dyn DirectoryLock>, path: &st
     })?;
     let state = control.state().clone();
     let file = disk.open(INDEX, Access::Write).map_err(|e| missing(INDEX, e))?;
-    #[cfg(not(planted = "index_believed_from_cache"))]
     if !state.clean {
         file.sync_data().map_err(Fault::io("syncing the index"))?;
         file.drop_cache().map_err(Fault::io("dropping the index from the cache"))?;

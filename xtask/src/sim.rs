@@ -18,7 +18,6 @@ pub(crate) const PLANTED: &[&str] = &[
     "unlink_after_one_commit",
     "survivor_not_synced",
     "segment_name_not_synced",
-    "index_believed_from_cache",
     "tail_not_settled",
     "epoch_inside_issued",
 ];

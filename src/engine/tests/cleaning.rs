@@ -103,3 +103,39 @@ fn records_of_a_stream_that_was_deleted_before_its_sidecar_was_written_are_no_da
     assert!(cleaned >= 8 && parked == 0, "{cleaned} cleaned, {parked} parked");
     expect_all_but(&bench, stream, &addresses, &[]);
 }
+
+#[test]
+fn a_survivor_is_cleaned_again_whatever_the_order_of_its_runs() {
+    const PASSING: u32 = 2;
+    let bench = Bench::new();
+    let stream = bench.create("orders", 3, streams::Retention::default());
+    let filler = vec![7; 1 << 20];
+    let mut orders = Vec::new();
+    for round in 0..2 {
+        for number in 0..SEGMENTS {
+            // The later the segment, the less of it lives, so that the survivor takes it up the earlier.
+            let order = vec![number as u8; 20_000 - number as usize * 1_000];
+            orders.push((bench.append(stream, KEPT, &order, Level::Buffered), order));
+            bench.append(stream, PASSING, &filler[..200_000], Level::Buffered);
+            for _ in 0..3 {
+                bench.append(stream, FILLER, &filler, Level::Buffered);
+            }
+        }
+        bench.engine.checkpoint().expect("nothing fails");
+        bench.trim(stream, FILLER, (round + 1) * SEGMENTS * 3);
+        if round == 1 {
+            bench.trim(stream, PASSING, 2 * SEGMENTS);
+        }
+        checkpoints(&bench);
+        let is_there = |survivor| bench.disk.paths().contains(&format!("segments/s{survivor}.seg"));
+        assert!(is_there(round + 1) && !is_there(round), "each round leaves one survivor of all that lives");
+    }
+    assert_eq!(counted(&bench).1, 0, "nothing is taken for damaged");
+    let (kept, fault) = bench.read_from(bench.log(stream, KEPT), 0);
+    assert!(fault.is_none(), "{fault:?}");
+    assert_eq!(kept.len(), orders.len());
+    for ((number, (offset, lsn, body)), (address, order)) in kept.into_iter().enumerate().zip(orders) {
+        assert_eq!((offset, lsn), (number as u64, address));
+        assert!(body == order, "another order at offset {offset}");
+    }
+}

@@ -224,7 +224,12 @@ impl Run {
         self.world.disk.set_capacity(u64::MAX);
         self.world.full = false;
         self.summary.writes += self.world.history.len() as u64;
-        self.summary.cleaned_segments += engine.counters().1.cleaned_segments.load(Ordering::Relaxed);
+        let (_, counters) = engine.counters();
+        self.summary.cleaned_segments += counters.cleaned_segments.load(Ordering::Relaxed);
+        let parked = counters.parked_segments.load(Ordering::Relaxed);
+        if parked > 0 && !self.world.faulty {
+            return Err(format!("{parked} segments are taken for damaged"));
+        }
         match stopped {
             Err(Stop::Wrong(reason)) => Err(reason),
             Err(Stop::Poisoned) => {

@@ -9,12 +9,6 @@ use crate::primitives::Primitives;
 use crate::sim::disk::SimDisk;
 use crate::storage::disk::FileSystem;
 
-/// Seeds that once failed.
-const REGRESSIONS: &[u64] = &[
-    // Cleaning a survivor that held the runs of one log in another order than theirs.
-    50,
-];
-
 fn hold(seeds: impl IntoIterator<Item = u64>) {
     for seed in seeds {
         if let Err(reason) = run(seed) {
@@ -26,11 +20,6 @@ fn hold(seeds: impl IntoIterator<Item = u64>) {
 #[test]
 fn what_is_found_after_crashes_is_a_prefix_past_the_last_acknowledgement() {
     hold(0..40);
-}
-
-#[test]
-fn seeds_that_once_failed_hold() {
-    hold(REGRESSIONS.iter().copied());
 }
 
 #[test]
