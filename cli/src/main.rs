@@ -1,7 +1,7 @@
 //! The `towpath` command.
 //!
-//! One file or folder per noun: [`stream`], [`check`], [`stats`], [`bench`], [`demo`]. What they share is how they end
-//! ([`exit`]), how they write ([`output`]) and how they read times and sizes ([`units`]).
+//! One file or folder per noun: [`stream`], [`check`], [`stats`], [`mod@bench`], [`demo`]. What they share is how they
+//! end ([`exit`]), how they write ([`output`]) and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;

@@ -71,7 +71,7 @@ mod tests {
             for stride in [1_u64, 2, 3, 4096] {
                 let mut begun = vec![0; partitions as usize];
                 for handle in 0..1000 {
-                    let sticky = Sticky::new(partitions, &Spread::new(8 << 20 | handle * stride));
+                    let sticky = Sticky::new(partitions, &Spread::new((8 << 20) | (handle * stride)));
                     begun[sticky.of_batch() as usize] += 1;
                 }
                 let even = 1000 / i32::try_from(partitions).unwrap();

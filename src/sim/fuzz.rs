@@ -106,8 +106,8 @@ thread_local! {
 /// Takes the bytes as damage to the files of a small database that was killed, then checks, opens and reads it.
 ///
 /// # Panics
-/// If checking, opening or reading does; if a check or a refused open changed a file; or if a record is read that is not
-/// the one that was written there.
+/// If checking, opening or reading does; if a check or a refused open changed a file; or if a record is read that is
+/// not the one that was written there.
 pub fn fuzz_recovery(bytes: &[u8]) {
     SAMPLE.with(|sample| {
         let sample = sample.get_or_init(Sample::new);

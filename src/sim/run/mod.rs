@@ -88,8 +88,8 @@ impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{} lives, {} operations, {} writes of which crashes took {}, {} lives ended by a fault, {} opens stopped by \
-             one, {} indexes one commit older, {} segments cleaned, {} records held against the model",
+            "{} lives, {} operations, {} writes of which crashes took {}, {} lives ended by a fault, {} opens stopped \
+             by one, {} indexes one commit older, {} segments cleaned, {} records held against the model",
             self.lives,
             self.operations,
             self.writes,
