@@ -47,7 +47,20 @@ impl<'a> Put<'a> {
     }
 
     #[inline]
-    fn long_varint(&mut self, mut value: u64) {
+    fn long_varint(&mut self, value: u64) {
+        let len = varint_len(value);
+        match self.rest.first_chunk_mut() {
+            Some(head) if len <= 8 => {
+                // The bytes behind it are written over by what comes next: there is something, or the size was wrong.
+                *head = spread(value, len).to_le_bytes();
+                self.rest = &mut std::mem::take(&mut self.rest)[len..];
+            }
+            _ => self.slow_varint(value),
+        }
+    }
+
+    #[cold]
+    fn slow_varint(&mut self, mut value: u64) {
         let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(varint_len(value));
         for byte in &mut *head {
             *byte = (value as u8) | 0x80;
@@ -69,6 +82,16 @@ impl<'a> Put<'a> {
     pub(crate) fn remaining(&self) -> usize {
         self.rest.len()
     }
+}
+
+/// The first `len` bytes of a varint of up to 56 bits, at once: the groups of seven bits are moved apart, and all but the
+/// last are told to go on.
+#[inline]
+const fn spread(value: u64, len: usize) -> u64 {
+    let value = (value & 0x0000_0000_0fff_ffff) | ((value & 0x00ff_ffff_f000_0000) << 4);
+    let value = (value & 0x0000_3fff_0000_3fff) | ((value & 0x0fff_c000_0fff_c000) << 2);
+    let value = (value & 0x007f_007f_007f_007f) | ((value & 0x3f80_3f80_3f80_3f80) << 1);
+    value | (0x0080_8080_8080_8080 & ((1 << (8 * (len - 1))) - 1))
 }
 
 /// Bytes that [`Put::varint`] takes for `value`.

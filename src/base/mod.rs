@@ -4,6 +4,7 @@
 pub(crate) mod bounds;
 pub(crate) mod codec;
 pub(crate) mod crc;
+pub(crate) mod hinted;
 pub(crate) mod level;
 pub(crate) mod log;
 pub(crate) mod lsn;

@@ -8,8 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hashbrown::HashMap;
-
+use crate::base::hinted::HintedMap;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::run::NEVER_EXPIRES;
@@ -263,7 +262,7 @@ pub(crate) struct Wants {
 /// All logs.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
-    cells: HashMap<LogId, LogCell, foldhash::fast::RandomState>,
+    cells: HintedMap<LogId, LogCell>,
     /// Which logs have positions in which segment without sidecar.
     by_segment: BTreeMap<u64, Vec<LogId>>,
     /// Logs to wake once `durable` has reached the address, in order.

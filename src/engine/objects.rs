@@ -7,8 +7,7 @@
 //! Invariant: an object is in `dirty` exactly if its mark carries the current generation; it is frozen and not yet
 //! encoded exactly if its mark carries the frozen generation.
 
-use hashbrown::HashMap;
-
+use crate::base::hinted::HintedMap;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 
@@ -36,21 +35,21 @@ struct Frozen {
 #[derive(Debug)]
 pub(crate) struct Objects {
     generation: u64,
-    marks: HashMap<RowKey, Mark, foldhash::fast::RandomState>,
+    marks: HintedMap<RowKey, Mark>,
     dirty: Vec<RowKey>,
     frozen: Option<Frozen>,
 }
 
 impl Objects {
     pub(crate) fn new() -> Objects {
-        Objects { generation: 1, marks: HashMap::default(), dirty: Vec::new(), frozen: None }
+        Objects { generation: 1, marks: HintedMap::default(), dirty: Vec::new(), frozen: None }
     }
 
     /// To be called for every object that an event changes, before it is applied. `row` encodes the object as it
     /// stands.
     #[inline]
     pub(crate) fn touch(&mut self, key: RowKey, end: Lsn, sync: bool, row: impl FnOnce() -> Option<Vec<u8>>) {
-        let mark = self.marks.entry(key).or_insert(Mark { generation: 0, last: end, sync: Lsn(0) });
+        let mark = self.marks.get_or_insert(key, Mark { generation: 0, last: end, sync: Lsn(0) });
         mark.last = end;
         if sync {
             mark.sync = end;

@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use super::command::{Command, Options, StreamHandle};
 use super::event::{Event, Span, Trimmed};
 use crate::base::codec::Malformed;
+use crate::base::hinted::HintedMap;
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::time::Timestamp;
@@ -32,7 +33,7 @@ pub(crate) struct State {
     free: Vec<u32>,
     names: BTreeMap<Box<str>, u32>,
     ids: Map<u64, u32>,
-    logs: Map<LogId, Place>,
+    logs: HintedMap<LogId, Place>,
     counters: Counters,
 }
 
@@ -193,7 +194,7 @@ pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>) {
 impl Cells for State {
     #[inline]
     fn partition_mut(&mut self, log: LogId) -> &mut Partition {
-        let place = self.logs[&log];
+        let place = *self.logs.get_mut(&log).expect("a log that is appended to or trimmed exists");
         let stream = self.slots[place.slot as usize].as_mut().expect("a log's stream exists");
         &mut stream.partitions[place.partition as usize]
     }

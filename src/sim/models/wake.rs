@@ -33,7 +33,7 @@ struct Store {
 impl Store {
     fn new() -> Arc<Store> {
         let mut logs = Logs::default();
-        logs.open(LOG, 0, false);
+        logs.open(LOG, 0, None);
         Arc::new(Store { core: Mutex::new(Core(logs)), durable: Mark::new(Lsn(0)), closed: AtomicBool::new(false) })
     }
 
@@ -62,7 +62,9 @@ impl Store {
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let event = self.core.lock().0.to_wake(LOG);
-        event.iter().for_each(|event| drop(event.notify(usize::MAX)));
+        event.iter().for_each(|event| {
+            event.notify(usize::MAX);
+        });
     }
 
     fn check_alive(&self) -> Result<(), ()> {
