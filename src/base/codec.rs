@@ -84,8 +84,8 @@ impl<'a> Put<'a> {
     }
 }
 
-/// The first `len` bytes of a varint of up to 56 bits, at once: the groups of seven bits are moved apart, and all but the
-/// last are told to go on.
+/// The first `len` bytes of a varint of up to 56 bits, at once: the groups of seven bits are moved apart, and all but
+/// the last are told to go on.
 #[inline]
 const fn spread(value: u64, len: usize) -> u64 {
     let value = (value & 0x0000_0000_0fff_ffff) | ((value & 0x00ff_ffff_f000_0000) << 4);

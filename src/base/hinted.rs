@@ -1,7 +1,7 @@
 //! A map from numbered keys that remembers where it met a key last.
 //!
-//! An append looks its log up in several maps, and mostly one of a few logs. A hint is a place in the map's entries; it is
-//! believed only if the entry there has the key, so that it need not be told of anything that moves.
+//! An append looks its log up in several maps, and mostly one of a few logs. A hint is a place in the map's entries; it
+//! is believed only if the entry there has the key, so that it need not be told of anything that moves.
 
 use std::hash::Hash;
 

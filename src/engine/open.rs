@@ -200,7 +200,7 @@ fn ground(disk: Arc<dyn Disk>, directory_lock: Box<dyn DirectoryLock>, path: &st
     })?;
     let state = control.state().clone();
     let file = disk.open(INDEX, Access::Write).map_err(|e| missing(INDEX, e))?;
-    if !state.clean {
+    if !control.is_clean() {
         file.sync_data().map_err(Fault::io("syncing the index"))?;
         file.drop_cache().map_err(Fault::io("dropping the index from the cache"))?;
     }
@@ -235,7 +235,7 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
     ground.index_file.release().map_err(Fault::io("writing the index"))?;
     remove_orphans(&ground)?;
     #[cfg(not(planted = "tail_not_settled"))]
-    if !state.clean || !end.from_ring.is_empty() {
+    if !ground.control.is_clean() || !end.from_ring.is_empty() {
         recovery::settle(&ground.segments, &end).map_err(Fault::io("settling the journal's end"))?;
     }
     let identity = options.clock.identity().map_err(Fault::io("reading the clock's identity"))?;
@@ -307,6 +307,9 @@ fn find_end<M: Machine>(
             RecoveryFault::Undecodable { at, reason } => {
                 Fault::Corrupt { file: file(at), offset: geometry.place_in_segment(at), from: at, to: at, reason }
             }
+            RecoveryFault::Missing { number } => {
+                damage(&segment::path(SegmentId::Journal(number)), "the file is missing")
+            }
             RecoveryFault::Short { number, len } => {
                 let start = geometry.segment_start(number);
                 Fault::Corrupt {
@@ -359,12 +362,14 @@ fn remove_orphans(ground: &Ground) -> Result<(), Fault> {
 fn begin_epoch(control: &mut Control, end: &End, clock: ClockIdentity, reading: ClockReading) -> Result<Start, Fault> {
     let state = control.state().clone();
     let geometry = state.geometry;
-    let epoch = end.epoch.max(state.epoch) + 1;
-    #[cfg(not(planted = "epoch_inside_issued"))]
+    // A copy that cannot be read may have told of one more life, which went no further from the end than this one may.
+    let lives = if control.is_alone() { 2 } else { 1 };
+    let epoch = end.epoch.max(state.epoch) + lives;
     let beyond = end.at.plus(UNSYNCED_BYTES_MAX).max(end.last_behind.unwrap_or(Lsn(0)).plus(1));
+    let beyond = (1..lives).fold(beyond, |at, _| geometry.next_segment_start(at).plus(UNSYNCED_BYTES_MAX));
     #[cfg(planted = "epoch_inside_issued")]
     let beyond = end.at.plus(1);
-    let at = if state.clean && end.last_behind.is_none() { end.at } else { geometry.next_segment_start(beyond) };
+    let at = if control.is_clean() && end.last_behind.is_none() { end.at } else { geometry.next_segment_start(beyond) };
     let jump = (at != end.came_from).then_some(Jump { from: end.came_from, to: at, crc: end.crc });
     let reading = Some(reading);
     let state = ControlState { epoch, clean: false, watermark: end.at, clock, jump, reading, ..state };

@@ -59,6 +59,8 @@ pub(crate) struct End {
 pub(crate) enum RecoveryFault {
     #[error("damaged at {at}, known durable up to {durable}")]
     Damaged { at: Lsn, durable: Lsn },
+    #[error("segment {number} is missing")]
+    Missing { number: u64 },
     #[error("segment {number} has only {len} bytes")]
     Short { number: u64, len: u64 },
     #[error("frame at {at}: {reason}")]
@@ -176,6 +178,10 @@ impl Walk<'_> {
         };
         visit(&frame).map_err(|reason| RecoveryFault::Undecodable { at: self.at, reason })?;
         if from_ring {
+            // A segment and its name are durable before the first of its addresses is given out.
+            if image.is_empty() {
+                return Err(RecoveryFault::Missing { number: self.geometry.segment_of(self.at) });
+            }
             self.from_ring.push((self.at, staged[..frame.extent() as usize].to_vec()));
         }
         (self.crc, self.epoch) = (Some(frame.crc), frame.header.epoch);

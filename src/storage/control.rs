@@ -94,6 +94,8 @@ pub(crate) struct Control {
     file: Arc<dyn File>,
     state: ControlState,
     sequence: u64,
+    /// The other copy could not be read.
+    is_alone: bool,
 }
 
 impl Control {
@@ -101,7 +103,7 @@ impl Control {
     pub(crate) fn create(disk: &dyn Disk, path: &str, state: ControlState) -> io::Result<Control> {
         let file = disk.open(path, Access::Create)?;
         file.write(0, &[0; 2 * BLOCK_BYTES])?;
-        let mut control = Control { file, state: state.clone(), sequence: 0 };
+        let mut control = Control { file, state: state.clone(), sequence: 0, is_alone: false };
         control.write(state.clone())?;
         control.write(state)?;
         Ok(control)
@@ -114,20 +116,31 @@ impl Control {
         file.read(0, &mut blocks[..held])?;
         let (first, second) = blocks.split_at(BLOCK_BYTES);
         let mut newest: Option<(u64, ControlState)> = None;
-        let mut fault = ControlFault::NotADatabase;
+        let (mut fault, mut readable) = (ControlFault::NotADatabase, 0);
         for block in [first, second] {
             match decode(block) {
-                Ok((sequence, state)) if newest.as_ref().is_none_or(|(n, _)| sequence > *n) => {
-                    newest = Some((sequence, state));
+                Ok(found) => {
+                    readable += 1;
+                    newest = newest.into_iter().chain([found]).max_by_key(|(sequence, _)| *sequence);
                 }
-                Ok(_) => {}
                 Err(found @ ControlFault::Newer { .. }) => return Err(found),
                 Err(ControlFault::Damaged) => fault = ControlFault::Damaged,
                 Err(_) => {}
             }
         }
         let (sequence, state) = newest.ok_or(fault)?;
-        Ok(Control { file, state, sequence })
+        Ok(Control { file, state, sequence, is_alone: readable == 1 })
+    }
+
+    /// Whether only one copy could be read when the file was opened. The other may have been newer, of a life that this
+    /// one knows nothing of.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Whether the database is known to have been closed, and not opened since.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.state.clean && !self.is_alone
     }
 
     pub(crate) fn state(&self) -> &ControlState {

@@ -3,6 +3,7 @@
 mod cleaning;
 mod damage;
 mod poison;
+mod recovery;
 mod reveal;
 mod timers;
 
