@@ -61,7 +61,7 @@ impl Stats {
             durable_lsn: positions.durable.get(),
             checkpoint_lsn: positions.applied.get(),
             unsynced_bytes: positions.issued.since(positions.durable),
-            replay_bytes: positions.issued.since(positions.applied),
+            replay_bytes: positions.issued.since(positions.replay_from),
             ready_bytes: positions.prepared.since(positions.issued),
             syncs: read(&commit.syncs),
             writes: read(&commit.writes),

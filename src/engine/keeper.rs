@@ -162,7 +162,7 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn keep(&self) -> Result<Next, Fault> {
         let mut keeper = self.keeper.lock();
         let wanted = self.workers.take_checkpoint_wanted();
-        let unapplied = self.marks.issued.get().since(self.marks.applied.get());
+        let unapplied = self.marks.issued.get().since(self.marks.replay_from.get());
         let (changed, trimmed) = {
             let core = self.core.lock();
             (core.objects.changed(), !core.trimmed.is_empty())
@@ -401,6 +401,7 @@ impl<M: Machine> Engine<M> {
         self.keeper_counters.stored_bytes.store(stored, Ordering::Relaxed);
         self.keeper_counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.marks.applied.advance(draft.applied);
+        self.marks.replay_from.advance(draft.applied);
         self.space.notify(usize::MAX);
     }
 

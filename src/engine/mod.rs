@@ -96,15 +96,18 @@ pub(crate) struct Positions {
     pub(crate) written: Lsn,
     pub(crate) durable: Lsn,
     pub(crate) applied: Lsn,
+    /// Where the replay bound counts from.
+    pub(crate) replay_from: Lsn,
     pub(crate) prepared: Lsn,
 }
 
 impl<M: Machine> Engine<M> {
     pub(crate) fn positions(&self) -> Positions {
         // In this order each is at most the next, whatever moves meanwhile.
-        let (applied, durable) = (self.marks.applied.get(), self.marks.durable.get());
+        let (applied, replay_from) = (self.marks.applied.get(), self.marks.replay_from.get());
+        let durable = self.marks.durable.get();
         let (written, issued) = (self.marks.written.get(), self.marks.issued.get());
-        Positions { issued, written, durable, applied, prepared: self.marks.prepared.get() }
+        Positions { issued, written, durable, applied, replay_from, prepared: self.marks.prepared.get() }
     }
 
     pub(crate) fn counters(&self) -> (&crate::journal::commit::Counters, &KeeperCounters) {

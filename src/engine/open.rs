@@ -243,7 +243,7 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
     let clock = HybridClock::new(replay.high(), earlier, reading);
     let start = begin_epoch(&mut ground.control, &end, identity, clock.reading())?;
     let prepared = prepare_segments(&ground, &start, end.at)?;
-    let marks = Arc::new(Marks::new(start.at, prepared, ground.meta.applied));
+    let marks = Arc::new(Marks::new(start.at, prepared, ground.meta.applied, end.to_replay));
     let map = ring_file.map_write(state.geometry.ring_bytes()).map_err(Fault::io("mapping the staging ring"))?;
     let ring = Arc::new(Ring::new(map, state.geometry));
     let tail = Tail::new(start, state.database_id, ring.clone(), marks.clone());

@@ -7,7 +7,7 @@
 //! * None of them ever goes back.
 //!
 //! Each is moved by one party only: `issued` under the core lock, `written` under the writer's lock, `durable` under
-//! the syncer's, `prepared` by the segment maker, `applied` by the keeper.
+//! the syncer's, `prepared` by the segment maker, `applied` and `replay_from` by the keeper.
 
 use crate::base::lsn::Lsn;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +55,9 @@ pub(crate) struct Marks {
     pub(crate) prepared: Mark,
     /// Everything below is in the index.
     pub(crate) applied: Mark,
+    /// The replay bound counts from here: `applied`, moved up by what is void between it and the end of the life
+    /// before, since void bytes are not replayed.
+    pub(crate) replay_from: Mark,
     /// Frame ends, about one in each `STOP_BYTES`, where a write may end so that `written` is always a frame's end.
     stops: [AtomicU64; STOPS],
     poisoned: AtomicBool,
@@ -63,14 +66,17 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// The marks of a journal that ends at `end`, all of it durable.
-    pub(crate) fn new(end: Lsn, prepared: Lsn, applied: Lsn) -> Marks {
+    /// The marks of a journal that ends at `end`, all of it durable. Of what lies between `applied` and `end`,
+    /// `to_replay` bytes are not void.
+    pub(crate) fn new(end: Lsn, prepared: Lsn, applied: Lsn, to_replay: u64) -> Marks {
+        assert!(applied.plus(to_replay) <= end, "more to replay than there is");
         Marks {
             issued: Mark::new(end),
             written: Mark::new(end),
             durable: Mark::new(end),
             prepared: Mark::new(prepared),
             applied: Mark::new(applied),
+            replay_from: Mark::new(Lsn(end.0 - to_replay)),
             stops: std::array::from_fn(|_| AtomicU64::new(0)),
             poisoned: AtomicBool::new(false),
             full: AtomicBool::new(false),

@@ -52,6 +52,8 @@ pub(crate) struct End {
     pub(crate) from_ring: Vec<(Lsn, Vec<u8>)>,
     /// Frames that the walk passed.
     pub(crate) frames: u64,
+    /// Bytes of the walk at or above `applied`: what it jumped over is not among them.
+    pub(crate) to_replay: u64,
 }
 
 /// Why the journal's end was not found.
@@ -90,6 +92,8 @@ pub(crate) fn find_end(
         epoch: 0,
         from_ring: Vec::new(),
         frames: 0,
+        applied: known.applied,
+        to_replay: 0,
     };
     loop {
         while walk.step(&mut images, visit)? {}
@@ -111,6 +115,7 @@ pub(crate) fn find_end(
         last_behind: behind.last,
         from_ring: walk.from_ring,
         frames: walk.frames,
+        to_replay: walk.to_replay,
     })
 }
 
@@ -161,6 +166,8 @@ struct Walk<'a> {
     epoch: u32,
     from_ring: Vec<(Lsn, Vec<u8>)>,
     frames: u64,
+    applied: Lsn,
+    to_replay: u64,
 }
 
 impl Walk<'_> {
@@ -186,11 +193,13 @@ impl Walk<'_> {
         }
         (self.crc, self.epoch) = (Some(frame.crc), frame.header.epoch);
         self.frames += 1;
+        let begin = self.at.max(self.applied);
         self.at = match frame.header.kind {
             Kind::Padding => self.at.plus(room as u64),
             _ => normalise(self.geometry, self.at.plus(frame.extent())),
         };
         self.came_from = self.at;
+        self.to_replay += self.at.since(begin);
         Ok(true)
     }
 

@@ -230,10 +230,10 @@ impl Tail {
         let kept = if grant == Grant::Watermark { 0 } else { WATERMARK_RING_BYTES };
         let ring = self.marks.written.get().plus(geometry.ring_bytes() - kept);
         let unsynced = self.marks.durable.get().plus(UNSYNCED_BYTES_MAX - kept);
-        let applied = self.marks.applied.get().plus(REPLAY_BYTES_MAX);
+        let replay = self.marks.replay_from.get().plus(REPLAY_BYTES_MAX);
         let (replay, reserve) = match grant {
-            Grant::Publish => (Lsn(applied.0 - CHECKPOINT_BYTES), geometry.segment_bytes()),
-            Grant::Settle | Grant::Watermark => (applied, 0),
+            Grant::Publish => (Lsn(replay.0 - CHECKPOINT_BYTES), geometry.segment_bytes()),
+            Grant::Settle | Grant::Watermark => (replay, 0),
         };
         let prepared = Lsn(self.marks.prepared.get().0.saturating_sub(reserve));
         let limits = [

@@ -2,6 +2,7 @@
 
 mod cleaning;
 mod damage;
+mod full_disk;
 mod poison;
 mod recovery;
 mod reveal;
@@ -13,7 +14,7 @@ use super::clock::{Clock, ManualClock};
 use super::fault::Fault;
 use super::read::{Cursor, Read};
 use super::{Engine, OpenOptions, Refused, Submitted};
-use crate::base::bounds::GEOMETRY_BYTES_MIN;
+use crate::base::bounds::{GEOMETRY_BYTES_MIN, UNSYNCED_BYTES_MAX};
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::lsn::{Geometry, Lsn};

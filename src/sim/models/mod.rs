@@ -55,7 +55,7 @@ impl Journal {
         let disk = Arc::new(ModelDisk::new());
         let segment = disk.put(&path(SegmentId::Journal(1)), SEGMENT_BYTES as usize);
         let segments = Arc::new(Segments::new(disk, geometry));
-        let marks = Arc::new(Marks::new(START, Lsn(SEGMENT_BYTES * 8), START));
+        let marks = Arc::new(Marks::new(START, Lsn(SEGMENT_BYTES * 8), START, 0));
         let ring = Arc::new(Ring::new(Map::watched(RING_BYTES as usize), geometry));
         let start = Start { at: START, came_from: START, previous: 0, epoch: 1 };
         let tail = Tail::new(start, DATABASE_ID, ring.clone(), marks.clone());
