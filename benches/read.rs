@@ -1,7 +1,7 @@
 //! Reading 100-byte records back in batches from the maps of segments, bodies not copied.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use towpath::{AppendOptions, From, Level, Options, Record, StreamOptions};
+use towpath::{AppendOptions, Level, Options, Record, Start, StreamOptions};
 
 const RECORDS: u64 = 500_000;
 
@@ -18,7 +18,7 @@ fn read(criterion: &mut Criterion) {
     group.sample_size(10);
     group.bench_function("batches of 1,000", |b| {
         b.iter(|| {
-            let mut reader = stream.reader(0, From::Earliest).expect("opens");
+            let mut reader = stream.reader(0, Start::Earliest).expect("opens");
             let mut bytes = 0;
             while let Some(records) = reader.try_receive(1000).expect("reads") {
                 bytes += records.iter().map(|record| record.body().len()).sum::<usize>();

@@ -10,14 +10,14 @@
 //! next.
 //!
 //! ```
-//! use towpath::{Database, From, Record, StreamOptions};
+//! use towpath::{Database, Record, Start, StreamOptions};
 //!
 //! # let directory = std::env::temp_dir().join(format!("towpath-doc-crate-{}", std::process::id()));
 //! let db = Database::open(&directory)?;
 //! let orders = db.create_stream("orders", StreamOptions::new().partitions(4))?;
 //! let appended = orders.append(Record::new(b"one blue mug").key(b"customer-7"))?;
 //!
-//! let mut reader = orders.reader(appended.partition, From::Earliest)?;
+//! let mut reader = orders.reader(appended.partition, Start::Earliest)?;
 //! for record in &reader.receive(100)? {
 //!     println!("{}: {}", record.offset(), String::from_utf8_lossy(record.body()));
 //! }
@@ -52,9 +52,9 @@ pub mod sim;
 mod storage;
 
 pub use api::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, CheckReport, Database, Error, From, Options,
-    PartitionDescription, Reader, Receipt, RecordIterator, RecordView, Records, Stats, Stream, StreamDescription,
-    StreamOptions, Ticket,
+    AppendOptions, Appended, AppendedBatch, AppendedRange, CheckReport, Database, Error, Options, PartitionDescription,
+    Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats, Stream, StreamDescription, StreamOptions,
+    Ticket,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;
@@ -66,3 +66,32 @@ pub use primitives::streams::{Header, Record};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+/// What calls answer with may get more fields: a program that takes it apart says `..`.
+///
+/// ```
+/// let _ = |towpath::Receipt { lsn, .. }: towpath::Receipt| lsn;
+/// ```
+/// ```compile_fail,E0638
+/// let _ = |towpath::Receipt { lsn, level: _ }: towpath::Receipt| lsn;
+/// ```
+/// ```compile_fail,E0638
+/// let _ = |towpath::Appended { partition: _, offset, receipt: _ }: towpath::Appended| offset;
+/// ```
+/// ```compile_fail,E0638
+/// let _ = |towpath::AppendedBatch { partitions, receipt: _ }: towpath::AppendedBatch| partitions;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::AppendedRange as Range;
+/// let _ = |Range { partition: _, first_offset: _, records }: Range| records;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::StreamDescription as Described;
+/// let _ = |Described { name, options: _, partitions: _ }: Described| name;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::PartitionDescription as Described;
+/// let _ = |Described { partition, start_offset: _, end_offset: _, bytes: _, last_timestamp: _ }: Described| partition;
+/// ```
+#[cfg(doctest)]
+struct OutcomesMayGrow;

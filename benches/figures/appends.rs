@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use towpath::{AppendOptions, Database, From, Level, Options, Record, Stream, StreamOptions, measure};
+use towpath::{AppendOptions, Database, Level, Options, Record, Start, Stream, StreamOptions, measure};
 
 use super::disk::{median, write_bandwidth};
 use super::heap;
@@ -90,7 +90,7 @@ pub(crate) fn sustained(directory: &Path) {
 fn read_back(stream: &Stream, records: u64) {
     let mut rates = Vec::new();
     for _ in 0..3 {
-        let mut reader = stream.reader(0, From::Earliest).expect("opens");
+        let mut reader = stream.reader(0, Start::Earliest).expect("opens");
         let (started, mut read) = (Instant::now(), 0_u64);
         while read < records / 5 {
             let batch = reader.try_receive(1000).expect("reads").expect("there are records");

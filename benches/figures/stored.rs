@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use towpath::{AppendOptions, Database, From, Level, Options, Record, StreamOptions};
+use towpath::{AppendOptions, Database, Level, Options, Record, Start, StreamOptions};
 
 use super::disk::{bytes_below, median};
 
@@ -116,7 +116,7 @@ fn through_retention(data: &Path, beside: bool) -> u64 {
     );
     let held = bytes_below(data);
     if beside {
-        let mut reader = audit.reader(0, From::Earliest).expect("opens");
+        let mut reader = audit.reader(0, Start::Earliest).expect("opens");
         let mut found = 0;
         while let Some(records) = reader.try_receive(1000).expect("reads") {
             found += records.iter().filter(|record| record.body() == body).count();

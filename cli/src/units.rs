@@ -4,32 +4,32 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
-use towpath::{From, Timestamp};
+use towpath::{Start, Timestamp};
 
 use crate::output::{counted, grouped};
 
 /// Where reading begins, as `--from` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Start {
+pub(crate) enum StartName {
     Earliest,
     Latest,
     Offset(u64),
     Time(jiff::Timestamp),
 }
 
-impl FromStr for Start {
+impl FromStr for StartName {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Start, String> {
+    fn from_str(text: &str) -> Result<StartName, String> {
         match text {
-            "earliest" => return Ok(Start::Earliest),
-            "latest" => return Ok(Start::Latest),
+            "earliest" => return Ok(StartName::Earliest),
+            "latest" => return Ok(StartName::Latest),
             _ => {}
         }
         if !text.starts_with('+')
             && let Ok(offset) = text.parse()
         {
-            return Ok(Start::Offset(offset));
+            return Ok(StartName::Offset(offset));
         }
         let time = if let Some(seconds) = text.strip_prefix('@') {
             unix_time(seconds)
@@ -38,20 +38,20 @@ impl FromStr for Start {
         } else {
             text.parse().ok()
         };
-        time.map(Start::Time).ok_or_else(|| {
+        time.map(StartName::Time).ok_or_else(|| {
             "expected earliest, latest, an offset, or a time such as 2026-03-01T12:00:00Z, @1772366400 or -5m"
                 .to_owned()
         })
     }
 }
 
-impl Start {
-    pub(crate) fn position(self) -> From {
+impl StartName {
+    pub(crate) fn position(self) -> Start {
         match self {
-            Start::Earliest => From::Earliest,
-            Start::Latest => From::Latest,
-            Start::Offset(offset) => From::Offset(offset),
-            Start::Time(time) => From::Time(Timestamp::from_micros(time.as_microsecond().max(0).unsigned_abs())),
+            StartName::Earliest => Start::Earliest,
+            StartName::Latest => Start::Latest,
+            StartName::Offset(offset) => Start::Offset(offset),
+            StartName::Time(time) => Start::Time(Timestamp::from_micros(time.as_microsecond().max(0).unsigned_abs())),
         }
     }
 }
@@ -148,20 +148,20 @@ mod tests {
 
     #[test]
     fn starts_are_words_offsets_and_times() {
-        let time = |text: &str| Start::Time(text.parse().unwrap());
-        assert_eq!("earliest".parse(), Ok(Start::Earliest));
-        assert_eq!("42".parse(), Ok(Start::Offset(42)));
+        let time = |text: &str| StartName::Time(text.parse().unwrap());
+        assert_eq!("earliest".parse(), Ok(StartName::Earliest));
+        assert_eq!("42".parse(), Ok(StartName::Offset(42)));
         assert_eq!("2026-03-01T12:00:00Z".parse(), Ok(time("2026-03-01T12:00:00Z")));
         assert_eq!("@1772366400".parse(), Ok(time("2026-03-01T12:00:00Z")));
         assert_eq!("@1772366400.25".parse(), Ok(time("2026-03-01T12:00:00.25Z")));
         for wrong in ["yesterday", "+5", "+5m", "@", "@1.x", "-", "-5", "-1month", ""] {
-            assert!(wrong.parse::<Start>().is_err(), "{wrong}");
+            assert!(wrong.parse::<StartName>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a_relative_start_lies_in_the_past() {
-        let Ok(Start::Time(time)) = "-5m".parse() else { panic!("not a time") };
+        let Ok(StartName::Time(time)) = "-5m".parse() else { panic!("not a time") };
         let ago = jiff::Timestamp::now().duration_since(time).as_secs();
         assert!((299..=301).contains(&ago), "{ago}");
     }

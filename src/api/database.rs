@@ -12,9 +12,11 @@ use crate::storage::disk::Disk;
 use super::check::CheckReport;
 use super::error::Error;
 use super::options::Options;
+use super::outcomes::StreamDescription;
 use super::stats::Stats;
 use super::sticky::Spread;
-use super::stream::{Stream, StreamDescription, StreamOptions};
+use super::stream::Stream;
+use super::stream_options::StreamOptions;
 
 /// An open database: one directory, held by this process.
 ///

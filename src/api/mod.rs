@@ -4,22 +4,23 @@ mod check;
 mod database;
 mod error;
 mod options;
+mod outcomes;
 mod reader;
 mod records;
 mod stats;
 mod sticky;
 mod stream;
+mod stream_options;
 mod ticket;
 
 pub use check::CheckReport;
 pub use database::Database;
 pub use error::Error;
 pub use options::Options;
-pub use reader::{From, Reader};
+pub use outcomes::{Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, StreamDescription};
+pub use reader::{Reader, Start};
 pub use records::{RecordIterator, RecordView, Records};
 pub use stats::Stats;
-pub use stream::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, Stream, StreamDescription,
-    StreamOptions,
-};
+pub use stream::Stream;
+pub use stream_options::{AppendOptions, StreamOptions};
 pub use ticket::Ticket;

@@ -16,7 +16,7 @@ use super::stream::Stream;
 
 /// Where a reader begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum From {
+pub enum Start {
     /// The first record that is there.
     Earliest,
     /// Behind the last record that may be seen: what becomes visible from now on.
@@ -40,11 +40,11 @@ pub enum From {
 /// with what is there; [`Reader::seek`] to go on.
 ///
 /// ```
-/// use towpath::From;
+/// use towpath::Start;
 /// # let db = towpath::Options::temporary().open_temporary()?;
 /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
 /// orders.append("one blue mug")?;
-/// let mut reader = orders.reader(0, From::Earliest)?;
+/// let mut reader = orders.reader(0, Start::Earliest)?;
 /// for record in &reader.receive(100)? {
 ///     assert_eq!(record.body(), b"one blue mug");
 /// }
@@ -61,7 +61,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn open(stream: Stream, partition: u32, from: From) -> Result<Reader, Error> {
+    pub(crate) fn open(stream: Stream, partition: u32, from: Start) -> Result<Reader, Error> {
         let log = stream.log(partition)?;
         let mut reader = Reader { stream, partition, log, offset: 0, cursor: Cursor::default() };
         reader.seek(from)?;
@@ -74,22 +74,22 @@ impl Reader {
         self.offset
     }
 
-    /// Moves the cursor. May read from disk for [`From::Time`] and [`From::Lsn`].
+    /// Moves the cursor. May read from disk for [`Start::Time`] and [`Start::Lsn`].
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::NotFound`] if the stream was deleted.
-    pub fn seek(&mut self, from: From) -> Result<(), Error> {
+    pub fn seek(&mut self, from: Start) -> Result<(), Error> {
         let engine = &self.stream.database.shared.engine;
         let extent = engine.extent(self.log)?.ok_or_else(|| self.stream.not_found())?;
         self.offset = match from {
-            From::Earliest => extent.start,
-            From::Latest => extent.end,
-            From::Offset(offset) if offset < extent.start || offset > extent.end => {
+            Start::Earliest => extent.start,
+            Start::Latest => extent.end,
+            Start::Offset(offset) if offset < extent.start || offset > extent.end => {
                 return Err(self.out_of_range(offset, extent.start, extent.end));
             }
-            From::Offset(offset) => offset,
-            From::Time(time) => engine.offset_for_time(self.log, time)?.unwrap_or(extent.end),
-            From::Lsn(lsn) => self.offset_for_lsn(lsn, extent.start, extent.end)?,
+            Start::Offset(offset) => offset,
+            Start::Time(time) => engine.offset_for_time(self.log, time)?.unwrap_or(extent.end),
+            Start::Lsn(lsn) => self.offset_for_lsn(lsn, extent.start, extent.end)?,
         };
         Ok(())
     }

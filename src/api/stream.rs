@@ -1,7 +1,5 @@
 //! The stream handle: appending, trimming, describing.
 
-use std::time::Duration;
-
 use crate::base::bounds::{FREEZE_CHUNK, RECORDS_PER_BATCH_MAX};
 use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
@@ -14,238 +12,11 @@ use crate::primitives::{Command, Reply};
 
 use super::database::{Database, refusal};
 use super::error::Error;
-use super::reader::{From, Reader};
+use super::outcomes::{Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, StreamDescription};
+use super::reader::{Reader, Start};
 use super::sticky::Sticky;
+use super::stream_options::{AppendOptions, StreamOptions};
 use super::ticket::Ticket;
-
-/// What a stream is created with.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamOptions {
-    partitions: u32,
-    retention_age: Option<Duration>,
-    retention_bytes: Option<u64>,
-    retention_records: Option<u64>,
-    level: Option<Level>,
-}
-
-impl Default for StreamOptions {
-    fn default() -> StreamOptions {
-        StreamOptions::new()
-    }
-}
-
-impl StreamOptions {
-    /// One partition, records kept for ever, the database's level.
-    #[must_use]
-    pub fn new() -> StreamOptions {
-        StreamOptions {
-            partitions: 1,
-            retention_age: None,
-            retention_bytes: None,
-            retention_records: None,
-            level: None,
-        }
-    }
-
-    /// The number of partitions, 1 to 4,096. Order holds within a partition.
-    #[must_use]
-    pub fn partitions(self, partitions: u32) -> StreamOptions {
-        StreamOptions { partitions, ..self }
-    }
-
-    /// Records older than this are let go, by a tick within about 50 ms.
-    #[must_use]
-    pub fn retention_age(self, age: Duration) -> StreamOptions {
-        StreamOptions { retention_age: Some(age), ..self }
-    }
-
-    /// The newest records of each partition that fit into this many bytes (keys, headers, bodies) are kept.
-    #[must_use]
-    pub fn retention_bytes(self, bytes: u64) -> StreamOptions {
-        StreamOptions { retention_bytes: Some(bytes), ..self }
-    }
-
-    /// This many of the newest records of each partition are kept.
-    #[must_use]
-    pub fn retention_records(self, records: u64) -> StreamOptions {
-        StreamOptions { retention_records: Some(records), ..self }
-    }
-
-    /// The level of appends that name none, through any handle.
-    #[must_use]
-    pub fn level(self, level: Level) -> StreamOptions {
-        StreamOptions { level: Some(level), ..self }
-    }
-
-    /// The number of partitions.
-    #[must_use]
-    pub fn get_partitions(&self) -> u32 {
-        self.partitions
-    }
-
-    /// How long records are kept; `None`: for ever.
-    #[must_use]
-    pub fn get_retention_age(&self) -> Option<Duration> {
-        self.retention_age
-    }
-
-    /// How many bytes a partition keeps; `None`: all.
-    #[must_use]
-    pub fn get_retention_bytes(&self) -> Option<u64> {
-        self.retention_bytes
-    }
-
-    /// How many records a partition keeps; `None`: all.
-    #[must_use]
-    pub fn get_retention_records(&self) -> Option<u64> {
-        self.retention_records
-    }
-
-    /// The level of appends that name none; `None`: the database's.
-    #[must_use]
-    pub fn get_level(&self) -> Option<Level> {
-        self.level
-    }
-
-    pub(crate) fn to_machine(&self) -> streams::Options {
-        let micros = |age: Duration| u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
-        streams::Options {
-            partitions: self.partitions,
-            retention: streams::Retention {
-                age_micros: self.retention_age.map(micros),
-                bytes: self.retention_bytes,
-                records: self.retention_records,
-            },
-            level: self.level,
-        }
-    }
-
-    fn from_machine(options: &streams::Options) -> StreamOptions {
-        StreamOptions {
-            partitions: options.partitions,
-            retention_age: options.retention.age_micros.map(Duration::from_micros),
-            retention_bytes: options.retention.bytes,
-            retention_records: options.retention.records,
-            level: options.level,
-        }
-    }
-}
-
-/// How one append is made.
-#[derive(Clone, Debug, Default)]
-pub struct AppendOptions {
-    partition: Option<u32>,
-    expect_offset: Option<u64>,
-    level: Option<Level>,
-    timeout: Option<Duration>,
-}
-
-impl AppendOptions {
-    /// Partition by key, no expectation, the stream's level, no time limit.
-    #[must_use]
-    pub fn new() -> AppendOptions {
-        AppendOptions::default()
-    }
-
-    /// Appends to this partition, whatever the keys say.
-    #[must_use]
-    pub fn partition(self, partition: u32) -> AppendOptions {
-        AppendOptions { partition: Some(partition), ..self }
-    }
-
-    /// Appends only if the partition ends at this offset: [`Error::WrongOffset`] otherwise, and nothing is stored.
-    #[must_use]
-    pub fn expect_offset(self, offset: u64) -> AppendOptions {
-        AppendOptions { expect_offset: Some(offset), ..self }
-    }
-
-    /// The level of this append.
-    #[must_use]
-    pub fn level(self, level: Level) -> AppendOptions {
-        AppendOptions { level: Some(level), ..self }
-    }
-
-    /// The most that the call may wait: for room, [`Error::TimedOut`] then; for its sync, [`Error::Unconfirmed`] then.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> AppendOptions {
-        AppendOptions { timeout: Some(timeout), ..self }
-    }
-}
-
-/// Proof of a write: where in the journal it stands, and how durable it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Receipt {
-    /// Its address; orders it among all writes of the database.
-    pub lsn: Lsn,
-    /// How durable it is; for a ticket, once that was waited for.
-    pub level: Level,
-}
-
-/// Where a record was appended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Appended {
-    /// The partition.
-    pub partition: u32,
-    /// The record's number in the partition, from 0.
-    pub offset: u64,
-    /// Address and level.
-    pub receipt: Receipt,
-}
-
-impl Appended {
-    /// The address of the write.
-    #[must_use]
-    pub fn lsn(&self) -> Lsn {
-        self.receipt.lsn
-    }
-}
-
-/// Where a batch was appended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AppendedBatch {
-    /// One stretch for each partition that got records, by partition. A partition's records have its offsets in the
-    /// order in which they stood in the batch.
-    pub partitions: Vec<AppendedRange>,
-    /// Address and level.
-    pub receipt: Receipt,
-}
-
-/// Records of one batch in one partition; their offsets follow each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AppendedRange {
-    /// The partition.
-    pub partition: u32,
-    /// The offset of the first.
-    pub first_offset: u64,
-    /// How many.
-    pub records: u32,
-}
-
-/// What there is to know of a stream.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamDescription {
-    /// Its name.
-    pub name: String,
-    /// Its options.
-    pub options: StreamOptions,
-    /// Its partitions, by number.
-    pub partitions: Vec<PartitionDescription>,
-}
-
-/// What there is to know of a partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PartitionDescription {
-    /// Its number.
-    pub partition: u32,
-    /// Offset of the first record that is there.
-    pub start_offset: u64,
-    /// Offset behind the last record that readers see.
-    pub end_offset: u64,
-    /// Bytes of keys, headers and bodies.
-    pub bytes: u64,
-    /// When the newest record was appended; `None` if there never was one.
-    pub last_timestamp: Option<Timestamp>,
-}
 
 /// A stream: a partitioned log whose records keep their offsets for ever and can be read again and again.
 ///
@@ -425,7 +196,7 @@ impl Stream {
     /// # Errors
     /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::InvalidOption`] for a partition that does
     /// not exist, [`Error::NotFound`] if the stream was deleted.
-    pub fn reader(&self, partition: u32, from: From) -> Result<Reader, Error> {
+    pub fn reader(&self, partition: u32, from: Start) -> Result<Reader, Error> {
         Reader::open(self.clone(), partition, from)
     }
 

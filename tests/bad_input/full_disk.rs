@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use towpath::{AppendOptions, Database, Error, From, Level, Options, Record, Stream, StreamOptions};
+use towpath::{AppendOptions, Database, Error, Level, Options, Record, Start, Stream, StreamOptions};
 
 use crate::place::{Kept, Place, drain, eventually, extent, noise};
 
@@ -90,7 +90,7 @@ fn append_until_full(orders: &Stream) -> u64 {
 #[track_caller]
 fn expect_all(orders: &Stream) {
     let (start, end) = extent(orders, 0);
-    let kept = drain(&mut orders.reader(0, From::Earliest).unwrap());
+    let kept = drain(&mut orders.reader(0, Start::Earliest).unwrap());
     assert!(kept.iter().map(|record| record.offset).eq(start..end), "{start}..{end}");
     assert!(kept.iter().all(|record: &Kept| record.body.as_deref() == Some(&body(record.offset))));
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use towpath::{AppendOptions, Database, Error, From, Level, Options, Record, StreamOptions};
+use towpath::{AppendOptions, Database, Error, Level, Options, Record, Start, StreamOptions};
 
 use crate::place::{Kept, Place, copy_tree, fingerprint, noise};
 
@@ -47,7 +47,7 @@ pub fn read_what_is_there(db: &Database) -> (u64, Vec<Error>) {
     };
     let (mut read, mut refused) = (0, Vec::new());
     for partition in 0..PARTITIONS {
-        let mut reader = orders.reader(partition, From::Earliest).unwrap();
+        let mut reader = orders.reader(partition, Start::Earliest).unwrap();
         loop {
             match reader.try_receive(16) {
                 Ok(Some(records)) => {
@@ -60,7 +60,7 @@ pub fn read_what_is_there(db: &Database) -> (u64, Vec<Error>) {
                 Err(error) => {
                     refused.push(error);
                     let next = reader.position() + 1;
-                    if reader.seek(From::Offset(next)).is_err() {
+                    if reader.seek(Start::Offset(next)).is_err() {
                         break;
                     }
                 }

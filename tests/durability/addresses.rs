@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use towpath::{AppendOptions, Database, From, Level, Lsn, Record, Stream, StreamOptions};
+use towpath::{AppendOptions, Database, Level, Lsn, Record, Start, Stream, StreamOptions};
 
 use crate::place::{Place, eventually, extent, files_below, noise, read_all};
 
@@ -32,7 +32,7 @@ fn key_of(orders: &Stream, partition: u32) -> Vec<u8> {
 fn expect_addresses(orders: &Stream, receipts: &Receipts) {
     let told: Receipts = read_all(orders, KEPT).iter().map(|kept| (kept.offset, kept.lsn)).collect();
     assert!(told == *receipts, "told {told:?}, receipts {receipts:?}");
-    let position = |lsn: Lsn| orders.reader(KEPT, From::Lsn(lsn)).unwrap().position();
+    let position = |lsn: Lsn| orders.reader(KEPT, Start::Lsn(lsn)).unwrap().position();
     let first_at = |lsn: Lsn| receipts.iter().find(|(_, at)| **at >= lsn).map(|(offset, _)| *offset);
     for lsn in receipts.values().flat_map(|lsn| [lsn.get() - 8, lsn.get(), lsn.get() + 8]).map(Lsn::from_raw) {
         assert_eq!(position(lsn), first_at(lsn).unwrap_or(receipts.len() as u64), "from {lsn}");

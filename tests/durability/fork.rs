@@ -2,7 +2,7 @@
 //! touched.
 #![expect(unsafe_code, reason = "there is no other way to fork")]
 
-use towpath::{AppendOptions, Error, From, Record, StreamOptions};
+use towpath::{AppendOptions, Error, Record, Start, StreamOptions};
 
 use crate::place::{Place, texts};
 
@@ -42,7 +42,7 @@ fn handles_answer_forked_in_a_child_and_the_parent_goes_on() {
     let db = place.open();
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
     orders.append("one blue mug").unwrap();
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     let (in_child, stream) = (db.clone(), orders.clone());
     in_a_fork(move || {
         vec![
@@ -50,7 +50,7 @@ fn handles_answer_forked_in_a_child_and_the_parent_goes_on() {
             forked(stream.submit(Record::new(b"from the child"), &AppendOptions::new())),
             forked(stream.trim_before(0, 1)),
             forked(stream.describe()),
-            forked(stream.reader(0, From::Earliest)),
+            forked(stream.reader(0, Start::Earliest)),
             forked(reader.try_receive(1)),
             forked(in_child.create_stream("child", StreamOptions::new())),
             forked(in_child.stream("orders")),

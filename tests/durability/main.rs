@@ -255,7 +255,7 @@ fn a_close_waits_for_nobody_who_waits() {
     let place = Place::new();
     let db = place.open();
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
-    let mut reader = orders.reader(0, towpath::From::Earliest).unwrap();
+    let mut reader = orders.reader(0, towpath::Start::Earliest).unwrap();
     let start = Instant::now();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(move || reader.receive(1).map(|_| ()));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use towpath::{Database, Error, From, Stream};
+use towpath::{Database, Error, Start, Stream};
 
 use crate::child::EVENTS_KEPT;
 use crate::report::{Report, STREAMS, read_body};
@@ -111,7 +111,7 @@ impl Books {
 
 /// All that is there. The database may still be letting go of what its retention does not keep.
 fn read(place: &str, stream: &Stream, partition: u32) -> BTreeMap<u64, Found> {
-    let mut reader = stream.reader(partition, From::Earliest).unwrap();
+    let mut reader = stream.reader(partition, Start::Earliest).unwrap();
     let mut found = BTreeMap::new();
     loop {
         match reader.try_receive(1000) {
@@ -125,7 +125,7 @@ fn read(place: &str, stream: &Stream, partition: u32) -> BTreeMap<u64, Found> {
             }
             Err(Error::OffsetOutOfRange { .. }) => {
                 found.clear();
-                reader.seek(From::Earliest).unwrap();
+                reader.seek(Start::Earliest).unwrap();
             }
             Err(error) => panic!("{place}: {error}"),
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use towpath::{AppendOptions, From, Level, Options, Record, Stream, StreamOptions, Ticket};
+use towpath::{AppendOptions, Level, Options, Record, Start, Stream, StreamOptions, Ticket};
 
 use crate::place::Chance;
 use crate::report::{Report, STREAMS, body, read_body};
@@ -120,7 +120,7 @@ fn tickets(stream: &Stream, number: usize, partition: u32, writer: &str) {
 }
 
 fn follow(stream: &Stream, number: usize, partition: u32) {
-    let mut reader = stream.reader(partition, From::Latest).unwrap();
+    let mut reader = stream.reader(partition, Start::Latest).unwrap();
     loop {
         match reader.receive(100) {
             Ok(records) => {
@@ -129,7 +129,7 @@ fn follow(stream: &Stream, number: usize, partition: u32) {
                     Report::Seen { stream: number, partition, offset: record.offset(), tag }.send();
                 }
             }
-            Err(towpath::Error::OffsetOutOfRange { .. }) => reader.seek(From::Earliest).unwrap(),
+            Err(towpath::Error::OffsetOutOfRange { .. }) => reader.seek(Start::Earliest).unwrap(),
             Err(error) => panic!("{error}"),
         }
     }

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use towpath::{Database, From, Lsn, Options, Reader, RecordView, Stream, Timestamp};
+use towpath::{Database, Lsn, Options, Reader, RecordView, Start, Stream, Timestamp};
 
 /// Far beyond what anything here takes; a test that reaches it would hang.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ pub fn drain(reader: &mut Reader) -> Vec<Kept> {
 
 /// All records of a partition.
 pub fn read_all(stream: &Stream, partition: u32) -> Vec<Kept> {
-    drain(&mut stream.reader(partition, From::Earliest).unwrap())
+    drain(&mut stream.reader(partition, Start::Earliest).unwrap())
 }
 
 /// The bodies of a partition as text.

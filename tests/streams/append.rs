@@ -230,7 +230,7 @@ fn a_partition_that_does_not_exist_is_refused() {
     let refused = orders.append_with(Record::new(b"a mug"), &to(2));
     assert!(matches!(refused, Err(Error::InvalidOption { option: "partition", .. })), "{refused:?}");
     assert!(matches!(orders.append_batch(&[Record::new(b"a")], &to(2)), Err(Error::InvalidOption { .. })));
-    assert!(matches!(orders.reader(2, towpath::From::Earliest), Err(Error::InvalidOption { .. })));
+    assert!(matches!(orders.reader(2, towpath::Start::Earliest), Err(Error::InvalidOption { .. })));
     assert!(matches!(orders.trim_before(2, 0), Err(Error::InvalidOption { .. })));
     assert_eq!((extent(&orders, 0), extent(&orders, 1)), ((0, 0), (0, 0)));
 }

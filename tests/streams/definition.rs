@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towpath::{AppendOptions, Error, From, Level, Options, Record, StreamOptions};
+use towpath::{AppendOptions, Error, Level, Options, Record, Start, StreamOptions};
 
 use crate::place::{Place, texts};
 use crate::stream;
@@ -139,12 +139,12 @@ fn a_description_tells_bytes_of_keys_headers_and_bodies_and_the_newest_time() {
 fn a_deleted_stream_is_gone_for_its_handles_and_its_readers() {
     let (db, orders) = stream(StreamOptions::new());
     orders.append("one blue mug").unwrap();
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     db.delete_stream("orders").unwrap();
     assert!(matches!(orders.append("two green plates"), Err(Error::NotFound { .. })));
     assert!(matches!(orders.describe(), Err(Error::NotFound { .. })));
     assert!(matches!(orders.trim_before(0, 1), Err(Error::NotFound { .. })));
-    assert!(matches!(orders.reader(0, From::Earliest), Err(Error::NotFound { .. })));
+    assert!(matches!(orders.reader(0, Start::Earliest), Err(Error::NotFound { .. })));
     assert!(matches!(reader.try_receive(10), Err(Error::NotFound { .. })));
     assert!(matches!(db.stream("orders"), Err(Error::NotFound { .. })));
     assert!(db.streams().unwrap().is_empty());
@@ -198,7 +198,7 @@ fn a_stream_needs_at_least_one_partition() {
 fn a_closed_database_answers_closed() {
     let (db, orders) = stream(StreamOptions::new());
     let other = db.clone();
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     db.close().unwrap();
     assert!(matches!(orders.append("one blue mug"), Err(Error::Closed)));
     assert!(matches!(reader.try_receive(1), Err(Error::Closed)));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towpath::{AppendOptions, Error, From, Header, Level, Lsn, ManualClock, Options, Record, Stream, StreamOptions};
+use towpath::{AppendOptions, Error, Header, Level, Lsn, ManualClock, Options, Record, Start, Stream, StreamOptions};
 use towpath::{Database, Timestamp};
 
 use crate::place::{Kept, drain, extent, read_all, texts};
@@ -19,22 +19,22 @@ fn numbered(count: u32) -> (Database, Stream) {
     (db, orders)
 }
 
-fn first_offset(orders: &Stream, from: From) -> Option<u64> {
+fn first_offset(orders: &Stream, from: Start) -> Option<u64> {
     drain(&mut orders.reader(0, from).unwrap()).first().map(|kept| kept.offset)
 }
 
 #[test]
 fn earliest_begins_with_the_first_record_that_is_there() {
     let (_db, orders) = numbered(10);
-    assert_eq!(first_offset(&orders, From::Earliest), Some(0));
+    assert_eq!(first_offset(&orders, Start::Earliest), Some(0));
     orders.trim_before(0, 4).unwrap();
-    assert_eq!(first_offset(&orders, From::Earliest), Some(4));
+    assert_eq!(first_offset(&orders, Start::Earliest), Some(4));
 }
 
 #[test]
 fn latest_sees_only_what_comes_after() {
     let (_db, orders) = numbered(10);
-    let mut reader = orders.reader(0, From::Latest).unwrap();
+    let mut reader = orders.reader(0, Start::Latest).unwrap();
     assert_eq!(reader.position(), 10);
     assert!(reader.try_receive(10).unwrap().is_none());
     orders.append("order 10").unwrap();
@@ -44,8 +44,8 @@ fn latest_sees_only_what_comes_after() {
 #[test]
 fn an_offset_begins_with_that_record_or_at_the_end() {
     let (_db, orders) = numbered(10);
-    assert_eq!(first_offset(&orders, From::Offset(7)), Some(7));
-    let mut reader = orders.reader(0, From::Offset(10)).unwrap();
+    assert_eq!(first_offset(&orders, Start::Offset(7)), Some(7));
+    let mut reader = orders.reader(0, Start::Offset(10)).unwrap();
     assert!(reader.try_receive(1).unwrap().is_none());
     orders.append("order 10").unwrap();
     assert_eq!(drain(&mut reader)[0].offset, 10);
@@ -56,7 +56,7 @@ fn an_offset_that_is_not_there_is_refused_with_what_is() {
     let (_db, orders) = numbered(10);
     orders.trim_before(0, 4).unwrap();
     for wrong in [0, 3, 11, u64::MAX] {
-        match orders.reader(0, From::Offset(wrong)) {
+        match orders.reader(0, Start::Offset(wrong)) {
             Err(Error::OffsetOutOfRange { stream, partition, offset, start, end }) => {
                 assert_eq!((stream.as_str(), partition, offset, start, end), ("orders", 0, wrong, 4, 10));
             }
@@ -68,7 +68,7 @@ fn an_offset_that_is_not_there_is_refused_with_what_is() {
 #[test]
 fn a_reader_that_retention_overtook_is_told_what_is_there_and_goes_on_after_a_seek() {
     let (_db, orders) = numbered(10);
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     assert_eq!(reader.receive(2).unwrap().len(), 2);
     orders.trim_before(0, 6).unwrap();
     for _ in 0..2 {
@@ -76,7 +76,7 @@ fn a_reader_that_retention_overtook_is_told_what_is_there_and_goes_on_after_a_se
         assert!(matches!(refused, Err(Error::OffsetOutOfRange { offset: 2, start: 6, end: 10, .. })), "{refused:?}");
     }
     assert!(matches!(reader.receive(1), Err(Error::OffsetOutOfRange { .. })), "waiting would be for ever");
-    reader.seek(From::Earliest).unwrap();
+    reader.seek(Start::Earliest).unwrap();
     assert_eq!(drain(&mut reader).first().map(|kept| kept.offset), Some(6));
 }
 
@@ -96,12 +96,12 @@ fn a_time_begins_with_the_first_record_of_that_time_or_later() {
         assert_eq!(orders.offset_for_time(0, Timestamp::from_micros(0)).unwrap(), Some(0));
         for second in [0, 1, 50, 99] {
             assert_eq!(orders.offset_for_time(0, at(second)).unwrap(), Some(2 * second), "{checkpointed}");
-            assert_eq!(first_offset(&orders, From::Time(at(second))), Some(2 * second));
+            assert_eq!(first_offset(&orders, Start::Time(at(second))), Some(2 * second));
             let between = Timestamp::from_micros(at(second).as_micros() - SECOND / 2);
             assert_eq!(orders.offset_for_time(0, between).unwrap(), Some(2 * second));
         }
         assert_eq!(orders.offset_for_time(0, at(100)).unwrap(), None);
-        assert_eq!(orders.reader(0, From::Time(at(100))).unwrap().position(), 200, "none yet: the end");
+        assert_eq!(orders.reader(0, Start::Time(at(100))).unwrap().position(), 200, "none yet: the end");
         db.checkpoint().unwrap();
     }
     orders.trim_before(0, 51).unwrap();
@@ -123,7 +123,7 @@ fn a_time_is_found_in_segments_that_were_sealed_long_ago() {
     for number in (0..300).step_by(13) {
         let time = Timestamp::from_micros(NOON + number * SECOND);
         assert_eq!(orders.offset_for_time(0, time).unwrap(), Some(number));
-        let reader = orders.reader(0, From::Lsn(addresses[number as usize])).unwrap();
+        let reader = orders.reader(0, Start::Lsn(addresses[number as usize])).unwrap();
         assert_eq!(reader.position(), number);
     }
 }
@@ -138,24 +138,24 @@ fn an_address_begins_with_the_first_record_written_there_or_later() {
         appended.push(orders.append_with(Record::new(body.as_bytes()), &options).unwrap());
     }
     for receipt in &appended {
-        assert_eq!(orders.reader(receipt.partition, From::Lsn(receipt.lsn())).unwrap().position(), receipt.offset);
+        assert_eq!(orders.reader(receipt.partition, Start::Lsn(receipt.lsn())).unwrap().position(), receipt.offset);
         let next_of_other = receipt.offset + u64::from(receipt.partition == 1);
-        let other = orders.reader(1 - receipt.partition, From::Lsn(receipt.lsn())).unwrap();
+        let other = orders.reader(1 - receipt.partition, Start::Lsn(receipt.lsn())).unwrap();
         assert_eq!(other.position(), next_of_other);
     }
     let batch = orders
         .append_batch(&[Record::new(b"a"), Record::new(b"b"), Record::new(b"c")], &AppendOptions::new().partition(0))
         .unwrap();
-    assert_eq!(orders.reader(0, From::Lsn(batch.receipt.lsn)).unwrap().position(), 30);
+    assert_eq!(orders.reader(0, Start::Lsn(batch.receipt.lsn)).unwrap().position(), 30);
     let behind = Lsn::from_raw(batch.receipt.lsn.get() + 1);
-    assert_eq!(orders.reader(0, From::Lsn(behind)).unwrap().position(), 33, "none: the end");
+    assert_eq!(orders.reader(0, Start::Lsn(behind)).unwrap().position(), 33, "none: the end");
     drop(db);
 }
 
 #[test]
 fn reading_removes_nothing_and_each_reader_goes_its_own_way() {
     let (_db, orders) = numbered(20);
-    let mut slow = orders.reader(0, From::Earliest).unwrap();
+    let mut slow = orders.reader(0, Start::Earliest).unwrap();
     assert_eq!(slow.receive(3).unwrap().len(), 3);
     assert_eq!(texts(&orders, 0).len(), 20);
     assert_eq!(drain(&mut slow).len(), 17);
@@ -167,7 +167,7 @@ fn a_batch_holds_at_most_as_many_records_as_were_asked_for() {
     let (_db, orders) = stream(StreamOptions::new());
     let records = vec![Record::new(b"a mug"); 100];
     orders.append_batch(&records, &AppendOptions::new()).unwrap();
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     for (asked, position) in [(1, 1), (7, 8), (50, 58)] {
         let received = reader.receive(asked).unwrap();
         assert_eq!((received.len(), reader.position()), (asked, position), "also within one appended batch");
@@ -178,13 +178,13 @@ fn a_batch_holds_at_most_as_many_records_as_were_asked_for() {
 #[test]
 fn a_seek_goes_back_and_forth() {
     let (_db, orders) = numbered(10);
-    let mut reader = orders.reader(0, From::Latest).unwrap();
+    let mut reader = orders.reader(0, Start::Latest).unwrap();
     for offset in [3, 9, 0, 10, 5] {
-        reader.seek(From::Offset(offset)).unwrap();
+        reader.seek(Start::Offset(offset)).unwrap();
         assert_eq!(reader.position(), offset);
         assert_eq!(drain(&mut reader).len() as u64, 10 - offset);
     }
-    assert!(matches!(reader.seek(From::Offset(11)), Err(Error::OffsetOutOfRange { .. })));
+    assert!(matches!(reader.seek(Start::Offset(11)), Err(Error::OffsetOutOfRange { .. })));
     assert_eq!(reader.position(), 10, "a refused seek does not move it");
 }
 
@@ -248,7 +248,7 @@ fn a_view_tells_partition_offset_time_and_address() {
     let db = Options::temporary().clock(clock).open_temporary().unwrap();
     let orders = db.create_stream("orders", StreamOptions::new().partitions(3)).unwrap();
     let appended = orders.append_with(Record::new(b"a mug"), &AppendOptions::new().partition(2)).unwrap();
-    let records = orders.reader(2, From::Earliest).unwrap().receive(1).unwrap();
+    let records = orders.reader(2, Start::Earliest).unwrap().receive(1).unwrap();
     let view = records.iter().next().unwrap();
     assert_eq!((view.partition(), view.offset(), view.lsn()), (2, 0, appended.lsn()));
     assert_eq!(view.timestamp(), Timestamp::from_micros(NOON));
@@ -263,7 +263,7 @@ fn bodies_stay_readable_after_retention_removed_their_file() {
         orders.append(body).unwrap();
     }
     db.checkpoint().unwrap();
-    let records = orders.reader(0, From::Earliest).unwrap().receive(60).unwrap();
+    let records = orders.reader(0, Start::Earliest).unwrap().receive(60).unwrap();
     let owned: Vec<_> = records.iter().map(|record| record.body_bytes()).collect();
     orders.trim_before(0, 200).unwrap();
     crate::place::eventually("the segments are removed", || {

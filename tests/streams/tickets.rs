@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use towpath::{AppendOptions, Appended, Error, From, Level, Options, Record, Stream, StreamOptions, Ticket};
+use towpath::{AppendOptions, Appended, Error, Level, Options, Record, Start, Stream, StreamOptions, Ticket};
 
 use crate::place::{PATIENCE, Place, drain, texts};
 use crate::stream;
@@ -79,7 +79,7 @@ fn dropping_a_ticket_does_not_undo_the_append() {
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
     drop(orders.submit(Record::new(b"a mug"), &AppendOptions::new()).unwrap());
     drop(orders.submit(Record::new(b"a plate"), &AppendOptions::new()).unwrap());
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     while reader.position() < 2 {
         reader.receive(10).unwrap();
     }
@@ -175,7 +175,7 @@ fn a_buffered_record_is_seen_before_it_is_durable() {
 #[test]
 fn a_sync_record_is_seen_once_it_is_durable_and_a_buffered_one_behind_it_not_earlier() {
     let (db, orders) = stream(StreamOptions::new());
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     let mut seen = 0;
     for round in 0..300 {
         let strict = orders.submit(Record::new(b"sync"), &AppendOptions::new()).unwrap();
@@ -220,7 +220,7 @@ fn the_end_that_is_told_is_the_end_that_can_be_read() {
     for _ in 0..200 {
         let ticket = orders.submit(Record::new(b"a mug"), &AppendOptions::new()).unwrap();
         let described = orders.describe().unwrap().partitions[0].end_offset;
-        let latest = orders.reader(0, From::Latest).unwrap().position();
+        let latest = orders.reader(0, Start::Latest).unwrap().position();
         let held = texts(&orders, 0).len() as u64;
         assert!(described <= latest && latest <= held, "{described} {latest} {held}");
         ticket.wait().unwrap();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use towpath::{AppendOptions, Error, From, Level, Record, Records, StreamOptions};
+use towpath::{AppendOptions, Error, Level, Record, Records, Start, StreamOptions};
 
 use crate::place::{Kept, PATIENCE, extent};
 use crate::stream;
@@ -49,7 +49,7 @@ fn bodies(records: &Records) -> Vec<String> {
 #[test]
 fn receive_waits_for_the_next_record() {
     let (_db, orders) = stream(StreamOptions::new());
-    let mut reader = orders.reader(0, From::Latest).unwrap();
+    let mut reader = orders.reader(0, Start::Latest).unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(move || bodies(&reader.receive(10).unwrap()));
         thread::sleep(Duration::from_millis(20));
@@ -64,7 +64,7 @@ fn every_waiting_reader_is_woken() {
     thread::scope(|scope| {
         let waiting: Vec<_> = (0..16)
             .map(|number| {
-                let mut reader = orders.reader(number % 2, From::Earliest).unwrap();
+                let mut reader = orders.reader(number % 2, Start::Earliest).unwrap();
                 scope.spawn(move || bodies(&reader.receive(10).unwrap()))
             })
             .collect();
@@ -83,7 +83,7 @@ fn every_waiting_reader_is_woken() {
 fn a_reader_that_follows_sees_every_record_once_in_order() {
     let (_db, orders) = stream(StreamOptions::new());
     thread::scope(|scope| {
-        let mut reader = orders.reader(0, From::Earliest).unwrap();
+        let mut reader = orders.reader(0, Start::Earliest).unwrap();
         let following = scope.spawn(move || {
             let mut offsets = Vec::new();
             while offsets.len() < 3000 {
@@ -102,7 +102,7 @@ fn a_reader_that_follows_sees_every_record_once_in_order() {
 #[test]
 fn try_receive_does_not_wait() {
     let (_db, orders) = stream(StreamOptions::new());
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     assert!(reader.try_receive(10).unwrap().is_none());
     orders.append("one blue mug").unwrap();
     assert_eq!(bodies(&reader.try_receive(10).unwrap().unwrap()), ["one blue mug"]);
@@ -112,7 +112,7 @@ fn try_receive_does_not_wait() {
 #[test]
 fn receive_timeout_gives_up_after_its_time_and_not_before() {
     let (_db, orders) = stream(StreamOptions::new());
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     let start = Instant::now();
     assert!(reader.receive_timeout(10, Duration::from_millis(60)).unwrap().is_none());
     assert!(start.elapsed() >= Duration::from_millis(60));
@@ -130,7 +130,7 @@ fn receive_timeout_gives_up_after_its_time_and_not_before() {
 #[test]
 fn receive_async_waits_without_a_runtime() {
     let (_db, orders) = stream(StreamOptions::new());
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(move || {
             block_on(async {
@@ -149,7 +149,7 @@ fn receive_async_waits_without_a_runtime() {
 #[test]
 fn a_waiting_task_is_woken_by_the_record_and_not_polled_meanwhile() {
     let (_db, orders) = stream(StreamOptions::new());
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());
     let mut future = pin!(reader.receive_async(10));
@@ -164,7 +164,7 @@ fn a_waiting_task_is_woken_by_the_record_and_not_polled_meanwhile() {
 #[test]
 fn dropping_a_waiting_future_loses_nothing() {
     let (_db, orders) = stream(StreamOptions::new());
-    let mut reader = orders.reader(0, From::Earliest).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());
     for number in 0..20 {
@@ -188,8 +188,8 @@ fn dropping_a_waiting_future_loses_nothing() {
 #[test]
 fn a_waiter_that_left_takes_no_wake_from_another() {
     let (_db, orders) = stream(StreamOptions::new());
-    let mut leaving = orders.reader(0, From::Earliest).unwrap();
-    let mut staying = orders.reader(0, From::Earliest).unwrap();
+    let mut leaving = orders.reader(0, Start::Earliest).unwrap();
+    let mut staying = orders.reader(0, Start::Earliest).unwrap();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes);
     {
@@ -211,11 +211,11 @@ fn a_waiting_reader_ends_when_the_database_is_closed_or_its_stream_deleted() {
     let (db, orders) = stream(StreamOptions::new());
     let audit = db.create_stream("audit", StreamOptions::new()).unwrap();
     thread::scope(|scope| {
-        let mut reader = orders.reader(0, From::Earliest).unwrap();
+        let mut reader = orders.reader(0, Start::Earliest).unwrap();
         let deleted = scope.spawn(move || reader.receive(1).map(|_| ()));
-        let mut reader = audit.reader(0, From::Earliest).unwrap();
+        let mut reader = audit.reader(0, Start::Earliest).unwrap();
         let closed = scope.spawn(move || reader.receive(1).map(|_| ()));
-        let mut reader = audit.reader(0, From::Earliest).unwrap();
+        let mut reader = audit.reader(0, Start::Earliest).unwrap();
         let closed_task = scope.spawn(move || block_on(reader.receive_async(1)).map(|_| ()));
         thread::sleep(Duration::from_millis(20));
         db.delete_stream("orders").unwrap();
@@ -233,7 +233,7 @@ fn a_waiting_reader_ends_when_the_database_is_closed_or_its_stream_deleted() {
 fn a_reader_that_waits_at_the_end_of_a_trimmed_partition_goes_on_with_the_next_record() {
     let (_db, orders) = stream(StreamOptions::new());
     orders.append("one blue mug").unwrap();
-    let mut reader = orders.reader(0, From::Latest).unwrap();
+    let mut reader = orders.reader(0, Start::Latest).unwrap();
     orders.trim_before(0, 1).unwrap();
     assert_eq!(extent(&orders, 0), (1, 1));
     assert!(reader.try_receive(1).unwrap().is_none());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use towpath::{Database, From};
+use towpath::{Database, Start};
 
 use super::books::Books;
 use super::input::Input;
@@ -74,7 +74,7 @@ fn holdings(data: &Path) -> Result<Holdings, Failure> {
     let stream = database.stream(STREAM)?;
     let mut holdings = Holdings { bodies: (0..PARTITIONS).map(|_| Vec::new()).collect(), by_key: ByKey::new() };
     for (partition, bodies) in (0..PARTITIONS).zip(&mut holdings.bodies) {
-        let mut reader = stream.reader(partition, From::Earliest)?;
+        let mut reader = stream.reader(partition, Start::Earliest)?;
         while let Some(records) = reader.try_receive(READ_RECORDS)? {
             for record in records.iter() {
                 if record.offset() != bodies.len() as u64 {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use towpath::{AppendOptions, Database, From, Reader, Record, Stream, StreamOptions};
+use towpath::{AppendOptions, Database, Reader, Record, Start, Stream, StreamOptions};
 
 use super::input::Input;
 use super::report::{Report, Sender, Span};
@@ -132,7 +132,7 @@ impl Feed {
 
     /// Reads from the very beginning, after a restart too: what was seen before must still be there.
     fn follow(&self, partition: u32, goal: &Goal) -> Result<(), Failure> {
-        let mut reader: Reader = self.stream.reader(partition, From::Earliest)?;
+        let mut reader: Reader = self.stream.reader(partition, Start::Earliest)?;
         while !goal.is_reached(reader.position()) {
             let Some(records) = reader.receive_timeout(READ_RECORDS, READ_PATIENCE)? else { continue };
             let Some(first_offset) = records.iter().next().map(|record| record.offset()) else { continue };

@@ -13,7 +13,7 @@ use super::row::Row;
 use crate::exit::Failure;
 use crate::open_existing;
 use crate::output::Output;
-use crate::units::Start;
+use crate::units::StartName;
 
 /// Records that a followed partition hands over at a time, and batches that may wait to be printed.
 const FOLLOW_RECORDS: usize = 256;
@@ -25,7 +25,7 @@ pub(crate) struct Read {
     name: String,
     /// Where to begin: earliest, latest, an offset, or a time (2026-03-01T12:00:00Z, @1772366400, -5m)
     #[arg(long, value_name = "FROM", default_value = "earliest", allow_hyphen_values = true)]
-    from: Start,
+    from: StartName,
     /// Read one partition only
     #[arg(long, value_name = "P")]
     partition: Option<u32>,
@@ -56,7 +56,7 @@ impl Read {
         let partitions = match self.partition {
             Some(partition) if partition < stream.partitions() => partition..partition + 1,
             Some(partition) => return Err(no_such_partition(stream, partition)),
-            None if matches!(self.from, Start::Offset(_)) && stream.partitions() > 1 => {
+            None if matches!(self.from, StartName::Offset(_)) && stream.partitions() > 1 => {
                 return Err(Failure::usage(format!(
                     "{} has {} partitions and each counts its own offsets; name one with --partition",
                     self.name,

@@ -8,7 +8,7 @@ use super::*;
 use crate::base::sync::wait_listener;
 use crate::engine::DurableWait;
 use crate::sim::disk::{Fault as DiskFault, Operations};
-use crate::{AppendOptions, Database, Error, From, StreamOptions};
+use crate::{AppendOptions, Database, Error, Start, StreamOptions};
 
 /// Far beyond what anything here takes; a test that reaches it would hang.
 const PATIENCE_MICROS: u64 = 60_000_000;
@@ -82,7 +82,7 @@ fn blocking_calls_of_every_kind_end_when_the_disk_fails() {
     let orders = db.create_stream("orders", StreamOptions::new()).expect("a new stream");
     let patience = std::time::Duration::from_micros(PATIENCE_MICROS);
     std::thread::scope(|scope| {
-        let mut reader = orders.reader(0, From::Latest).expect("it is there");
+        let mut reader = orders.reader(0, Start::Latest).expect("it is there");
         let reading = scope.spawn(move || reader.receive_timeout(1, patience).map(|records| records.is_some()));
         disk.inject(DiskFault::on(Operations::Syncs).forever());
         let buffered = AppendOptions::new().level(Level::Buffered);

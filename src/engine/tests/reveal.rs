@@ -1,7 +1,7 @@
 //! Law 4 for what is told of streams besides records: it waits for the frames it rests on, or leaves out what they say.
 
 use super::*;
-use crate::{AppendOptions, Database, Error, From, Record, Stream, StreamOptions};
+use crate::{AppendOptions, Database, Error, Record, Start, Stream, StreamOptions};
 
 /// A database whose threads sync nothing by themselves, with a stream that has records: the flush interval is long, and
 /// by the clock, which stands still, the last checkpoint was just made.
@@ -58,7 +58,7 @@ fn a_deleted_stream_is_missed_once_its_deletion_is_on_disk() {
         |db, _| db.stream("orders").map(drop),
         |db, _| db.delete_stream("orders"),
         |_, orders| orders.describe().map(drop),
-        |_, orders| orders.reader(0, From::Earliest).map(drop),
+        |_, orders| orders.reader(0, Start::Earliest).map(drop),
         |_, orders| orders.append_with(Record::new(b"x"), &AppendOptions::new().level(Level::Buffered)).map(drop),
         |_, orders| orders.trim_before(0, 1),
     ];
@@ -70,7 +70,7 @@ fn a_deleted_stream_is_missed_once_its_deletion_is_on_disk() {
         expect_durable(&db, end);
     }
     let (db, orders) = unhurried();
-    let mut reader = orders.reader(0, From::Earliest).expect("it exists");
+    let mut reader = orders.reader(0, Start::Earliest).expect("it exists");
     let end = issue(&db, streams::Command::Delete { name: "orders" });
     assert!(matches!(reader.try_receive(1), Err(Error::NotFound { .. })));
     expect_durable(&db, end);
