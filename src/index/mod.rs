@@ -16,13 +16,16 @@
 //! every later read of an uncached page, every transaction and the close fail with `PreviousIo`, so after a full disk
 //! the database must be opened again; `Index` does that inside, behind `gate`. An error of `WriteTransaction::commit`
 //! leaves open whether the commit took place, so the reopened index is asked. Opening writes and syncs the header, so
-//! what is read after it is durable. Dropping a database commits once more; a retired backend forbids that.
+//! what is read after it is durable. Dropping a database commits once more; a retired backend forbids that. Pages are
+//! read without a look at their checksums, and what a damaged one makes of redb is a panic: so all are verified when the
+//! index is opened, and a panic is caught ([`open`]).
 
 mod backend;
 mod checkpoint;
 mod error;
 #[cfg(all(test, not(loom)))]
 mod faulty_file;
+mod open;
 mod read;
 mod tables;
 #[cfg(all(test, not(loom)))]
@@ -33,9 +36,7 @@ pub(crate) use checkpoint::Checkpoint;
 pub(crate) use error::IndexError;
 pub(crate) use tables::{Meta, SegmentRow};
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase};
+use redb::ReadTransaction;
 
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
@@ -43,8 +44,8 @@ use crate::base::run::Run;
 use crate::base::sync::{Arc, Mutex, MutexGuard};
 use crate::base::time::Timestamp;
 use crate::storage::disk::File;
-use backend::{Backend, Door, Fault};
 use error::Failure;
+use open::Open;
 
 /// Told of each row; its first error ends the pass.
 pub(crate) type RowVisitor<'a> = dyn FnMut(RowKey, &[u8]) -> Result<(), IndexError> + 'a;
@@ -71,30 +72,24 @@ struct Gate {
     poisoned: bool,
 }
 
-/// One life of the redb database on the file. A retired one is replaced by the next; nothing is written through it.
-#[derive(Debug)]
-struct Open {
-    database: Database,
-    backend: Arc<Backend>,
-}
-
 impl Index {
     /// Writes a new index with `meta` and nothing else. `file` must be empty. Durable on return, but for the file's
     /// name. After an error, or a crash before it returned, the file is to be emptied and created again.
     pub(crate) fn create(file: Arc<dyn File>, meta: Meta) -> Result<Index, IndexError> {
         assert_eq!(file.len().map_err(IndexError::Io)?, 0, "an index is created in an empty file");
         let open = Open::on(file.clone())?;
-        checkpoint::write_first(&open.database, &meta).map_err(|failure| open.explain(failure))?;
+        open.write(|database| checkpoint::write_first(database, &meta))?;
         Ok(Index::around(file, open))
     }
 
-    /// Opens an index. redb repairs what a crash left. An unreadable file is [`IndexError::Damaged`].
+    /// Opens an index, and reads all of it to verify its checksums. redb repairs what a crash left. A file that cannot
+    /// be read or trusted is [`IndexError::Damaged`].
     pub(crate) fn open(file: Arc<dyn File>) -> Result<Index, IndexError> {
         let len = file.len().map_err(IndexError::Io)?;
         if len < INDEX_STEP_BYTES {
             return Err(IndexError::Damaged(format!("the file has {len} bytes, too few for any index")));
         }
-        let open = Open::on(file.clone())?;
+        let open = Open::on(file.clone())?.verified()?;
         open.read(read::all_tables_exist)?;
         Ok(Index::around(file, open))
     }
@@ -132,9 +127,9 @@ impl Index {
         let mut open = open;
         loop {
             let bytes_before = open.backend.file_bytes();
-            let Err(failure) = checkpoint::write(&open.database, checkpoint) else { return Ok(()) };
+            let Err(error) = open.write(|database| checkpoint::write(database, checkpoint)) else { return Ok(()) };
             if !open.backend.is_full() {
-                return Err(open.explain(failure));
+                return Err(error);
             }
             // What the disk still gave was kept, and redb learns of it by opening: the room may do for this checkpoint,
             // where redb asked for as much again as it had.
@@ -279,7 +274,8 @@ impl Index {
     /// The database, opened again if a full disk ended its life.
     fn living(&self, gate: &MutexGuard<'_, Gate>) -> Result<Arc<Open>, IndexError> {
         let open = self.current()?;
-        if open.backend.is_retired() && !gate.poisoned { self.reopen(gate, &open) } else { Ok(open) }
+        let is_over = open.backend.is_retired() && !gate.poisoned && !open.is_broken();
+        if is_over { self.reopen(gate, &open) } else { Ok(open) }
     }
 
     fn reopen(&self, _gate: &MutexGuard<'_, Gate>, dead: &Arc<Open>) -> Result<Arc<Open>, IndexError> {
@@ -289,47 +285,5 @@ impl Index {
         let open = Arc::new(Open::on(self.file.clone())?);
         *self.current.lock() = Some(open.clone());
         Ok(open)
-    }
-}
-
-impl Open {
-    fn on(file: Arc<dyn File>) -> Result<Open, IndexError> {
-        let backend = Arc::new(Backend::new(file).map_err(IndexError::Io)?);
-        let door = Door(backend.clone());
-        let opened = caught(|| Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(door));
-        match opened.inspect_err(|_| backend.retire())? {
-            Ok(database) => Ok(Open { database, backend }),
-            Err(error) => Err(explain(&backend, Failure::Redb(error.into()))),
-        }
-    }
-
-    fn read<T>(&self, f: impl FnOnce(&ReadTransaction) -> Result<T, Failure>) -> Result<T, IndexError> {
-        let result = self.database.begin_read().map_err(Failure::from).and_then(|txn| f(&txn));
-        result.map_err(|failure| self.explain(failure))
-    }
-
-    fn explain(&self, failure: Failure) -> IndexError {
-        explain(&self.backend, failure)
-    }
-}
-
-/// redb asserts what it takes for granted of its pages, and reads some of them, its allocator's state among them,
-/// without a checksum: on a damaged file it panics. What it was building is dropped with the panic, and shared with
-/// nobody yet.
-fn caught<T>(open: impl FnOnce() -> T) -> Result<T, IndexError> {
-    catch_unwind(AssertUnwindSafe(open)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-        IndexError::Damaged(format!("it broke an assertion of redb: {}", text.unwrap_or("without a text")))
-    })
-}
-
-/// redb says `PreviousIo` for whatever follows a failure; the backend remembers the failure itself.
-fn explain(backend: &Backend, failure: Failure) -> IndexError {
-    match (failure, backend.fault()) {
-        (Failure::Caller(error), _) => error,
-        (Failure::Malformed(error), _) => IndexError::Damaged(error.to_string()),
-        (Failure::Redb(_), Some(Fault::Full)) => IndexError::StorageFull,
-        (Failure::Redb(_), Some(Fault::Io(io))) => IndexError::Io(io.to_error()),
-        (Failure::Redb(error), None) => IndexError::Damaged(error.to_string()),
     }
 }
