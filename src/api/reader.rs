@@ -7,6 +7,7 @@ use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::sync::{EventListener, wait_listener};
 use crate::base::time::{BootTime, Timestamp};
+use crate::engine::fault::Fault;
 use crate::engine::read::{Cursor, Read};
 use crate::engine::{deadline_in, micros_left};
 
@@ -112,7 +113,8 @@ impl Reader {
     pub fn try_receive(&mut self, max: usize) -> Result<Option<Records>, Error> {
         let max = max.clamp(1, RECORDS_PER_READ_MAX);
         let engine = &self.stream.database.shared.engine;
-        match engine.read(self.log, self.offset, max, &mut self.cursor)? {
+        let read = engine.read(self.log, self.offset, max, &mut self.cursor);
+        match read.map_err(|fault| self.unread(fault))? {
             Read::Items(batch) => {
                 let records = Records::of(batch, self.partition, self.offset, max)?;
                 self.offset = records.end();
@@ -185,6 +187,17 @@ impl Reader {
             }
         }
         Ok(low)
+    }
+
+    /// Says whose records a damaged place held.
+    fn unread(&self, fault: Fault) -> Error {
+        match fault.into() {
+            Error::Corrupt { file, offset, from, to, reason } => {
+                let reason = format!("{reason} of partition {} of stream `{}`", self.partition, self.stream.name());
+                Error::Corrupt { file, offset, from, to, reason }
+            }
+            error => error,
+        }
     }
 
     fn out_of_range(&self, offset: u64, start: u64, end: u64) -> Error {

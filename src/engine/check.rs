@@ -8,9 +8,9 @@ use crate::base::segment_id::SegmentId;
 use crate::base::sync::Arc;
 use crate::journal::cleaner::entry_of;
 use crate::journal::item::Items;
-use crate::journal::sidecar::Sidecar;
+use crate::journal::sidecar::{Sidecar, SidecarFault};
 use crate::journal::walk::Frames;
-use crate::storage::control::ControlState;
+use crate::storage::control::{ControlState, PATH};
 use crate::storage::disk::{Access, Disk};
 use crate::storage::frame::{Frame, Kind, Seed};
 use crate::storage::segment;
@@ -45,6 +45,13 @@ pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findi
         }
         checked => checked?,
     };
+    if ground.control.is_alone() {
+        findings.problems.push(format!("{PATH}: one of its two copies cannot be read; the next open writes it anew"));
+    }
+    if ground.control.is_clean() && !end.from_ring.is_empty() {
+        let frames = end.from_ring.len();
+        findings.problems.push(format!("{frames} frames are in the staging ring only; the next open restores them"));
+    }
     ground.index.for_each_row(&mut |_, _| {
         findings.rows += 1;
         Ok(())
@@ -105,7 +112,10 @@ fn check_sealed<M: Machine>(
         }
     }
     match Sidecar::open(&*ground.disk, id, state.database_id) {
-        Err(fault) => findings.problems.push(fault.to_string()),
+        Err(SidecarFault::Io(e)) => {
+            findings.problems.push(format!("{} cannot be read: {e}", segment::sidecar_path(id)));
+        }
+        Err(fault @ SidecarFault::Damaged { .. }) => findings.problems.push(fault.to_string()),
         Ok(sidecar) => {
             findings.sidecars += 1;
             found.retain(|log, _| machine.log_start(*log).is_some() || sidecar.runs().any(|run| run.log == *log));

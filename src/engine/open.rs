@@ -69,7 +69,7 @@ impl OpenOptions {
 pub(super) struct Ground {
     pub(super) disk: Arc<dyn Disk>,
     directory_lock: Box<dyn DirectoryLock>,
-    control: Control,
+    pub(super) control: Control,
     segments: Arc<Segments>,
     pub(super) index: Index,
     /// The index's file: nothing reaches it before recovery knows that it will not refuse.
@@ -211,6 +211,7 @@ fn ground(disk: Arc<dyn Disk>, directory_lock: Box<dyn DirectoryLock>, path: &st
         return Err(damage(INDEX, "it belongs to another database"));
     }
     let segments = Arc::new(Segments::new(disk.clone(), state.geometry));
+    disk.list(FOLDER).map_err(|e| missing(FOLDER, e))?;
     Ok(Ground { disk, directory_lock, control, segments, index, index_file, meta })
 }
 

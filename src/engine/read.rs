@@ -200,7 +200,7 @@ impl<M: Machine> Engine<M> {
                 Seen::Gone => return Ok(Some(Read::Gone)),
                 Seen::Copied(batch) => return Ok(Some(Read::Items(batch))),
                 Seen::Written { items, until } => {
-                    return self.read_written(log, &items, until).map(|batch| Some(Read::Items(batch)));
+                    return self.read_written(log, from, &items, until, records).map(|batch| Some(Read::Items(batch)));
                 }
                 Seen::InBetween => return self.settle_written().map(|()| None),
                 Seen::Sealed { until } => until,
@@ -312,13 +312,23 @@ impl<M: Machine> Engine<M> {
     }
 
     /// Reads items whose frames are in their segments.
-    fn read_written(&self, log: LogId, items: &[RecentItem], until: u64) -> Result<Batch, Fault> {
+    fn read_written(
+        &self,
+        log: LogId,
+        from: u64,
+        items: &[RecentItem],
+        until: u64,
+        records: usize,
+    ) -> Result<Batch, Fault> {
         let mut batch = Batch::default();
         for group in items.chunk_by(|a, b| a.segment == b.segment) {
             let id = SegmentId::Journal(group[0].segment);
             let segment = self.segments.get(id).map_err(|e| unopened(self.segments.geometry(), id, e))?;
             let positions = group.iter().map(|i| Position { offset: i.offset, position: i.position });
-            self.collect(log, &segment, positions, until, &mut batch)?;
+            let wanted = Wanted { log, from, until, records };
+            if self.collect(wanted, &segment, &positions.collect::<Vec<_>>(), &mut batch)? < group.len() {
+                break;
+            }
         }
         Ok(batch)
     }
@@ -344,12 +354,12 @@ impl<M: Machine> Engine<M> {
         }
         let mut batch = Batch::default();
         let max = records.clamp(1, FREEZE_CHUNK * 4);
-        let positions: Vec<Position> = (sealed.next..sealed.run.entries().min(sealed.next + max))
+        // One more than is asked for says where the last ends.
+        let positions: Vec<Position> = (sealed.next..sealed.run.entries().min(sealed.next + max + 1))
             .filter_map(|index| sealed.sidecar.entry(&sealed.run, index))
             .take_while(|entry| entry.offset < until)
             .collect();
-        sealed.next += positions.len();
-        self.collect(log, &sealed.segment, positions.into_iter(), until, &mut batch)?;
+        sealed.next += self.collect(Wanted { log, from, until, records }, &sealed.segment, &positions, &mut batch)?;
         batch.items.retain(|item| item.entry.end() > from);
         if batch.items.is_empty() {
             // The run holds nothing at or behind `from` (cleaning left it out): the next run does.
@@ -399,50 +409,81 @@ impl<M: Machine> Engine<M> {
         })
     }
 
-    /// Verifies and collects the items at these positions of one segment.
+    /// Verifies and collects the items at these positions of one segment, until there are records enough. Tells how
+    /// many positions it came past. Damage is told of when nothing could be read before it.
     fn collect(
         &self,
-        log: LogId,
+        wanted: Wanted,
         segment: &SegmentFile,
-        positions: impl Iterator<Item = Position>,
-        until: u64,
+        positions: &[Position],
         batch: &mut Batch,
-    ) -> Result<(), Fault> {
-        let positions: Vec<Position> = positions.collect();
-        let Some(first) = positions.iter().map(|p| p.position & !POSITION_OF_ITEM).min() else { return Ok(()) };
+    ) -> Result<usize, Fault> {
+        let Some(first) = positions.iter().map(|p| p.position & !POSITION_OF_ITEM).min() else { return Ok(0) };
+        let (log, until) = (wanted.log, wanted.until);
         let chunk = u32::try_from(batch.chunks.len()).expect("a batch has few chunks");
         let mut window = Window { segment, end: first };
         let mut collect = Collect { batch, chunk, base: first };
         let mut done: Option<u32> = None;
-        for position in &positions {
-            if position.position & POSITION_OF_ITEM != 0 {
-                window
-                    .item(position.position & !POSITION_OF_ITEM, self.seed)
-                    .and_then(|(place, item)| collect.item(log, position.offset, until, place, item))
-                    .map_err(|reason| self.damaged(segment, position.position, reason))?;
+        let mut past = 0;
+        for position in positions {
+            let collected = if position.position & POSITION_OF_ITEM != 0 {
+                let item = window.item(position.position & !POSITION_OF_ITEM, self.seed);
+                item.and_then(|(place, item)| collect.item(log, position.offset, until, place, item))
             } else if done != Some(position.position) {
                 done = Some(position.position);
                 let frame = window.frame(position.position, self.seed, self.segments.geometry());
-                frame
-                    .and_then(|frame| collect.frame_at(log, position.offset, until, &frame, position.position))
-                    .map_err(|reason| self.damaged(segment, position.position, reason))?;
+                frame.and_then(|frame| collect.frame_at(log, position.offset, until, &frame, position.position))
+            } else {
+                Ok(())
+            };
+            match collected {
+                Err(_) if wanted.is_begun(collect.batch) => break,
+                collected => collected.map_err(|reason| self.damaged(segment, &positions[past..], reason))?,
+            }
+            past += 1;
+            if wanted.is_met(collect.batch) {
+                break;
             }
         }
         let end = window.end;
         let bytes = shared(&segment.map, first as usize, (end - first) as usize);
         batch.chunks.push(Chunk { bytes, segment: segment.id, base: first });
-        Ok(())
+        Ok(past)
     }
 
-    fn damaged(&self, segment: &SegmentFile, place: u32, reason: String) -> Fault {
-        let at = address(segment.id, self.segments.geometry(), u64::from(place & !POSITION_OF_ITEM));
-        Fault::Corrupt {
-            file: segment::path(segment.id),
-            offset: u64::from(place & !POSITION_OF_ITEM),
-            from: at,
-            to: at,
-            reason,
-        }
+    /// Damage at the first of these positions. The next says how far it goes, if there is one.
+    fn damaged(&self, segment: &SegmentFile, positions: &[Position], reason: String) -> Fault {
+        let place = |position: &Position| u64::from(position.position & !POSITION_OF_ITEM);
+        let (geometry, lost) = (self.segments.geometry(), &positions[0]);
+        let next = positions.iter().find(|position| place(position) > place(lost));
+        let from = address(segment.id, geometry, place(lost));
+        let (to, offsets) = match next {
+            Some(next) => {
+                (address(segment.id, geometry, place(next)), format!("{} to {}", lost.offset, next.offset - 1))
+            }
+            None => (from, format!("{} and maybe more", lost.offset)),
+        };
+        let reason = format!("{reason}; lost with it: offset {offsets}");
+        Fault::Corrupt { file: segment::path(segment.id), offset: place(lost), from, to, reason }
+    }
+}
+
+/// What a read asks for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    log: LogId,
+    from: u64,
+    until: u64,
+    records: usize,
+}
+
+impl Wanted {
+    fn is_begun(&self, batch: &Batch) -> bool {
+        batch.end().is_some_and(|end| end > self.from)
+    }
+
+    fn is_met(&self, batch: &Batch) -> bool {
+        batch.end().is_some_and(|end| end >= self.from.saturating_add(self.records.max(1) as u64))
     }
 }
 

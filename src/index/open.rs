@@ -8,9 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase};
 
+use super::INDEX_CACHE_BYTES;
 use super::backend::{Backend, Door, Fault};
 use super::error::{Failure, IndexError};
-use super::INDEX_CACHE_BYTES;
 use crate::base::sync::{Arc, AtomicBool, Ordering};
 use crate::storage::disk::File;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use towpath::{Database, Error};
+use towpath::{Database, Error, Start};
 
 use crate::place::{Chance, Place, fingerprint};
 use crate::sample::{RECORDS, active, expect_corrupt, flip, open, read_what_is_there, refused, sample, segments, zero};
@@ -48,6 +48,37 @@ fn a_bit_flipped_in_a_sealed_segment_is_never_served() {
     }
     let (read, errors) = read_what_is_there(&open(&place).unwrap());
     assert!(read == RECORDS && errors.is_empty(), "as it was");
+}
+
+#[test]
+fn a_damaged_record_hides_no_other_however_many_are_asked_for() {
+    let place = sample();
+    let file = segments(&place, ".seg")[1].clone();
+    flip(&path(&place, &file), 1_500_000, 4);
+    let db = open(&place).unwrap();
+    let orders = db.stream("orders").unwrap();
+    let (mut read, mut told) = (0, Vec::new());
+    for partition in 0..orders.partitions() {
+        let mut reader = orders.reader(partition, Start::Earliest).unwrap();
+        loop {
+            match reader.try_receive(1000) {
+                Ok(Some(records)) => read += records.len() as u64,
+                Ok(None) => break,
+                Err(error) => {
+                    let lost =
+                        format!("offset {0} to {0} of partition {partition} of stream `orders`", reader.position());
+                    told.push((error, lost));
+                    reader.seek(Start::Offset(reader.position() + 1)).unwrap();
+                }
+            }
+        }
+    }
+    assert_eq!((read, told.len()), (RECORDS - 1, 1), "{told:?}");
+    let (error, lost) = told.remove(0);
+    expect_corrupt(&error, &file);
+    let Error::Corrupt { offset, from, to, reason, .. } = error else { unreachable!("it is damage") };
+    assert!(offset <= 1_500_000 && 1_500_000 < offset + to.get() - from.get(), "{offset}: {from} to {to}");
+    assert!(reason.ends_with(&lost), "{reason}");
 }
 
 #[test]
@@ -106,28 +137,39 @@ fn a_bit_flipped_in_a_sidecar_refuses_or_is_not_needed() {
 #[test]
 fn a_bit_flipped_in_the_index_is_never_served() {
     let original = sample();
+    let mut place = Place::new();
+    crate::place::copy_tree(&original.data(), &place.data());
+    let index = fs::read(path(&place, "index.redb")).unwrap();
+    let used: Vec<usize> = (0..index.len()).filter(|at| index[*at] != 0).collect();
     let mut chance = Chance::new(3);
-    for _ in 0..40 {
-        let place = Place::new();
-        crate::place::copy_tree(&original.data(), &place.data());
+    let (mut refusals, mut opens) = (0, 0);
+    for _ in 0..80 {
         let file = path(&place, "index.redb");
-        let bytes = fs::read(&file).unwrap();
-        let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
-        let at = used[chance.below(used.len() as u64) as usize] as u64;
-        flip(&file, at, chance.below(8) as u8);
-        let before = fingerprint(&place.data());
+        let (at, bit) = (used[chance.below(used.len() as u64) as usize], chance.below(8));
+        let mut damaged = index.clone();
+        damaged[at] ^= 1 << bit;
+        fs::write(&file, &damaged).unwrap();
+        let found = Database::check(place.data()).unwrap().problems;
         match open(&place) {
             Ok(db) => {
-                let (read, errors) = read_what_is_there(&db);
-                errors.iter().for_each(|error| expect_corrupt(error, "index.redb"));
-                assert!(read == RECORDS || !errors.is_empty(), "byte {at}: only {read} records, and no refusal");
+                if opens % 10 == 0 {
+                    let (read, errors) = read_what_is_there(&db);
+                    assert_eq!((read, errors.len()), (RECORDS, 0), "byte {at}, bit {bit}: {errors:?}");
+                }
+                opens += 1;
+                db.close().unwrap();
+                place = Place::new();
+                crate::place::copy_tree(&original.data(), &place.data());
             }
             Err(error) => {
                 expect_corrupt(&error, "index.redb");
-                assert!(fingerprint(&place.data()) == before, "byte {at}: a refused open changed files");
+                assert!(fs::read(&file).unwrap() == damaged, "byte {at}, bit {bit}: a refused open changed the index");
+                assert!(!found.is_empty(), "byte {at}, bit {bit}: a check finds nothing");
+                refusals += 1;
             }
         }
     }
+    assert!(refusals >= 3 && opens >= 3, "{refusals} refused, {opens} opened");
 }
 
 #[test]
@@ -156,6 +198,34 @@ fn a_missing_file_is_named() {
     fs::remove_file(path(&place, "control")).unwrap();
     let error = refused(&place);
     assert!(matches!(error, Error::NotADatabase { .. } | Error::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn a_missing_folder_of_segments_is_named() {
+    let place = sample();
+    fs::remove_dir_all(path(&place, "segments")).unwrap();
+    expect_corrupt(&refused(&place), "segments");
+    let problems = Database::check(place.data()).unwrap().problems;
+    assert!(problems.len() == 1 && problems[0].starts_with("damage in segments "), "{problems:?}");
+}
+
+#[test]
+fn a_check_names_what_is_missing_and_what_the_next_open_mends() {
+    let place = sample();
+    let sidecar = segments(&place, ".idx")[0].clone();
+    fs::remove_file(path(&place, &sidecar)).unwrap();
+    let problems = Database::check(place.data()).unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.contains(&sidecar)), "{problems:?}");
+    let place = sample();
+    flip(&path(&place, "control"), 100, 0);
+    let problems = Database::check(place.data()).unwrap().problems;
+    assert!(problems.len() == 1 && problems[0].starts_with("control: "), "{problems:?}");
+    open(&place).unwrap().close().unwrap();
+    assert_eq!(Database::check(place.data()).unwrap().problems, Vec::<String>::new());
+    let place = sample();
+    flip(&path(&place, &active(&place)), 5000, 3);
+    let problems = Database::check(place.data()).unwrap().problems;
+    assert!(problems.len() == 1 && problems[0].contains("staging ring"), "{problems:?}");
 }
 
 #[test]
