@@ -67,8 +67,9 @@ pub(crate) const LARGE_FRAME_BYTES: usize = 64 << 10;
 pub(crate) const SPARES_IDLE: u64 = 2;
 pub(crate) const SPARES_LOADED: u64 = 8;
 
-/// Bytes of the ballast file, given up when the index needs room on a full disk.
-pub(crate) const BALLAST_BYTES: u64 = 8 << 20;
+/// Bytes of the ballast file beyond those of a segment. It is given up on a full disk for a segment to open with or a
+/// survivor, and what a checkpoint needs besides: sidecars, and room in the index.
+pub(crate) const BALLAST_SPARE_BYTES: u64 = 4 << 20;
 
 /// Journal bytes that may lie on disk beyond twice the live bytes.
 pub(crate) const JOURNAL_BUDGET_BYTES: u64 = 256 << 20;

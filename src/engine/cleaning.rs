@@ -8,6 +8,7 @@ use crate::base::segment_id::SegmentId;
 use crate::base::sync::Ordering;
 use crate::index::SegmentRow;
 use crate::journal::cleaner::{self, CleaningFault, Source, Target};
+use crate::journal::maker::is_full;
 
 use super::Engine;
 use super::fault::Fault;
@@ -23,6 +24,8 @@ const PARKED_PER_CHECKPOINT_MAX: usize = 8;
 /// Why the chosen segments were not cleaned.
 enum Uncleaned {
     Unreadable(SegmentId),
+    /// There is no room for the survivor; the draft is as it was.
+    Full,
     Fault(Fault),
 }
 
@@ -30,6 +33,7 @@ impl From<CleaningFault> for Uncleaned {
     fn from(fault: CleaningFault) -> Uncleaned {
         match fault {
             CleaningFault::Unreadable(id) => Uncleaned::Unreadable(id),
+            CleaningFault::Io(source) if is_full(&source) => Uncleaned::Full,
             CleaningFault::Io(source) => Uncleaned::Fault(Fault::io("copying live records")(source)),
         }
     }
@@ -43,7 +47,8 @@ impl From<Fault> for Uncleaned {
 
 impl<M: Machine> Engine<M> {
     /// Copies what lives out of segments that are mostly dead, as the policy asks. One that cannot be read in full is
-    /// parked, and the others are cleaned without it.
+    /// parked, and the others are cleaned without it. A full disk hinders no checkpoint: what it removes comes first,
+    /// and only if that is nothing, the ballast gives its room to the survivor.
     pub(super) fn clean(&self, keeper: &mut Keeper, draft: &mut Draft) -> Result<bool, Fault> {
         for _ in 0..=PARKED_PER_CHECKPOINT_MAX {
             let victims = self.choose_victims(keeper, draft);
@@ -55,6 +60,8 @@ impl<M: Machine> Engine<M> {
                 Err(Uncleaned::Unreadable(id)) => {
                     keeper.parked.insert(id);
                 }
+                Err(Uncleaned::Full) if keeper.ballast && !draft.gives_room(keeper) => self.give_up_ballast(keeper)?,
+                Err(Uncleaned::Full) => break,
                 Err(Uncleaned::Fault(fault)) => return Err(fault),
             }
         }
@@ -72,6 +79,7 @@ impl<M: Machine> Engine<M> {
         let (database_id, epoch) = (self.database_id, self.control.lock().state().epoch);
         let target = Target { id, database_id, epoch, measure: M::measure };
         let copied = cleaner::copy(&self.segments, target, &sources)?;
+        draft.survivor = copied.is_some().then_some(id);
         for source in &sources {
             self.move_runs(keeper, draft, source)?;
         }
@@ -80,7 +88,7 @@ impl<M: Machine> Engine<M> {
             draft.next_survivor += 1;
             self.keeper_counters.copied_bytes.fetch_add(survivor.file_bytes, Ordering::Relaxed);
         }
-        self.keeper_counters.cleaned_segments.fetch_add(victims.len() as u64, Ordering::Relaxed);
+        self.keeper_counters.cleaned_segments.fetch_add(sources.len() as u64, Ordering::Relaxed);
         Ok(copied.is_some())
     }
 
@@ -100,9 +108,7 @@ impl<M: Machine> Engine<M> {
     fn move_runs(&self, keeper: &Keeper, draft: &mut Draft, source: &Source) -> Result<(), Fault> {
         for run in source.runs() {
             let known = self.index.run_at(run.0, run.1)?;
-            if let Some(known) = known.filter(|known| known.segment == source.id() && known.first == run.1)
-                && !draft.runs_removed.contains(&(known.log, known.first))
-            {
+            if let Some(known) = known.filter(|known| known.segment == source.id() && known.first == run.1) {
                 draft.remove_run(keeper, &known);
             }
         }

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::base::bounds::{BALLAST_BYTES, SPARES_IDLE};
+use crate::base::bounds::SPARES_IDLE;
 use crate::base::lsn::Lsn;
 use crate::base::sync::Arc;
 use crate::base::time::Timestamp;
@@ -15,8 +15,9 @@ use crate::storage::control::{self, Control, ControlState, FORMAT};
 use crate::storage::disk::{Access, Disk};
 use crate::storage::segment::{self, FOLDER, FileName, Segments};
 
+use super::ballast::{self, BALLAST};
 use super::fault::Fault;
-use super::open::{BALLAST, INDEX, OpenOptions, RING};
+use super::open::{INDEX, OpenOptions, RING};
 
 /// The control file of a database that is being created.
 const UNFINISHED: &str = "control.new";
@@ -71,7 +72,7 @@ pub(super) fn create(disk: &Arc<dyn Disk>, options: &OpenOptions) -> Result<(), 
     disk.sync_dir("").map_err(io)?;
     disk.create_folder(FOLDER).map_err(io)?;
     zero_filled(&**disk, RING, options.geometry.ring_bytes()).map_err(io)?;
-    zero_filled(&**disk, BALLAST, BALLAST_BYTES).map_err(io)?;
+    zero_filled(&**disk, BALLAST, ballast::bytes(options.geometry)).map_err(io)?;
     let segments = Segments::new(disk.clone(), options.geometry);
     (1..=SPARES_IDLE).try_for_each(|number| segments.make(number)).map_err(io)?;
     let meta = Meta {
@@ -120,7 +121,7 @@ fn remove_unfinished(disk: &dyn Disk) -> io::Result<()> {
     if names.iter().any(|name| name == UNFINISHED) { disk.remove(UNFINISHED) } else { Ok(()) }
 }
 
-fn zero_filled(disk: &dyn Disk, path: &str, bytes: u64) -> io::Result<()> {
+pub(super) fn zero_filled(disk: &dyn Disk, path: &str, bytes: u64) -> io::Result<()> {
     const PIECE: usize = 1 << 20;
     let file = disk.open(path, Access::Create)?;
     let zeros = vec![0; PIECE];

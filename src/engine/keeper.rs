@@ -10,12 +10,13 @@
 //! 7. remove the files that two commits have not referred to.
 //!
 //! A crash between any two of these leaves at most files that nothing refers to; the next open removes them.
+//!
+//! A checkpoint that finds the disk full is made once more, with the room of the ballast and without cleaning. If that
+//! does not do either, nothing has changed, and it is tried again soon.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::base::bounds::{
-    BALLAST_BYTES, CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, RUN_CHANGES_PER_CHECKPOINT_MAX,
-};
+use crate::base::bounds::{CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, RUN_CHANGES_PER_CHECKPOINT_MAX};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
@@ -25,14 +26,14 @@ use crate::base::sync::{AtomicU64, MutexGuard, Ordering};
 use crate::base::time::{BootTime, Timestamp};
 use crate::index::{Checkpoint, Meta, SegmentRow};
 use crate::journal::follow::Committer;
+use crate::journal::marks::Need;
 use crate::journal::sidecar::{self, Stretch};
-use crate::storage::disk::Access;
 
 use super::Engine;
 use super::fault::Fault;
 use super::machine::Machine;
 use super::objects::Row;
-use super::workers::Next;
+use super::workers::{FULL_RETRY_MICROS, Next};
 
 /// What a record costs on disk beside its own bytes, on average; used to judge how much of a segment lives.
 const RECORD_OVERHEAD_BYTES: u64 = 48;
@@ -69,8 +70,8 @@ pub(crate) struct Keeper {
     /// Segments that cleaning could not read in full. They stay as they are for as long as anything in them lives; the
     /// next life tries them again.
     pub(super) parked: BTreeSet<SegmentId>,
-    /// The ballast file exists.
-    pub(crate) ballast: bool,
+    /// The ballast is there.
+    pub(super) ballast: bool,
     last_checkpoint: BootTime,
 }
 
@@ -83,9 +84,18 @@ pub(super) struct Draft {
     trimmed: Vec<(LogId, Option<u64>)>,
     sealed: Vec<u64>,
     runs_added: Vec<Run>,
-    pub(super) runs_removed: Vec<(LogId, u64)>,
+    runs_removed: BTreeSet<(LogId, u64)>,
     pub(super) changed: BTreeMap<SegmentId, Option<SegmentRow>>,
     pub(super) next_survivor: u64,
+    /// Written for this checkpoint.
+    pub(super) survivor: Option<SegmentId>,
+}
+
+/// Whether a checkpoint may take room on the disk that it can do without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Room {
+    Ample,
+    Scarce,
 }
 
 impl Keeper {
@@ -123,12 +133,24 @@ impl Draft {
 
     /// A run died or moved: its segment holds less.
     pub(super) fn remove_run(&mut self, keeper: &Keeper, run: &Run) {
-        self.runs_removed.push((run.log, run.first));
+        if !self.runs_removed.insert((run.log, run.first)) {
+            return;
+        }
         if let Some(row) = self.segment(keeper, run.segment) {
             let live_bytes = row.live_bytes.saturating_sub(cost(run.bytes, run.records));
             let row = (live_bytes > 0).then_some(SegmentRow { live_bytes, ..row });
             self.changed.insert(run.segment, row);
         }
+    }
+
+    /// Whether files go with this checkpoint, or soon by an earlier one.
+    pub(super) fn gives_room(&self, keeper: &Keeper) -> bool {
+        !keeper.removals.is_empty() || self.changed.values().any(Option::is_none)
+    }
+
+    /// How many runs more may be removed.
+    pub(super) fn run_changes_left(&self) -> usize {
+        RUN_CHANGES_PER_CHECKPOINT_MAX.saturating_sub(self.runs_removed.len())
     }
 
     pub(super) fn add_runs(&mut self, id: SegmentId, stretches: &[Stretch], file_bytes: u64) {
@@ -167,14 +189,20 @@ impl<M: Machine> Engine<M> {
             let core = self.core.lock();
             (core.objects.changed(), !core.trimmed.is_empty())
         };
-        let due = unapplied >= CHECKPOINT_BYTES || changed >= DIRTY_ROWS_MAX / 2;
+        let failed = self.marks.is_short(Need::Checkpoint);
+        let due = failed || unapplied >= CHECKPOINT_BYTES || changed >= DIRTY_ROWS_MAX / 2;
         let untidy = trimmed || !keeper.backlog.is_empty() || !keeper.removals.is_empty();
         let rested = self.clock.boot().since(keeper.last_checkpoint);
         if wanted || due || (untidy && rested >= TIDY_MICROS) {
             self.checkpoint_with(&mut keeper)?;
             return Ok(Next::Again);
         }
-        Ok(if untidy { Next::Micros(TIDY_MICROS - rested) } else { Next::Idle })
+        self.restore_ballast(&mut keeper)?;
+        Ok(match untidy {
+            _ if !keeper.ballast => Next::Micros(FULL_RETRY_MICROS),
+            true => Next::Micros(TIDY_MICROS - rested),
+            false => Next::Idle,
+        })
     }
 
     /// Moves everything issued so far into the index. Blocks for the writes and syncs of steps 3 to 5.
@@ -183,6 +211,9 @@ impl<M: Machine> Engine<M> {
         let mut keeper = self.keeper.lock();
         let done = self.checkpoint_with(&mut keeper);
         drop(keeper);
+        if matches!(done, Err(Fault::StorageFull)) {
+            self.workers.keeper.nudge();
+        }
         self.poison_unless_full(done)
     }
 
@@ -197,18 +228,41 @@ impl<M: Machine> Engine<M> {
 
     fn checkpoint_with(&self, keeper: &mut MutexGuard<'_, Keeper>) -> Result<(), Fault> {
         keeper.last_checkpoint = self.clock.boot();
-        self.restore_ballast(keeper);
-        let mut draft = self.freeze(keeper);
-        let written = self.write_draft(keeper, &mut draft);
-        if let Err(fault) = written {
+        let mut room = Room::Ample;
+        loop {
+            let mut draft = self.freeze(keeper);
+            let Err(fault) = self.write_draft(keeper, &mut draft, room) else {
+                self.marks.set_short(Need::Checkpoint, false);
+                self.adopt(keeper, draft);
+                break;
+            };
+            let is_full = matches!(fault, Fault::StorageFull);
+            let can_save = room == Room::Ample && (keeper.ballast || draft.survivor.is_some());
+            self.discard(draft, is_full)?;
+            if !is_full || !can_save {
+                self.marks.set_short(Need::Checkpoint, is_full);
+                self.space.notify(usize::MAX);
+                return Err(fault);
+            }
+            self.give_up_ballast(keeper)?;
+            room = Room::Scarce;
+        }
+        self.remove_dead_files(keeper)?;
+        self.restore_ballast(keeper)
+    }
+
+    /// What was to be in a checkpoint that failed will be in the next. If it was for want of room, the index is known
+    /// not to refer to its survivor.
+    fn discard(&self, draft: Draft, is_full: bool) -> Result<(), Fault> {
+        {
             let mut core = self.core.lock();
             core.objects.thaw(&draft.keys);
             core.trimmed.extend(draft.trimmed.iter().map(|(log, _)| *log));
-            return Err(fault);
         }
-        self.adopt(keeper, draft);
-        self.remove_dead_files(keeper)?;
-        Ok(())
+        match draft.survivor.filter(|_| is_full) {
+            Some(id) => self.segments.retire(id).map_err(Fault::io("removing a survivor")),
+            None => Ok(()),
+        }
     }
 
     /// Steps 1 and 2.
@@ -241,19 +295,20 @@ impl<M: Machine> Engine<M> {
             trimmed: starts,
             sealed: Vec::new(),
             runs_added: Vec::new(),
-            runs_removed: Vec::new(),
+            runs_removed: BTreeSet::new(),
             changed: BTreeMap::new(),
             next_survivor: keeper.meta.next_survivor,
+            survivor: None,
         }
     }
 
     /// Steps 3 to 5.
-    fn write_draft(&self, keeper: &mut Keeper, draft: &mut Draft) -> Result<(), Fault> {
+    fn write_draft(&self, keeper: &mut Keeper, draft: &mut Draft, room: Room) -> Result<(), Fault> {
         #[cfg(not(planted = "checkpoint_ahead_of_journal"))]
         self.wait_durable(self.marks.issued.get(), None)?;
         let fresh = self.write_sidecars(draft)?;
         self.find_dead_runs(keeper, draft)?;
-        let cleaned = self.clean(keeper, draft)?;
+        let cleaned = room == Room::Ample && self.clean(keeper, draft)?;
         if fresh || cleaned {
             let folder = self.segments.disk().sync_dir(sidecar::SIDECAR_FOLDER);
             folder.map_err(Fault::io("syncing the segments folder"))?;
@@ -269,24 +324,12 @@ impl<M: Machine> Engine<M> {
         };
         let mut checkpoint = Checkpoint::of(meta);
         checkpoint.rows = std::mem::take(&mut draft.rows);
-        checkpoint.runs_removed = std::mem::take(&mut draft.runs_removed);
+        checkpoint.runs_removed = std::mem::take(&mut draft.runs_removed).into_iter().collect();
         checkpoint.runs_added = std::mem::take(&mut draft.runs_added);
         checkpoint.segments = draft.changed.iter().map(|(id, row)| (*id, *row)).collect();
-        self.commit_index(keeper, checkpoint)?;
+        self.index.commit(checkpoint)?;
         keeper.meta = meta;
         Ok(())
-    }
-
-    /// Commits; on a full disk gives up the ballast and tries once more.
-    fn commit_index(&self, keeper: &mut Keeper, checkpoint: Checkpoint) -> Result<(), Fault> {
-        match self.index.commit(checkpoint.clone()) {
-            Err(crate::index::IndexError::StorageFull) if keeper.ballast => {
-                self.segments.disk().remove(super::open::BALLAST).map_err(Fault::io("giving up the ballast"))?;
-                keeper.ballast = false;
-                Ok(self.index.commit(checkpoint)?)
-            }
-            result => Ok(result?),
-        }
     }
 
     /// Step 4: sidecars for the segments that end at or below `applied`.
@@ -340,20 +383,19 @@ impl<M: Machine> Engine<M> {
     /// Runs that lie wholly before the start of their logs.
     fn find_dead_runs(&self, keeper: &mut Keeper, draft: &mut Draft) -> Result<(), Fault> {
         const PAGE: usize = 1024;
-        let mut changes_left = RUN_CHANGES_PER_CHECKPOINT_MAX;
         for (log, start) in draft.trimmed.clone() {
             let start_or_end = start.unwrap_or(u64::MAX);
             let mut from = 0;
             loop {
-                let page = self.index.runs(log, from, PAGE.min(changes_left))?;
+                let page = self.index.runs(log, from, PAGE.min(draft.run_changes_left()))?;
                 let dead: Vec<Run> = page.iter().copied().take_while(|run| run.end <= start_or_end).collect();
                 dead.iter().for_each(|run| draft.remove_run(keeper, run));
-                changes_left -= dead.len();
+                let full = draft.run_changes_left() == 0;
                 from = dead.last().map_or(from, |run| run.end);
-                if changes_left == 0 {
+                if full {
                     keeper.backlog.push(log);
                 }
-                if changes_left == 0 || dead.len() < PAGE {
+                if full || dead.len() < PAGE {
                     break;
                 }
             }
@@ -418,30 +460,10 @@ impl<M: Machine> Engine<M> {
             self.keeper_counters.removed_segments.fetch_add(1, Ordering::Relaxed);
             removed = true;
         }
-        if removed && self.marks.is_full() {
+        if removed && self.marks.is_short(Need::Segment) {
             self.workers.maker.nudge();
         }
         Ok(())
-    }
-
-    /// Once there is room again the ballast is rebuilt, before anything else takes it.
-    fn restore_ballast(&self, keeper: &mut Keeper) {
-        if keeper.ballast || self.marks.is_full() {
-            return;
-        }
-        let disk = self.segments.disk();
-        let made = disk.open(super::open::BALLAST, Access::Create).and_then(|file| {
-            let zeros = vec![0; 1 << 20];
-            for at in (0..BALLAST_BYTES).step_by(zeros.len()) {
-                file.write(at, &zeros)?;
-            }
-            file.sync_data()
-        });
-        keeper.ballast = made.is_ok();
-        if made.is_err() {
-            // No room yet: what was begun must not take what others need.
-            let _ = disk.remove(super::open::BALLAST);
-        }
     }
 }
 

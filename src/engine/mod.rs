@@ -7,6 +7,7 @@
 //! ticks; the keeper checkpoints, indexes sealed segments and cleans. Each has a `step` that does one unit of its work,
 //! so that tests and the simulator can run them by hand, in any order, on one thread.
 
+mod ballast;
 pub(crate) mod check;
 mod cleaning;
 pub(crate) mod clock;

@@ -24,6 +24,7 @@ use crate::storage::frame::Seed;
 use crate::storage::ring::Ring;
 use crate::storage::segment::{self, FOLDER, FileName, Segments};
 
+use super::ballast;
 use super::clock::{Clock, HybridClock};
 use super::create;
 use super::fault::Fault;
@@ -33,7 +34,6 @@ use super::replay::Replay;
 use super::workers::Workers;
 use super::{Engine, KeeperCounters};
 
-pub(crate) const BALLAST: &str = "ballast";
 pub(super) const RING: &str = "staging.ring";
 pub(super) const INDEX: &str = "index.redb";
 
@@ -407,7 +407,7 @@ fn prepare_segments(ground: &Ground, start: &Start, end: Lsn) -> Result<Lsn, Fau
 fn keeper_of(ground: &Ground) -> Result<Keeper, Fault> {
     let rows = ground.index.segments()?;
     let geometry = ground.segments.geometry();
-    let ballast = ground.disk.open(BALLAST, Access::Read).is_ok();
+    let ballast = ballast::is_whole(&*ground.disk, geometry).map_err(Fault::io("looking at the ballast"))?;
     let known: Vec<SegmentId> = rows.iter().map(|row| row.id).collect();
     let mut keeper = Keeper::new(ground.meta, rows, ballast);
     for number in recovery::journal_numbers(&*ground.disk).map_err(Fault::io("listing the segments"))? {

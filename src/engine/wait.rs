@@ -9,7 +9,7 @@ use crate::base::sync::{Arc, EventListener, wait_listener};
 use crate::base::time::BootTime;
 use crate::journal::commit::Commit;
 use crate::journal::follow::{Committer, Unfinished};
-use crate::journal::marks::Marks;
+use crate::journal::marks::{Marks, Need};
 use crate::journal::tail::Blocked;
 use crate::journal::waits::{DurableWaits, WaitKey};
 use crate::storage::disk::clock;
@@ -73,12 +73,12 @@ impl<M: Machine> Engine<M> {
         deadline: Option<BootTime>,
     ) -> Result<(), Fault> {
         self.check_alive()?;
-        if blocked == Blocked::Segment && self.marks.is_full() {
+        if self.is_disk_full_for(blocked) {
             self.workers.maker.nudge();
             if !self.workers.are_running() {
                 self.drive(blocked)?;
             }
-            return if self.marks.is_full() { Err(Fault::StorageFull) } else { Ok(()) };
+            return if self.is_disk_full_for(blocked) { Err(Fault::StorageFull) } else { Ok(()) };
         }
         let Some(registered) = listener.take() else {
             *listener = Some(self.space.listen());
@@ -101,6 +101,16 @@ impl<M: Machine> Engine<M> {
         match wait_listener(registered, micros_left(deadline)?) {
             true => Ok(()),
             false => Err(Fault::TimedOut),
+        }
+    }
+}
+
+impl<M: Machine> Engine<M> {
+    /// Whether what an append waits for was not to be had for want of room on the disk, when last tried.
+    fn is_disk_full_for(&self, blocked: Blocked) -> bool {
+        match blocked {
+            Blocked::Segment => self.marks.is_short(Need::Segment) || self.marks.is_short(Need::Ballast),
+            Blocked::Ring | Blocked::Unsynced | Blocked::Replay => false,
         }
     }
 }

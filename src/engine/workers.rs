@@ -6,6 +6,7 @@ use crate::base::log::LogId;
 use crate::base::sync::{Arc, AtomicBool, Event, EventListener, JoinHandle, Mutex, Ordering, spawn, wait_listener};
 use crate::base::time::{BootTime, Now, Timestamp};
 use crate::journal::follow::Committer;
+use crate::journal::marks::Need;
 use crate::journal::tail::Blocked;
 use crate::storage::disk::clock;
 
@@ -22,7 +23,7 @@ pub(crate) const DRAIN_BYTES: u64 = 512 << 10;
 const TICKS_PER_STEP_MAX: usize = FREEZE_CHUNK;
 
 /// Microseconds after which a worker that met a full disk tries again.
-const FULL_RETRY_MICROS: u64 = 100_000;
+pub(super) const FULL_RETRY_MICROS: u64 = 100_000;
 
 /// Microseconds after which a tick that met a fault is tried again.
 const TICK_RETRY_MICROS: u64 = 1_000_000;
@@ -268,7 +269,7 @@ impl<M: Machine> Engine<M> {
         self.space.notify(usize::MAX);
         match made {
             Ok(true) => Next::Again,
-            Ok(false) if self.marks.is_full() => Next::Micros(FULL_RETRY_MICROS),
+            Ok(false) if self.marks.is_short(Need::Segment) => Next::Micros(FULL_RETRY_MICROS),
             Ok(false) => Next::Idle,
             Err(_) => {
                 self.after_commit();
@@ -321,6 +322,10 @@ impl<M: Machine> Engine<M> {
             Blocked::Replay => self.checkpoint()?,
             Blocked::Segment => {
                 self.maker.step().map_err(|_| Fault::OutcomeUnknown)?;
+                if self.marks.is_short(Need::Ballast) {
+                    self.restore_ballast(&mut self.keeper.lock())?;
+                    self.maker.step().map_err(|_| Fault::OutcomeUnknown)?;
+                }
             }
         }
         let stuck = self.positions() == before;

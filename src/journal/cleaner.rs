@@ -176,7 +176,12 @@ pub(crate) fn copy(segments: &Segments, target: Target, sources: &[Source]) -> R
         }
     };
     disk.rename(&unfinished, &segment::path(target.id))?;
-    sidecar::write(&**disk, target.id, target.database_id, &survivor.stretches)?;
+    let described = sidecar::write(&**disk, target.id, target.database_id, &survivor.stretches);
+    if described.is_err() {
+        // Nothing will refer to it, and where there is no room it must not take any.
+        segments.retire(target.id)?;
+    }
+    described?;
     Ok(Some(survivor))
 }
 

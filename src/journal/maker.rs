@@ -1,6 +1,7 @@
 //! Segments made ahead, so that appending never waits for a file system.
 //!
-//! The last segment made is the *reserve*: only settlements, expiry and trims may enter it (`journal::tail`).
+//! The last segment made is the *reserve*: only settlements, expiry and trims may enter it (`journal::tail`). While the
+//! ballast is given up, no other is made: what room there is belongs to the checkpoint that gives more back.
 
 use std::io;
 
@@ -9,7 +10,7 @@ use crate::base::lsn::Geometry;
 use crate::base::sync::{Arc, AtomicBool, Ordering};
 use crate::storage::segment::Segments;
 
-use super::marks::Marks;
+use super::marks::{Marks, Need};
 
 /// Makes segments.
 #[derive(Debug)]
@@ -43,11 +44,11 @@ impl Maker {
         match self.segments.make(number) {
             Ok(()) => {
                 self.marks.prepared.advance(geometry.segment_start(number + 1));
-                self.marks.set_full(false);
+                self.marks.set_short(Need::Segment, false);
                 Ok(true)
             }
             Err(e) if is_full(&e) => {
-                self.marks.set_full(true);
+                self.marks.set_short(Need::Segment, true);
                 Ok(false)
             }
             Err(e) => {
@@ -65,7 +66,11 @@ impl Maker {
     }
 
     fn wanted(&self) -> u64 {
-        if self.loaded.load(Ordering::Relaxed) { SPARES_LOADED } else { SPARES_IDLE }
+        match self.loaded.load(Ordering::Relaxed) {
+            _ if self.marks.is_short(Need::Ballast) => 1,
+            true => SPARES_LOADED,
+            false => SPARES_IDLE,
+        }
     }
 
     fn geometry(&self) -> Geometry {

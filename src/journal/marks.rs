@@ -12,6 +12,17 @@
 use crate::base::lsn::Lsn;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering};
 
+/// What the disk may have no room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Need {
+    /// The next segment.
+    Segment,
+    /// What a checkpoint writes.
+    Checkpoint,
+    /// The ballast, which was given up: nothing but the reserve goes before it.
+    Ballast,
+}
+
 /// A stop is remembered about every this many bytes.
 const STOP_BYTES: u64 = if cfg!(loom) { 128 } else { 512 << 10 };
 
@@ -61,8 +72,8 @@ pub(crate) struct Marks {
     /// Frame ends, about one in each `STOP_BYTES`, where a write may end so that `written` is always a frame's end.
     stops: [AtomicU64; STOPS],
     poisoned: AtomicBool,
-    /// The last attempt to make a segment found the disk full.
-    full: AtomicBool,
+    /// For each need, whether the last attempt to fill it found the disk full.
+    short: [AtomicBool; 3],
 }
 
 impl Marks {
@@ -79,7 +90,7 @@ impl Marks {
             replay_from: Mark::new(Lsn(end.0 - to_replay)),
             stops: std::array::from_fn(|_| AtomicU64::new(0)),
             poisoned: AtomicBool::new(false),
-            full: AtomicBool::new(false),
+            short: std::array::from_fn(|_| AtomicBool::new(false)),
         }
     }
 
@@ -107,11 +118,11 @@ impl Marks {
         self.poisoned.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::SeqCst);
+    pub(crate) fn set_short(&self, need: Need, short: bool) {
+        self.short[need as usize].store(short, Ordering::SeqCst);
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::SeqCst)
+    pub(crate) fn is_short(&self, need: Need) -> bool {
+        self.short[need as usize].load(Ordering::SeqCst)
     }
 }

@@ -38,7 +38,7 @@ fn a_stream_that_ends_while_sidecars_are_written_is_gone_for_good_or_still_whole
         assert!(durable >= issued, "before an index forgets its records, its end is on disk");
         // Step 4 is taken once more, as one of all.
         draft.runs_added.clear();
-        bench.engine.write_draft(&mut keeper, &mut draft).expect("nothing fails");
+        bench.engine.write_draft(&mut keeper, &mut draft, Room::Ample).expect("nothing fails");
         bench.engine.adopt(&mut keeper, draft);
     }
     bench.disk.power_cut_with(Cut::AllLost);

@@ -1,8 +1,9 @@
-//! Cleaning over segments that are damaged.
+//! Cleaning over segments that are damaged, and on a disk that is full.
 
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::sim::disk::{Fault as DiskFault, Operations};
 
 const KEPT: u32 = 0;
 const FILLER: u32 = 1;
@@ -138,4 +139,61 @@ fn a_survivor_is_cleaned_again_whatever_the_order_of_its_runs() {
         assert_eq!((offset, lsn), (number as u64, address));
         assert!(body == order, "another order at offset {offset}");
     }
+}
+
+fn survivors(bench: &Bench) -> Vec<String> {
+    let mut paths = bench.disk.paths();
+    paths.retain(|path| path.starts_with("segments/s"));
+    paths
+}
+
+fn no_space_for(path: &str) -> DiskFault {
+    DiskFault::on(Operations::Writes).path(path).no_space()
+}
+
+#[test]
+fn a_disk_too_full_for_a_survivor_hinders_no_checkpoint_and_no_removal() {
+    for unwritable in ["segments/s1.new", "segments/s1.idx"] {
+        let bench = Bench::new();
+        let (stream, addresses) = sparse_segments(&bench);
+        // The first segment dies as a whole, beside those that cleaning finds.
+        bench.trim(stream, KEPT, 2);
+        bench.disk.inject(no_space_for(unwritable).forever());
+        checkpoints(&bench);
+        assert_eq!(counted(&bench), (0, 0), "{unwritable}");
+        assert!(!bench.disk.paths().contains(&bench.place(addresses[0]).0), "{unwritable}: what is dead goes");
+        assert_eq!(survivors(&bench), [""; 0], "{unwritable}: nothing half-done takes room");
+        bench.disk.clear_faults();
+        checkpoints(&bench);
+        assert!(counted(&bench).0 >= 8, "{unwritable}: {:?}", counted(&bench));
+        for number in 2..SEGMENTS {
+            let (kept, _) = bench.read_from(bench.log(stream, KEPT), number);
+            assert_eq!(kept[0], (number, addresses[number as usize], format!("order {number}").into_bytes()));
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_on_which_no_segment_is_dead_is_cleaned_with_the_room_of_the_ballast() {
+    let bench = Bench::new();
+    let (stream, addresses) = sparse_segments(&bench);
+    let before = bench.disk.allocated();
+    bench.disk.set_capacity(before);
+    checkpoints(&bench);
+    assert!(counted(&bench).0 >= 8, "{:?}", counted(&bench));
+    assert!(bench.disk.allocated() < before - 7 * GEOMETRY_BYTES_MIN);
+    assert!(bench.disk.paths().contains(&"ballast".to_owned()), "it is made again");
+    expect_all_but(&bench, stream, &addresses, &[]);
+}
+
+#[test]
+fn a_survivor_goes_with_the_checkpoint_that_found_no_room_for_the_index() {
+    let bench = Bench::new();
+    let (stream, addresses) = sparse_segments(&bench);
+    bench.disk.inject(no_space_for("index.redb"));
+    bench.engine.checkpoint().expect("without the survivor there is room");
+    assert_eq!(survivors(&bench), [""; 0]);
+    checkpoints(&bench);
+    assert_eq!(survivors(&bench), ["segments/s1.idx", "segments/s1.seg"]);
+    expect_all_but(&bench, stream, &addresses, &[]);
 }

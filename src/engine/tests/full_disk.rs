@@ -1,7 +1,12 @@
 //! A disk without room: what is refused, what goes on, and how it drains.
 
 use super::*;
+use crate::engine::ballast::BALLAST;
+use crate::engine::workers::Worker;
 use crate::sim::disk::{Fault as DiskFault, Operations};
+
+/// Records in the journal.
+const MEGABYTES: u64 = 20;
 
 /// Killed and opened again.
 fn kill(bench: Bench) -> Bench {
@@ -32,4 +37,56 @@ fn the_void_after_a_crash_counts_towards_no_bound() {
     let positions = bench.engine.positions();
     assert_eq!(positions.replay_from, positions.applied);
     bench.engine.close().expect("nothing fails");
+}
+
+/// Six segments of records of a megabyte, none of them in the index yet; nobody gets a byte more.
+fn fill(bench: &Bench) -> StreamHandle {
+    let stream = bench.create("orders", 1, streams::Retention::default());
+    for _ in 0..MEGABYTES {
+        bench.append(stream, 0, &vec![7; 1 << 20], Level::Buffered);
+    }
+    bench.disk.set_capacity(bench.disk.allocated());
+    stream
+}
+
+fn is_there(bench: &Bench, path: &str) -> bool {
+    bench.disk.paths().iter().any(|found| found == path)
+}
+
+#[test]
+fn a_full_disk_drains_with_the_room_of_the_ballast_which_is_made_again() {
+    let bench = Bench::new();
+    let stream = fill(&bench);
+    let before = bench.disk.allocated();
+    bench.trim(stream, 0, MEGABYTES - 1);
+    bench.engine.checkpoint().expect("the ballast gives its room");
+    for _ in 0..3 {
+        bench.engine.checkpoint().expect("it goes on");
+    }
+    assert!(is_there(&bench, BALLAST), "{:?}", bench.disk.paths());
+    assert!(bench.disk.allocated() <= before - 4 * GEOMETRY_BYTES_MIN, "what died is gone");
+    bench.append(stream, 0, b"one more", Level::Sync);
+    let bench = bench.reopen();
+    let (kept, fault) = bench.read_from(bench.log(stream, 0), MEGABYTES - 1);
+    assert!(fault.is_none() && kept.len() == 2, "{fault:?}");
+}
+
+#[test]
+fn while_the_ballast_is_given_up_segments_are_made_for_nothing_but_the_reserve() {
+    let bench = Bench::new();
+    let stream = fill(&bench);
+    let body = vec![7; 1 << 20];
+    while bench.try_append(stream, 0, &body, Level::Buffered).is_ok() {}
+    bench.engine.checkpoint().expect("the ballast gives its room");
+    assert!(!is_there(&bench, BALLAST));
+    let prepared = bench.engine.positions().prepared;
+    for _ in 0..3 {
+        bench.engine.step(Worker::Maker, &mut None);
+        let refused = bench.try_append(stream, 0, &body, Level::Buffered);
+        assert!(matches!(refused, Err(Refused::Fault(Fault::StorageFull))), "{refused:?}");
+    }
+    assert_eq!(bench.engine.positions().prepared, prepared, "the room that the ballast left is not for publishes");
+    bench.disk.set_capacity(u64::MAX);
+    bench.append(stream, 0, &body, Level::Sync);
+    assert!(is_there(&bench, BALLAST), "it goes before other segments");
 }

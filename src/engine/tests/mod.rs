@@ -95,6 +95,16 @@ impl Bench {
         self.submit(streams::Command::Append(append), level).map(|submitted| submitted.lsn)
     }
 
+    /// Appends one record to each partition, as one frame.
+    fn append_to_each(&self, stream: StreamHandle) {
+        let mapping_partitions = self.partitions(stream);
+        let records = [streams::Record::new(b"")];
+        let group = |partition| streams::Group { partition, expect_offset: None, records: &records };
+        let groups: Vec<streams::Group<'_>> = (0..mapping_partitions).map(group).collect();
+        let append = streams::Append { stream, mapping_partitions, groups: &groups };
+        self.submit(streams::Command::Append(append), Level::Buffered).expect("there is room");
+    }
+
     pub(super) fn trim(&self, stream: StreamHandle, partition: u32, offset: u64) {
         let trim = streams::Command::TrimBefore { stream, partition, offset };
         self.submit(trim, Level::Buffered).expect("nothing refuses it");

@@ -20,16 +20,6 @@ fn create_streams(bench: &Bench, name: &str) -> Vec<StreamHandle> {
     (0..STREAMS).map(|number| bench.create(&format!("{name} {number}"), PARTITIONS_MAX, an_hour())).collect()
 }
 
-/// One record for each partition, as one frame.
-fn append_to_each(bench: &Bench, stream: StreamHandle) {
-    let mapping_partitions = bench.partitions(stream);
-    let records = [streams::Record::new(b"")];
-    let group = |partition| streams::Group { partition, expect_offset: None, records: &records };
-    let groups: Vec<streams::Group<'_>> = (0..mapping_partitions).map(group).collect();
-    let append = streams::Append { stream, mapping_partitions, groups: &groups };
-    bench.submit(streams::Command::Append(append), Level::Buffered).expect("there is room");
-}
-
 /// Takes the timers' steps until none is due.
 fn run_timers(bench: &Bench) {
     while bench.engine.step(Worker::Timers, &mut None) == Next::Again {}
@@ -48,7 +38,7 @@ fn timers_beyond_those_in_memory_come_due_in_their_time_although_memory_stays_fu
     let many = STREAMS * PARTITIONS_MAX as usize;
     assert!(many < TIMERS_IN_MEMORY && 2 * many > TIMERS_IN_MEMORY);
     let (busy, quiet) = (create_streams(&bench, "busy"), create_streams(&bench, "quiet"));
-    let append = |streams: &[StreamHandle]| streams.iter().for_each(|stream| append_to_each(&bench, *stream));
+    let append = |streams: &[StreamHandle]| streams.iter().for_each(|stream| bench.append_to_each(*stream));
     let count = |streams: &[StreamHandle], start| -> usize {
         streams.iter().map(|stream| starting_at(&bench, *stream, start)).sum()
     };
