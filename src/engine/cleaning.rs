@@ -70,9 +70,9 @@ impl<M: Machine> Engine<M> {
 
     fn clean_these(&self, keeper: &Keeper, draft: &mut Draft, victims: &[SegmentId]) -> Result<bool, Uncleaned> {
         let id = SegmentId::Survivor(draft.next_survivor);
-        let mut sources = Vec::new();
-        for victim in victims {
-            sources.push(self.source(*victim)?);
+        let sources = self.sources(draft, victims)?;
+        if sources.is_empty() {
+            return Ok(false);
         }
         // The trims that these starts rest on must be durable before anything below them is left out.
         self.wait_durable(self.marks.issued.get(), None)?;
@@ -90,6 +90,26 @@ impl<M: Machine> Engine<M> {
         }
         self.keeper_counters.cleaned_segments.fetch_add(sources.len() as u64, Ordering::Relaxed);
         Ok(copied.is_some())
+    }
+
+    /// The segments to clean: as many of the victims as the checkpoint has room for changes of runs, and at least one if
+    /// it has any. Each run is taken from its segment, and may come back in the survivor.
+    fn sources(&self, draft: &Draft, victims: &[SegmentId]) -> Result<Vec<Source>, CleaningFault> {
+        let mut changes_left = draft.run_changes_left();
+        let mut sources = Vec::new();
+        for victim in victims {
+            if changes_left == 0 {
+                break;
+            }
+            let source = self.source(*victim)?;
+            let changes = source.runs().len() * 2;
+            if changes > changes_left && !sources.is_empty() {
+                break;
+            }
+            changes_left = changes_left.saturating_sub(changes);
+            sources.push(source);
+        }
+        Ok(sources)
     }
 
     /// A segment to clean, with what lives of each log in it.

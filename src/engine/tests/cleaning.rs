@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::base::bounds::{PARTITIONS_MAX, RUN_CHANGES_PER_CHECKPOINT_MAX};
 use crate::sim::disk::{Fault as DiskFault, Operations};
 
 const KEPT: u32 = 0;
@@ -196,4 +197,25 @@ fn a_survivor_goes_with_the_checkpoint_that_found_no_room_for_the_index() {
     checkpoints(&bench);
     assert_eq!(survivors(&bench), ["segments/s1.idx", "segments/s1.seg"]);
     expect_all_but(&bench, stream, &addresses, &[]);
+}
+
+#[test]
+fn a_checkpoint_moves_no_more_runs_than_it_may() {
+    let bench = Bench::new();
+    let stream = bench.create("orders", PARTITIONS_MAX, streams::Retention::default());
+    let filler = vec![7; 1 << 20];
+    for _ in 0..SEGMENTS {
+        bench.append_to_each(stream);
+        for _ in 0..3 {
+            bench.append(stream, FILLER, &filler, Level::Buffered);
+        }
+    }
+    bench.engine.checkpoint().expect("nothing fails");
+    bench.trim(stream, FILLER, SEGMENTS * 4);
+    bench.engine.checkpoint().expect("nothing fails");
+    // The filler's runs are dead; each other one of a segment goes, and comes back in the survivor.
+    let changes = RUN_CHANGES_PER_CHECKPOINT_MAX as u64 - SEGMENTS;
+    let segments = changes / (2 * u64::from(PARTITIONS_MAX));
+    assert!(segments < SEGMENTS);
+    assert_eq!(counted(&bench).0, segments);
 }
