@@ -110,7 +110,8 @@ impl<M: Machine> Engine<M> {
     fn is_disk_full_for(&self, blocked: Blocked) -> bool {
         match blocked {
             Blocked::Segment => self.marks.is_short(Need::Segment) || self.marks.is_short(Need::Ballast),
-            Blocked::Ring | Blocked::Unsynced | Blocked::Replay => false,
+            Blocked::Replay => self.marks.is_short(Need::Checkpoint),
+            Blocked::Ring | Blocked::Unsynced => false,
         }
     }
 }

@@ -1,12 +1,19 @@
 //! A disk without room: what is refused, what goes on, and how it drains.
 
+use std::time::Duration;
+
 use super::*;
+use crate::base::bounds::{REPLAY_BYTES_MAX, RING_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT};
 use crate::engine::ballast::BALLAST;
-use crate::engine::workers::Worker;
+use crate::engine::workers::{Next, Worker};
+use crate::engine::{deadline_in, micros_left};
 use crate::sim::disk::{Fault as DiskFault, Operations};
 
 /// Records in the journal.
 const MEGABYTES: u64 = 20;
+
+/// Far beyond what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Killed and opened again.
 fn kill(bench: Bench) -> Bench {
@@ -89,4 +96,47 @@ fn while_the_ballast_is_given_up_segments_are_made_for_nothing_but_the_reserve()
     bench.disk.set_capacity(u64::MAX);
     bench.append(stream, 0, &body, Level::Sync);
     assert!(is_there(&bench, BALLAST), "it goes before other segments");
+}
+
+#[test]
+fn an_append_that_waits_for_a_checkpoint_is_refused_when_the_disk_has_no_room_for_one() {
+    let (disk, clock) = (SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)));
+    let geometry = Geometry::new(RING_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT).expect("the default");
+    let options = OpenOptions { geometry, ..options(&clock) };
+    let engine = Arc::new(Engine::open(disk.attach(), options).expect("nothing refuses it"));
+    let bench = Bench { disk, clock, engine };
+    let stream = bench.create("orders", 1, streams::Retention::default());
+    let body = vec![7; 1 << 20];
+    let mut taken = 0;
+    while taken < 10 {
+        bench.append(stream, 0, &body, Level::Buffered);
+        taken += 1;
+    }
+    bench.engine.maker.expect_load();
+    while bench.engine.step(Worker::Maker, &mut None) == Next::Again {}
+    // There are segments to fill, and nothing for the index.
+    bench.disk.inject(DiskFault::on(Operations::Writes).path("index.redb").no_space().forever());
+    bench.engine.start().expect("threads start");
+    let append = || {
+        let records = [streams::Record::new(&body)];
+        let groups = [streams::Group { partition: 0, expect_offset: None, records: &records }];
+        let append = streams::Append { stream, mapping_partitions: 1, groups: &groups };
+        let deadline = deadline_in(Some(PATIENCE));
+        bench.engine.submit(&Command::Streams(streams::Command::Append(append)), Level::Buffered, deadline)
+    };
+    let refused = loop {
+        match append() {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, Refused::Fault(Fault::StorageFull)), "{refused:?}");
+    assert!(taken << 20 > REPLAY_BYTES_MAX / 2 && bench.engine.maker.ready() > 1, "segments are left");
+    bench.trim(stream, 0, 1);
+    bench.disk.clear_faults();
+    let end = deadline_in(Some(PATIENCE));
+    while append().is_err() {
+        assert!(micros_left(end).is_ok(), "it goes on by itself");
+    }
+    bench.engine.close().expect("nothing fails");
 }
