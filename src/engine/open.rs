@@ -11,8 +11,8 @@ use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
 use crate::base::time::{ClockIdentity, ClockReading};
 use crate::index::{Index, Meta};
 use crate::journal::commit::Commit;
-use crate::journal::maker::Maker;
-use crate::journal::marks::Marks;
+use crate::journal::maker::{Maker, is_full};
+use crate::journal::marks::{Marks, Need};
 use crate::journal::recovery::{self, End, Known, RecoveryFault};
 use crate::journal::tail::{Start, Tail};
 use crate::journal::waits::DurableWaits;
@@ -244,7 +244,9 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
     let clock = HybridClock::new(replay.high(), earlier, reading);
     let start = begin_epoch(&mut ground.control, &end, identity, clock.reading())?;
     let prepared = prepare_segments(&ground, &start, end.at)?;
-    let marks = Arc::new(Marks::new(start.at, prepared, ground.meta.applied, end.to_replay));
+    let marks = Arc::new(Marks::new(start.at, prepared.end, ground.meta.applied, end.to_replay));
+    marks.set_short(Need::Segment, prepared.reserve_missing);
+    marks.set_short(Need::Ballast, prepared.ballast_given_up);
     let map = ring_file.map_write(state.geometry.ring_bytes()).map_err(Fault::io("mapping the staging ring"))?;
     let ring = Arc::new(Ring::new(map, state.geometry));
     let tail = Tail::new(start, state.database_id, ring.clone(), marks.clone());
@@ -378,9 +380,18 @@ fn begin_epoch(control: &mut Control, end: &End, clock: ClockIdentity, reading: 
     Ok(Start { at, came_from: end.came_from, previous: end.crc, epoch })
 }
 
-/// Sees to it that the segments that are written first exist, and removes spares that were made for other addresses.
-/// Returns where the existing segments end.
-fn prepare_segments(ground: &Ground, start: &Start, end: Lsn) -> Result<Lsn, Fault> {
+/// What a life begins with.
+struct Prepared {
+    /// Where the existing segments end.
+    end: Lsn,
+    reserve_missing: bool,
+    ballast_given_up: bool,
+}
+
+/// Sees to it that the segments that are written first exist, and removes spares that were made for other addresses. On
+/// a full disk one is enough, with the room of the ballast if need be: nothing is published into it, and what is trimmed
+/// gives room for the other.
+fn prepare_segments(ground: &Ground, start: &Start, end: Lsn) -> Result<Prepared, Fault> {
     let io = Fault::io;
     let geometry = ground.segments.geometry();
     let numbers = recovery::journal_numbers(&*ground.disk).map_err(io("listing the segments"))?;
@@ -397,11 +408,21 @@ fn prepare_segments(ground: &Ground, start: &Start, end: Lsn) -> Result<Lsn, Fau
         next += 1;
     }
     // The one that is written and the reserve: the rest is made while the database is open.
-    while next < first + SPARES_IDLE {
-        ground.segments.make(next).map_err(io("making a segment"))?;
-        next += 1;
+    let (mut reserve_missing, mut ballast_given_up) = (false, false);
+    while next < first + SPARES_IDLE && !reserve_missing {
+        match ground.segments.make(next) {
+            Ok(()) => next += 1,
+            Err(e) if is_full(&e) && next > first => reserve_missing = true,
+            Err(e) if is_full(&e) && !ballast_given_up => {
+                ballast::remove(&*ground.disk)?;
+                ballast_given_up = true;
+            }
+            Err(e) => return Err(io("making a segment")(e)),
+        }
+        // What is left of the ballast is for the checkpoint.
+        reserve_missing |= ballast_given_up && next > first;
     }
-    Ok(geometry.segment_start(next))
+    Ok(Prepared { end: geometry.segment_start(next), reserve_missing, ballast_given_up })
 }
 
 fn keeper_of(ground: &Ground) -> Result<Keeper, Fault> {

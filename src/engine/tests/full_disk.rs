@@ -140,3 +140,38 @@ fn an_append_that_waits_for_a_checkpoint_is_refused_when_the_disk_has_no_room_fo
     }
     bench.engine.close().expect("nothing fails");
 }
+
+/// Killed on a disk of which others then take some bytes more.
+fn killed_on_a_full_disk(taken_by_others: u64) {
+    let bench = Bench::new();
+    let stream = fill(&bench);
+    let mut end = MEGABYTES;
+    while bench.try_append(stream, 0, &vec![7; 1 << 20], Level::Buffered).is_ok() {
+        end += 1;
+    }
+    bench.disk.set_capacity(bench.disk.allocated() - taken_by_others);
+    let bench = kill(bench);
+    let (kept, fault) = bench.read_from(bench.log(stream, 0), 0);
+    assert!(fault.is_none() && kept.len() as u64 == end, "{fault:?}");
+    let refused = bench.try_append(stream, 0, b"one more", Level::Sync);
+    assert!(matches!(refused, Err(Refused::Fault(Fault::StorageFull))), "{refused:?}");
+    bench.trim(stream, 0, end - 1);
+    for _ in 0..4 {
+        bench.engine.checkpoint().expect("there is room for what gives room back");
+    }
+    bench.append(stream, 0, b"one more", Level::Sync);
+    assert!(is_there(&bench, BALLAST), "{:?}", bench.disk.paths());
+    let bench = bench.reopen();
+    let (kept, fault) = bench.read_from(bench.log(stream, 0), end - 1);
+    assert!(fault.is_none() && kept.len() == 2, "{fault:?}");
+}
+
+#[test]
+fn a_database_that_was_killed_on_a_full_disk_opens_with_one_segment_and_drains() {
+    killed_on_a_full_disk(0);
+}
+
+#[test]
+fn a_database_that_was_killed_on_a_full_disk_opens_with_the_room_of_the_ballast_and_drains() {
+    killed_on_a_full_disk(GEOMETRY_BYTES_MIN);
+}
