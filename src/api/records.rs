@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
-use crate::engine::read::{Batch, ReadItem};
+use crate::engine::batch::{Batch, ReadItem};
 use crate::primitives::streams::{self, Header};
 
 use super::error::Error;

@@ -8,6 +8,7 @@
 //! so that tests and the simulator can run them by hand, in any order, on one thread.
 
 mod ballast;
+pub(crate) mod batch;
 pub(crate) mod check;
 mod cleaning;
 pub(crate) mod clock;

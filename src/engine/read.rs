@@ -18,10 +18,8 @@ use crate::base::lsn::{Geometry, Lsn};
 use crate::base::run::Run;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, Event, EventListener};
-use crate::journal::cleaner::entry_of;
-use crate::journal::entry::Entry;
 use crate::journal::follow::Committer;
-use crate::journal::item::{ITEM_HEAD_BYTES, Items, LoneItem, POSITION_OF_ITEM, open_item};
+use crate::journal::item::{ITEM_HEAD_BYTES, LoneItem, POSITION_OF_ITEM, open_item};
 use crate::journal::sidecar::{Position, Sidecar, SidecarFault, SidecarRun};
 use crate::journal::walk::address;
 use crate::storage::disk::Map;
@@ -29,6 +27,7 @@ use crate::storage::frame::{self, Frame, Kind};
 use crate::storage::segment::{self, SegmentFile};
 
 use super::Engine;
+use super::batch::{Batch, Chunk, Collect};
 use super::fault::Fault;
 use super::logs::RecentItem;
 use super::machine::Machine;
@@ -39,66 +38,6 @@ const SEARCHES_MAX: usize = 8;
 
 /// Bytes copied out of the ring in one hold of the core lock, beyond the first frame.
 const COPY_BYTES_MAX: usize = 64 << 10;
-
-/// One item of a log: its head, where it was written, and its bytes.
-#[derive(Clone, Debug)]
-pub(crate) struct ReadItem {
-    pub(crate) entry: Entry,
-    /// The address of the frame that it was first written in: the one in its writer's receipt.
-    pub(crate) lsn: Lsn,
-    chunk: u32,
-    start: u32,
-    len: u32,
-}
-
-/// A stretch of one segment, in memory.
-#[derive(Debug)]
-struct Chunk {
-    bytes: Bytes,
-    segment: SegmentId,
-    /// Where it starts in the segment.
-    base: u32,
-}
-
-/// Items of one log in the order of their offsets.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    chunks: Vec<Chunk>,
-    items: Vec<ReadItem>,
-}
-
-impl Batch {
-    pub(crate) fn items(&self) -> &[ReadItem] {
-        &self.items
-    }
-
-    /// The event bytes of an item, tag included.
-    #[inline]
-    pub(crate) fn bytes(&self, item: &ReadItem) -> &[u8] {
-        &self.chunks[item.chunk as usize].bytes[item.start as usize..(item.start + item.len) as usize]
-    }
-
-    /// The same, owned: it keeps the memory behind it.
-    pub(crate) fn shared_bytes(&self, item: &ReadItem) -> Bytes {
-        self.chunks[item.chunk as usize].bytes.slice(item.start as usize..(item.start + item.len) as usize)
-    }
-
-    /// The checksum of an item holds, and its content is not understood.
-    pub(crate) fn not_understood(&self, item: &ReadItem, reason: &impl ToString) -> Fault {
-        let chunk = &self.chunks[item.chunk as usize];
-        Fault::Corrupt {
-            file: segment::path(chunk.segment),
-            offset: u64::from(chunk.base) + u64::from(item.start),
-            from: item.lsn,
-            to: item.lsn,
-            reason: reason.to_string(),
-        }
-    }
-
-    fn end(&self) -> Option<u64> {
-        self.items.last().map(|item| item.entry.end())
-    }
-}
 
 /// What there is at an offset.
 #[derive(Debug)]
@@ -549,55 +488,6 @@ impl<'a> Window<'a> {
         let start = place + ITEM_HEAD_BYTES as u32;
         self.end = self.end.max(start + len);
         Ok((start, item))
-    }
-}
-
-/// Adds items of one log to a batch. `base` is the place in the segment where the batch's chunk starts.
-struct Collect<'a> {
-    batch: &'a mut Batch,
-    chunk: u32,
-    base: u32,
-}
-
-impl Collect<'_> {
-    /// The items of `log` in a frame that starts the chunk.
-    fn frame(&mut self, log: LogId, from: u64, until: u64, frame: &Frame<'_>) -> Result<(), String> {
-        self.frame_at(log, from, until, frame, self.base)
-    }
-
-    #[inline]
-    fn frame_at(&mut self, log: LogId, from: u64, until: u64, frame: &Frame<'_>, place: u32) -> Result<(), String> {
-        let before = self.batch.items.len();
-        let payload = place + frame::HEADER_BYTES as u32;
-        for item in Items::of(frame, place) {
-            let item = item.map_err(|fault| fault.to_string())?;
-            let within = item.bytes.as_ptr() as usize - frame.payload.as_ptr() as usize;
-            self.push(log, from, until, frame.header.lsn, payload + within as u32, item.bytes)?;
-        }
-        match self.batch.items.len() > before {
-            true => Ok(()),
-            false => Err(format!("the frame does not hold offset {from} of the log")),
-        }
-    }
-
-    fn item(&mut self, log: LogId, from: u64, until: u64, place: u32, item: LoneItem<'_>) -> Result<(), String> {
-        let before = self.batch.items.len();
-        self.push(log, from, until, item.lsn, place, item.bytes)?;
-        match self.batch.items.len() > before {
-            true => Ok(()),
-            false => Err(format!("the item does not hold offset {from} of the log")),
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, log: LogId, from: u64, until: u64, lsn: Lsn, place: u32, item: &[u8]) -> Result<(), String> {
-        let Some(entry) = entry_of(item).map_err(|fault| fault.to_string())? else { return Ok(()) };
-        let in_order = self.batch.end().is_none_or(|end| entry.first >= end);
-        if entry.log == log && entry.end() > from && entry.first < until && in_order {
-            let (start, len) = (place - self.base, item.len() as u32);
-            self.batch.items.push(ReadItem { entry, lsn, chunk: self.chunk, start, len });
-        }
-        Ok(())
     }
 }
 

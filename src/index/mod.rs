@@ -17,8 +17,8 @@
 //! the database must be opened again; `Index` does that inside, behind `gate`. An error of `WriteTransaction::commit`
 //! leaves open whether the commit took place, so the reopened index is asked. Opening writes and syncs the header, so
 //! what is read after it is durable. Dropping a database commits once more; a retired backend forbids that. Pages are
-//! read without a look at their checksums, and what a damaged one makes of redb is a panic: so all are verified when the
-//! index is opened, and a panic is caught ([`open`]).
+//! read without a look at their checksums, and what a damaged one makes of redb is a panic: so all are verified when
+//! the index is opened, and a panic is caught ([`open`]).
 
 mod backend;
 mod checkpoint;

@@ -1,8 +1,8 @@
 //! One life of the redb database on the file.
 //!
 //! redb asserts what it takes for granted of its pages, and reads them without a look at their checksums: on a damaged
-//! file it panics. The checksums of all are verified at the start of a life. A panic is caught here, and a database that
-//! panicked is never touched again: its destructor would begin with what the panic left.
+//! file it panics. The checksums of all are verified at the start of a life. A panic is caught here, and a database
+//! that panicked is never touched again: its destructor would begin with what the panic left.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

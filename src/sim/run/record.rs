@@ -2,7 +2,7 @@
 
 use super::history::RecordContents;
 use crate::base::lsn::Lsn;
-use crate::engine::read::{Batch, ReadItem};
+use crate::engine::batch::{Batch, ReadItem};
 use crate::primitives::streams::{self, Header, Record};
 
 /// The bytes of one record, to borrow from.
