@@ -92,8 +92,8 @@ impl<M: Machine> Engine<M> {
         Ok(copied.is_some())
     }
 
-    /// The segments to clean: as many of the victims as the checkpoint has room for changes of runs, and at least one if
-    /// it has any. Each run is taken from its segment, and may come back in the survivor.
+    /// The segments to clean: as many of the victims as the checkpoint has room for changes of runs, and at least one
+    /// if it has any. Each run is taken from its segment, and may come back in the survivor.
     fn sources(&self, draft: &Draft, victims: &[SegmentId]) -> Result<Vec<Source>, CleaningFault> {
         let mut changes_left = draft.run_changes_left();
         let mut sources = Vec::new();

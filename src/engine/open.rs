@@ -388,9 +388,9 @@ struct Prepared {
     ballast_given_up: bool,
 }
 
-/// Sees to it that the segments that are written first exist, and removes spares that were made for other addresses. On
-/// a full disk one is enough, with the room of the ballast if need be: nothing is published into it, and what is trimmed
-/// gives room for the other.
+/// Sees to it that the segments that are written first exist, and removes spares that were made for other addresses.
+/// On a full disk one is enough, with the room of the ballast if need be: nothing is published into it, and what is
+/// trimmed gives room for the other.
 fn prepare_segments(ground: &Ground, start: &Start, end: Lsn) -> Result<Prepared, Fault> {
     let io = Fault::io;
     let geometry = ground.segments.geometry();
