@@ -186,12 +186,16 @@ impl LogCell {
 
     /// The first offset that is not shown yet.
     pub(crate) fn visible_end(&mut self, durable: Lsn) -> u64 {
-        while self.barriers.front().is_some_and(|barrier| barrier.frame_end <= durable) {
-            self.barriers.pop_front();
-        }
+        self.drop_barriers(durable);
         #[cfg(planted = "undurable_records_shown")]
         self.barriers.clear();
         self.barriers.front().map_or(self.end, |barrier| barrier.first)
+    }
+
+    fn drop_barriers(&mut self, durable: Lsn) {
+        while self.barriers.front().is_some_and(|barrier| barrier.frame_end <= durable) {
+            self.barriers.pop_front();
+        }
     }
 
     /// What lies behind the visible end, as it was last asked for.
@@ -338,15 +342,15 @@ impl Logs {
         self.effects.push_back((end, log));
     }
 
-    /// Logs whose waiters `durable` releases, at most `max` of them. Tells whether more may be left.
+    /// Logs whose waiters `durable` releases, at most `max` of them; their barriers go, whether anybody reads them or
+    /// not. Tells whether more may be left.
     pub(crate) fn take_effects(&mut self, durable: Lsn, max: usize, wake: &mut Vec<Arc<Event>>) -> bool {
         for _ in 0..max {
-            match self.effects.front() {
-                Some((end, log)) if *end <= durable => {
-                    wake.extend(self.to_wake(*log));
-                    self.effects.pop_front();
-                }
-                _ => return false,
+            let Some(&(end, log)) = self.effects.front().filter(|(end, _)| *end <= durable) else { return false };
+            self.effects.pop_front();
+            if let Some(cell) = self.cells.get_mut(&log) {
+                cell.drop_barriers(end);
+                wake.extend(cell.to_wake());
             }
         }
         true
@@ -423,6 +427,20 @@ mod tests {
         assert_eq!((cell.visible_end(Lsn(0)), cell.hidden()), (2, hidden(30, 0)));
         assert_eq!((cell.visible_end(Lsn(100)), cell.hidden()), (4, hidden(10, 3)));
         assert_eq!((cell.visible_end(Lsn(200)), cell.hidden()), (5, None));
+    }
+
+    #[test]
+    fn barriers_go_once_they_are_durable_although_nobody_reads() {
+        let mut logs = logs();
+        for i in 0..1000 {
+            logs.append(&append(i, 1), 0, i as u32 * 8, Some(Lsn(i * 8 + 8)));
+            logs.wake_at(Lsn(i * 8 + 8), LogId(1));
+        }
+        let barriers = |logs: &Logs| logs.get(LogId(1)).unwrap().barriers.len();
+        assert!(logs.take_effects(Lsn(4000), 300, &mut Vec::new()));
+        assert_eq!(barriers(&logs), 700, "no more in one hold of the lock than were asked for");
+        assert!(!logs.take_effects(Lsn(4000), 300, &mut Vec::new()));
+        assert_eq!(barriers(&logs), 500);
     }
 
     #[test]
