@@ -31,6 +31,7 @@ use crate::journal::sidecar::{self, Stretch};
 
 use super::Engine;
 use super::fault::Fault;
+use super::logs::Copied;
 use super::machine::Machine;
 use super::objects::Row;
 use super::workers::{FULL_RETRY_MICROS, Next};
@@ -254,10 +255,11 @@ impl<M: Machine> Engine<M> {
     /// What was to be in a checkpoint that failed will be in the next. If it was for want of room, the index is known
     /// not to refer to its survivor.
     fn discard(&self, draft: Draft, is_full: bool) -> Result<(), Fault> {
-        {
-            let mut core = self.core.lock();
-            core.objects.thaw(&draft.keys);
-            core.trimmed.extend(draft.trimmed.iter().map(|(log, _)| *log));
+        for chunk in draft.keys.chunks(FREEZE_CHUNK) {
+            self.core.lock().objects.thaw(chunk);
+        }
+        for chunk in draft.trimmed.chunks(FREEZE_CHUNK) {
+            self.core.lock().trimmed.extend(chunk.iter().map(|(log, _)| *log));
         }
         match draft.survivor.filter(|_| is_full) {
             Some(id) => self.segments.retire(id).map_err(Fault::io("removing a survivor")),
@@ -363,18 +365,21 @@ impl<M: Machine> Engine<M> {
 
     /// What each log has in a segment; nothing of logs that have ended.
     fn collect_stretches(&self, segment: u64) -> Vec<Stretch> {
-        let mut stretches: Vec<Stretch> = Vec::new();
+        let (mut stretches, mut copied): (Vec<Stretch>, _) = (Vec::new(), Copied::default());
         loop {
-            let core = self.core.lock();
-            let logs = core.logs.logs_in_segment(segment, stretches.len(), FREEZE_CHUNK);
-            if logs.is_empty() {
+            let part = self.core.lock().logs.copy_stretches(segment, &mut copied, FREEZE_CHUNK);
+            if part.is_empty() {
                 break;
             }
-            // A log that ended meanwhile keeps an empty place, so that the count of places stays the count of logs.
-            stretches.extend(logs.iter().map(|log| {
-                let found = core.logs.get(*log).and_then(|cell| cell.in_segment(segment));
-                found.map_or_else(|| Stretch::empty(*log), |positions| positions.to_stretch(*log))
-            }));
+            for stretch in part {
+                match stretches.last_mut() {
+                    Some(last) if last.log == stretch.log && stretch.records > 0 => {
+                        last.entries.extend(stretch.entries)
+                    }
+                    Some(last) if last.log == stretch.log => *last = stretch,
+                    _ => stretches.push(stretch),
+                }
+            }
         }
         stretches.sort_unstable_by_key(|stretch| (stretch.log, stretch.first));
         stretches

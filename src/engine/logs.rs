@@ -75,8 +75,14 @@ impl SegmentPositions {
             .map(|(delta, position)| (self.first + u64::from(*delta), *position))
     }
 
-    /// A copy in the form that a sidecar is made of.
-    pub(crate) fn to_stretch(&self, log: LogId) -> Stretch {
+    fn entries(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK_ENTRIES + last.len())
+    }
+
+    /// A copy in the form that a sidecar is made of, of up to `max` entries behind the first `skip`.
+    fn to_stretch(&self, log: LogId, skip: usize, max: usize) -> Stretch {
+        let chunks = self.chunks.iter().skip(skip / CHUNK_ENTRIES);
+        let entries = chunks.flatten().skip(skip % CHUNK_ENTRIES).take(max).copied().collect();
         Stretch {
             log,
             first: self.first,
@@ -86,9 +92,16 @@ impl SegmentPositions {
             min_timestamp: self.min_timestamp,
             max_timestamp: self.max_timestamp,
             min_expiry: self.min_expiry,
-            entries: self.chunks.iter().flatten().copied().collect(),
+            entries,
         }
     }
+}
+
+/// How far a segment's positions have been copied: this many logs, and this many entries of the next.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Copied {
+    logs: usize,
+    entries: usize,
 }
 
 /// An item of a log in a segment without sidecar.
@@ -361,9 +374,26 @@ impl Logs {
         self.by_segment.range(..before).map(|(segment, _)| *segment).collect()
     }
 
-    /// The logs with positions in a segment.
-    pub(crate) fn logs_in_segment(&self, segment: u64, skip: usize, max: usize) -> Vec<LogId> {
-        self.by_segment.get(&segment).map(|l| l.iter().skip(skip).take(max).copied().collect()).unwrap_or_default()
+    /// The next of what the logs have in a sealed segment: up to `max` entries, of up to `max` logs; nothing once all
+    /// is copied. The last stretch may go on with the next call, as the first. A log that has ended meanwhile comes
+    /// empty, whatever came of it before.
+    pub(crate) fn copy_stretches(&self, segment: u64, copied: &mut Copied, max: usize) -> Vec<Stretch> {
+        let logs = self.by_segment.get(&segment).map_or(&[][..], Vec::as_slice);
+        let (mut stretches, mut left) = (Vec::new(), max);
+        while left > 0
+            && stretches.len() < max
+            && let Some(log) = logs.get(copied.logs)
+        {
+            let positions = self.cells.get(log).and_then(|cell| cell.in_segment(segment));
+            let stretch = positions.map_or_else(|| Stretch::empty(*log), |p| p.to_stretch(*log, copied.entries, left));
+            left -= stretch.entries.len();
+            copied.entries += stretch.entries.len();
+            if positions.is_none_or(|p| copied.entries == p.entries()) {
+                *copied = Copied { logs: copied.logs + 1, entries: 0 };
+            }
+            stretches.push(stretch);
+        }
+        stretches
     }
 
     /// Forgets the positions of up to `max` logs in a segment that has its sidecar in the index. Tells whether more are
@@ -441,6 +471,42 @@ mod tests {
         assert_eq!(barriers(&logs), 700, "no more in one hold of the lock than were asked for");
         assert!(!logs.take_effects(Lsn(4000), 300, &mut Vec::new()));
         assert_eq!(barriers(&logs), 500);
+    }
+
+    #[test]
+    fn positions_are_copied_a_bounded_part_at_a_time() {
+        let mut logs = logs();
+        (2..300).for_each(|log| logs.open(LogId(log), 0, None));
+        for i in 0..1500_u64 {
+            logs.append(&append(i, 1), 0, i as u32 * 8, None);
+        }
+        for log in (2..300).map(LogId) {
+            logs.append(&LogAppend { log, ..append(0, 1) }, 0, 8, None);
+        }
+        let (mut copied, mut whole, mut last) = (Copied::default(), Vec::new(), 0);
+        loop {
+            let part = logs.copy_stretches(0, &mut copied, 100);
+            let entries: usize = part.iter().map(|stretch| stretch.entries.len()).sum();
+            assert!(entries <= 100 && part.len() <= 100, "{entries} entries of {} logs", part.len());
+            let Some(stretch) = part.last() else { break };
+            last = stretch.log.0;
+            whole.extend(part.into_iter().filter(|s| s.log == LogId(1)).flat_map(|s| s.entries));
+        }
+        assert_eq!(whole, (0..1500).map(|i| (i, i * 8)).collect::<Vec<_>>());
+        assert_eq!(last, 299);
+    }
+
+    #[test]
+    fn a_log_that_ends_while_its_positions_are_copied_comes_empty() {
+        let mut logs = logs();
+        for i in 0..200 {
+            logs.append(&append(i, 1), 0, i as u32 * 8, None);
+        }
+        let mut copied = Copied::default();
+        assert_eq!(logs.copy_stretches(0, &mut copied, 100)[0].entries.len(), 100);
+        logs.close(LogId(1));
+        assert_eq!(logs.copy_stretches(0, &mut copied, 100)[0].records, 0);
+        assert!(logs.copy_stretches(0, &mut copied, 100).is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Invariant: an object is in `dirty` exactly if its mark carries the current generation; it is frozen and not yet
 //! encoded exactly if its mark carries the frozen generation.
 
+use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::hinted::HintedMap;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
@@ -106,6 +107,7 @@ impl Objects {
 
     /// The index has these objects now, up to the frames below `durable`: those unchanged since need no mark.
     pub(crate) fn forget(&mut self, keys: &[RowKey], durable: Lsn) {
+        assert!(keys.len() <= FREEZE_CHUNK, "{} objects forgotten in one hold of the core lock", keys.len());
         for key in keys {
             if self.marks.get(key).is_some_and(|mark| mark.generation == 0 && mark.last <= durable) {
                 self.marks.remove(key);
@@ -115,6 +117,7 @@ impl Objects {
 
     /// The index did not take these objects: they are dirty again.
     pub(crate) fn thaw(&mut self, keys: &[RowKey]) {
+        assert!(keys.len() <= FREEZE_CHUNK, "{} objects thawed in one hold of the core lock", keys.len());
         for key in keys {
             if let Some(mark) = self.marks.get_mut(key)
                 && mark.generation == 0

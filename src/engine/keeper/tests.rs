@@ -70,3 +70,21 @@ fn what_was_trimmed_before_a_failed_checkpoint_is_given_back_by_a_later_one() {
     assert!(!segments(&bench).contains(&before[0]), "its room is given back");
     bench.engine.close().expect("nothing fails");
 }
+
+#[test]
+fn however_many_objects_a_failed_checkpoint_had_they_are_in_the_next() {
+    let bench = Bench::new();
+    let partitions = 3 * FREEZE_CHUNK as u32;
+    let orders = bench.create("orders", partitions, streams::Retention::default());
+    for partition in 0..partitions {
+        bench.append(orders, partition, b"one blue mug", Level::Buffered);
+    }
+    bench.disk.inject(DiskFault::on(Operations::Writes).path("index.redb").no_space().forever());
+    let failed = bench.engine.checkpoint();
+    assert!(matches!(failed, Err(Fault::StorageFull)), "{failed:?}");
+    assert!(bench.engine.core.lock().objects.changed() > partitions as usize);
+    bench.disk.clear_faults();
+    bench.engine.checkpoint().expect("there is room again");
+    bench.engine.checkpoint().expect("and nothing fails");
+    assert_eq!(bench.engine.core.lock().objects.changed(), 0);
+}
