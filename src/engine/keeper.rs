@@ -208,13 +208,20 @@ impl<M: Machine> Engine<M> {
 
     /// Moves everything issued so far into the index. Blocks for the writes and syncs of steps 3 to 5.
     pub(crate) fn checkpoint(&self) -> Result<(), Fault> {
-        self.check_process()?;
         let mut keeper = self.keeper.lock();
+        // Under the lock: once closing has made its own, the directory may be another's.
+        self.check_open()?;
         let done = self.checkpoint_with(&mut keeper);
         drop(keeper);
         if matches!(done, Err(Fault::StorageFull)) {
             self.workers.keeper.nudge();
         }
+        self.poison_unless_full(done)
+    }
+
+    /// The same, of a database that is closing.
+    pub(super) fn checkpoint_last(&self) -> Result<(), Fault> {
+        let done = self.checkpoint_with(&mut self.keeper.lock());
         self.poison_unless_full(done)
     }
 

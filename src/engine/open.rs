@@ -118,27 +118,37 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn close(&self) -> Result<(), Fault> {
         // A forked child has neither the threads nor the right to write: it leaves everything to its parent.
         self.check_process()?;
-        self.stop();
-        if self.closed.swap(true, Ordering::AcqRel) {
+        // Held to the end: who closes it a second time waits for the first.
+        let mut directory_lock = self.directory_lock.lock();
+        if directory_lock.is_none() {
             return Ok(());
         }
-        self.waits.wake(self.marks.durable.get(), true);
-        self.space.notify(usize::MAX);
-        self.wake_all_readers();
+        self.end_threads();
         let closed = self.close_cleanly();
         if closed.is_err() || self.marks.is_poisoned() {
             self.index.poison();
         }
         self.index.close();
-        self.directory_lock.lock().take();
+        directory_lock.take();
         closed
+    }
+
+    /// From here on nothing is accepted, and nobody waits any more but for what was accepted before. The threads end
+    /// after that: the one that ticks may be waiting for room, which only the others make.
+    fn end_threads(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.space.notify(usize::MAX);
+        self.wake_all_readers();
+        self.stop();
+        // Nobody commits for them now; they do it themselves.
+        self.waits.wake(self.marks.durable.get(), true);
     }
 
     fn close_cleanly(&self) -> Result<(), Fault> {
         if self.marks.is_poisoned() {
             return Err(Fault::Poisoned);
         }
-        self.checkpoint()?;
+        self.checkpoint_last()?;
         self.wait_durable(self.marks.issued.get(), None)?;
         let reading = Some(self.core.lock().clock.reading());
         let mut control = self.control.lock();
@@ -150,8 +160,7 @@ impl<M: Machine> Engine<M> {
     /// Lets go of everything as a killed process does: nothing more is written.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn abandon(&self) {
-        self.stop();
-        self.closed.store(true, Ordering::Release);
+        self.end_threads();
         self.marks.poison();
         self.index.poison();
         self.index.close();

@@ -37,6 +37,17 @@ pub(crate) enum Worker {
     Keeper,
 }
 
+impl Worker {
+    fn thread_name(self) -> &'static str {
+        match self {
+            Worker::Committer => "towpath-commit",
+            Worker::Maker => "towpath-segment",
+            Worker::Timers => "towpath-timer",
+            Worker::Keeper => "towpath-keeper",
+        }
+    }
+}
+
 /// What a worker does after a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
@@ -158,17 +169,17 @@ impl Workers {
 }
 
 impl<M: Machine> Engine<M> {
-    /// Starts the threads; without them every step is taken by hand.
+    /// Starts the threads; without them every step is taken by hand. If one cannot be had, closing ends the others.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), Fault> {
+        self.start_some(&[Worker::Committer, Worker::Maker, Worker::Timers, Worker::Keeper])
+    }
+
+    pub(super) fn start_some(self: &Arc<Self>, workers: &[Worker]) -> Result<(), Fault> {
         let mut threads = self.workers.threads.lock();
-        for (worker, name) in [
-            (Worker::Committer, "towpath-commit"),
-            (Worker::Maker, "towpath-segment"),
-            (Worker::Timers, "towpath-timer"),
-            (Worker::Keeper, "towpath-keeper"),
-        ] {
+        for worker in workers.iter().copied() {
             let engine = self.clone();
-            threads.push(spawn(name, move || engine.run(worker)).map_err(Fault::io("starting a thread"))?);
+            let thread = spawn(worker.thread_name(), move || engine.run(worker));
+            threads.push(thread.map_err(Fault::io("starting a thread"))?);
         }
         self.workers.running.store(true, Ordering::Release);
         Ok(())

@@ -1,6 +1,7 @@
 //! The engine with streams on a simulated disk; its workers' steps are taken by hand unless a test starts them.
 
 mod cleaning;
+mod closing;
 mod damage;
 mod full_disk;
 mod poison;
