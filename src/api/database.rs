@@ -84,9 +84,11 @@ impl Database {
         remove_on_close: Option<PathBuf>,
     ) -> Result<Database, Error> {
         let engine = Arc::new(Engine::open(disk, options)?);
-        engine.start()?;
         let spread = Spread::new(engine.positions().issued.get());
-        Ok(Database { shared: Arc::new(Shared { engine, level, spread, path, remove_on_close }) })
+        // From here on dropping it closes: also if a thread cannot be had.
+        let shared = Arc::new(Shared { engine, level, spread, path, remove_on_close });
+        shared.engine.start()?;
+        Ok(Database { shared })
     }
 
     /// Creates a stream, or opens it if it exists with equal options. Durable on return.

@@ -15,6 +15,29 @@ mod real_facade {
     pub(crate) use event_listener::{Event, EventListener, Listener};
     pub(crate) use parking_lot::{Mutex, MutexGuard};
 
+    #[cfg(test)]
+    pub(crate) use scarce::refuse_threads_after;
+
+    #[cfg(test)]
+    mod scarce {
+        use std::cell::Cell;
+
+        thread_local! {
+            static THREADS_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+
+        /// This many threads can be started by the calling one, and then no more.
+        pub(crate) fn refuse_threads_after(threads: usize) {
+            THREADS_LEFT.set(threads);
+        }
+
+        pub(super) fn take_thread() -> bool {
+            let left = THREADS_LEFT.get();
+            THREADS_LEFT.set(left.saturating_sub(1));
+            left > 0
+        }
+    }
+
     /// What `park` waits on, as a waker.
     struct Unpark(std::thread::Thread);
 
@@ -50,6 +73,10 @@ mod real_facade {
 
     /// Starts a named thread.
     pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+        #[cfg(test)]
+        if !scarce::take_thread() {
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
         std::thread::Builder::new().name(name.to_owned()).spawn(body)
     }
 }

@@ -1,12 +1,14 @@
-//! Closing while others write.
+//! Closing while others write, and an open that does not get its threads.
 
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::base::sync::refuse_threads_after;
 use crate::engine::workers::Worker;
 use crate::storage::disk::clock;
+use crate::{Database, Error};
 
 /// Far beyond what anything here takes; a test that reaches it would hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,4 +66,17 @@ fn a_checkpoint_after_closing_is_refused_before_it_begins() {
     bench.engine.close().expect("nothing fails");
     assert!(matches!(bench.engine.checkpoint(), Err(Fault::Closed)));
     assert!(!bench.engine.marks.is_poisoned(), "it met the index that is closed");
+}
+
+#[test]
+fn an_open_that_gets_too_few_threads_ends_those_it_got_and_lets_the_directory_go() {
+    let (disk, clock) = (SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)));
+    let open = || Database::open_on(disk.attach(), options(&clock), Level::Sync, "simulated".into(), None);
+    for threads in 0..4 {
+        refuse_threads_after(threads);
+        let refused = open().expect_err("not all of its threads can be had");
+        assert!(matches!(refused, Error::Io { .. }), "{refused:?}");
+    }
+    refuse_threads_after(usize::MAX);
+    open().expect("nobody holds it").close().expect("nothing fails");
 }
