@@ -248,8 +248,12 @@ impl<M: Machine> Engine<M> {
     fn committer_step(&self, flush_at: &mut Option<BootTime>) -> Next {
         let now = clock::boot();
         // The lock first: see `nudge_after_append`.
-        let armed = self.core.lock().flush_armed;
-        let (issued, durable) = (self.marks.issued.get(), self.marks.durable.get());
+        let (armed, issued, durable) = {
+            let mut core = self.core.lock();
+            let (issued, durable) = (self.marks.issued.get(), self.marks.durable.get());
+            core.flush_armed &= durable < issued;
+            (core.flush_armed, issued, durable)
+        };
         match (armed, *flush_at) {
             (true, None) => *flush_at = Some(now.plus(self.flush_interval_micros)),
             (false, _) => *flush_at = None,

@@ -2,6 +2,7 @@
 
 mod cleaning;
 mod closing;
+mod committer;
 mod damage;
 mod full_disk;
 mod poison;
