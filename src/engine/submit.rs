@@ -45,7 +45,7 @@ impl<R> From<Fault> for Refused<R> {
 enum Unsettled<M: Machine> {
     Refused { refusal: M::Refusal, rests_on: Lsn },
     Needs(Lookup),
-    Blocked { blocked: Blocked, level: Level },
+    Blocked(Blocked),
     Fault(Fault),
 }
 
@@ -149,7 +149,7 @@ impl<M: Machine> Engine<M> {
                     }
                     known.add(lookup, self.look_up(lookup)?);
                 }
-                Unsettled::Blocked { blocked, level } => self.wait_for_room(blocked, &mut listener, level, deadline)?,
+                Unsettled::Blocked(blocked) => self.wait_for_room(blocked, &mut listener, deadline)?,
             }
             let mut after = Afterwards::default();
             let outcome = attempt(&known, &mut after);
@@ -248,7 +248,7 @@ impl<M: Machine> Engine<M> {
         after: &mut Afterwards,
     ) -> Result<Placed, Box<Unsettled<M>>> {
         if class == Class::Publish && core.objects.changed() > DIRTY_ROWS_MAX {
-            return Err(blocked_by(Blocked::Replay, level));
+            return Err(blocked_by(Blocked::Replay));
         }
         let placed = match events.only() {
             Some(event) => self.record_one(core, event, class, level, now, after)?,
@@ -284,7 +284,7 @@ impl<M: Machine> Engine<M> {
                 let mut items = ItemWriter::new(payload, layout, seed, frame);
                 position = items.item(item_len, |out| M::encode(event, out));
             });
-        let placed = appended.map_err(|blocked| blocked_by(blocked, level))?;
+        let placed = appended.map_err(blocked_by)?;
         let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
         core.apply(event, EventPlace { segment, position, end, sync }, now, after);
         Ok(placed)
@@ -310,7 +310,7 @@ impl<M: Machine> Engine<M> {
                 let mut items = ItemWriter::new(payload, layout, seed, frame);
                 positions.extend(events.iter().map(|e| items.item(M::encoded_len(e), |out| M::encode(e, out))));
             });
-        let placed = appended.map_err(|blocked| blocked_by(blocked, level))?;
+        let placed = appended.map_err(blocked_by)?;
         let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
         for (event, position) in events.iter().zip(positions) {
             core.apply(event, EventPlace { segment, position, end, sync }, now, after);
@@ -360,8 +360,8 @@ fn unsettled_by<M: Machine>(fault: Fault) -> Box<Unsettled<M>> {
 }
 
 #[cold]
-fn blocked_by<M: Machine>(blocked: Blocked, level: Level) -> Box<Unsettled<M>> {
-    Box::new(Unsettled::Blocked { blocked, level })
+fn blocked_by<M: Machine>(blocked: Blocked) -> Box<Unsettled<M>> {
+    Box::new(Unsettled::Blocked(blocked))
 }
 
 impl From<Class> for Grant {

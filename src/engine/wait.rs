@@ -69,7 +69,6 @@ impl<M: Machine> Engine<M> {
         &self,
         blocked: Blocked,
         listener: &mut Option<EventListener>,
-        level: Level,
         deadline: Option<BootTime>,
     ) -> Result<(), Fault> {
         self.check_alive()?;
@@ -88,8 +87,12 @@ impl<M: Machine> Engine<M> {
             return self.drive(blocked);
         }
         match blocked {
-            Blocked::Ring | Blocked::Unsynced => {
-                self.workers.want_sync(blocked == Blocked::Unsynced || level == Level::Sync);
+            Blocked::Ring => {
+                self.workers.want_room();
+                self.workers.committer.nudge();
+            }
+            Blocked::Unsynced => {
+                self.workers.want_sync();
                 self.workers.committer.nudge();
             }
             Blocked::Replay => {
@@ -192,7 +195,7 @@ impl<M: Machine> Future for DurableWait<M> {
         }
         let key = self.engine.waits.register(self.lsn, context.waker().clone());
         self.registered = Some(key);
-        self.engine.workers.want_sync(true);
+        self.engine.workers.want_sync();
         self.engine.workers.committer.nudge();
         match self.outcome() {
             Some(outcome) => Poll::Ready(outcome),

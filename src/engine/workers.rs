@@ -111,6 +111,7 @@ pub(crate) struct Workers {
     pub(crate) timers: Nudge,
     pub(crate) keeper: Nudge,
     sync_wanted: AtomicBool,
+    room_wanted: AtomicBool,
     checkpoint_wanted: AtomicBool,
     running: AtomicBool,
     stopping: AtomicBool,
@@ -125,6 +126,7 @@ impl Workers {
             timers: Nudge::new(),
             keeper: Nudge::new(),
             sync_wanted: AtomicBool::new(false),
+            room_wanted: AtomicBool::new(false),
             checkpoint_wanted: AtomicBool::new(false),
             running: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -132,10 +134,13 @@ impl Workers {
         }
     }
 
-    pub(crate) fn want_sync(&self, yes: bool) {
-        if yes {
-            self.sync_wanted.store(true, Ordering::SeqCst);
-        }
+    pub(crate) fn want_sync(&self) {
+        self.sync_wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Somebody waits for the ring: it is to be drained however little stands in it.
+    pub(crate) fn want_room(&self) {
+        self.room_wanted.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn want_checkpoint(&self) {
@@ -267,7 +272,8 @@ impl<M: Machine> Engine<M> {
             }
             return Next::Again;
         }
-        if self.marks.written.get().plus(DRAIN_BYTES) < issued {
+        let room_wanted = self.workers.room_wanted.swap(false, Ordering::SeqCst);
+        if room_wanted || self.marks.written.get().plus(DRAIN_BYTES) < issued {
             if self.commit.drain(&|| self.on_room()).is_err() {
                 self.after_commit();
             }
