@@ -149,8 +149,9 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// As for [`Stream::append_with`]; [`Error::LimitExceeded`] if the batch is over half the staging ring or has more
-    /// than 65,536 records; [`Error::InvalidOption`] if it is empty, or `expect_offset` meets several partitions.
+    /// As for [`Stream::append_with`]; [`Error::LimitExceeded`] if the batch is over half the staging ring less 4 KiB,
+    /// or over 16 MiB, or has more than 65,536 records; [`Error::InvalidOption`] if it is empty, or `expect_offset`
+    /// meets several partitions.
     pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
         if records.len() > RECORDS_PER_BATCH_MAX {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);

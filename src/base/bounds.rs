@@ -23,6 +23,13 @@ pub(crate) const REPLAY_BYTES_MAX: u64 = 64 << 20;
 /// Journal bytes since the last checkpoint at which the keeper starts another.
 pub(crate) const CHECKPOINT_BYTES: u64 = REPLAY_BYTES_MAX / 4;
 
+/// Bytes of the staging ring that only the frames which close a batch may take, so that one can be closed although the
+/// ring is full.
+pub(crate) const WATERMARK_RING_BYTES: u64 = if cfg!(loom) { 64 } else { 4096 };
+
+/// The largest frame, however large the ring is: two of them fit under the bounds above, one of which may be padding.
+pub(crate) const FRAME_BYTES_MAX: u64 = CHECKPOINT_BYTES;
+
 /// Objects that may be changed and not yet in the index.
 pub(crate) const DIRTY_ROWS_MAX: usize = 262_144;
 
@@ -100,8 +107,11 @@ const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(UNSYNCED_BYTES_MAX.is_multiple_of(GEOMETRY_BYTES_MIN));
     assert!(CHECKPOINT_BYTES < REPLAY_BYTES_MAX);
-    assert!((BODY_BYTES_MAX + KEY_BYTES_MAX + HEADER_BLOCK_BYTES_MAX + 4096) as u64 <= GEOMETRY_BYTES_MIN / 2);
-    assert!(LARGE_FRAME_BYTES as u64 * 2 <= GEOMETRY_BYTES_MIN / 2);
+    let frame_bytes_least_max = GEOMETRY_BYTES_MIN / 2 - WATERMARK_RING_BYTES;
+    assert!((BODY_BYTES_MAX + KEY_BYTES_MAX + HEADER_BLOCK_BYTES_MAX + 4096) as u64 <= frame_bytes_least_max);
+    assert!(LARGE_FRAME_BYTES as u64 * 2 <= frame_bytes_least_max);
+    assert!(FRAME_BYTES_MAX * 2 + GEOMETRY_BYTES_MIN <= UNSYNCED_BYTES_MAX);
+    assert!(FRAME_BYTES_MAX * 2 + GEOMETRY_BYTES_MIN <= REPLAY_BYTES_MAX - CHECKPOINT_BYTES);
     assert!(SPARES_IDLE >= 2 && SPARES_LOADED > SPARES_IDLE);
     assert!(FREEZE_CHUNK <= DIRTY_ROWS_MAX);
 };

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::bounds::{ALIGN_BYTES, GEOMETRY_BYTES_MIN, SEGMENT_BYTES_MAX};
+use super::bounds::{ALIGN_BYTES, FRAME_BYTES_MAX, GEOMETRY_BYTES_MIN, SEGMENT_BYTES_MAX, WATERMARK_RING_BYTES};
 
 /// A byte address in the journal: where a frame starts, or the end that a watermark has reached.
 ///
@@ -97,9 +97,11 @@ impl Geometry {
         self.segment_bytes
     }
 
-    /// The largest frame: half the ring, so that one can be filled while another drains.
+    /// The largest frame. It fits into an empty ring wherever the journal ends, with the padding and the segment's
+    /// header that may come before it: padding is shorter than the frame that it makes room for.
     pub(crate) const fn frame_bytes_max(self) -> u64 {
-        self.ring_bytes / 2
+        let max = self.ring_bytes / 2 - WATERMARK_RING_BYTES;
+        if max < FRAME_BYTES_MAX { max } else { FRAME_BYTES_MAX }
     }
 
     pub(crate) const fn segment_of(self, lsn: Lsn) -> u64 {

@@ -6,7 +6,7 @@
 //! * A frame is appended only if it ends at or below every limit: the ring's (`written + RING_BYTES`), the unsynced
 //!   bound, the replay bound, and the end of the segments that the class may use.
 
-use crate::base::bounds::{CHECKPOINT_BYTES, REPLAY_BYTES_MAX, UNSYNCED_BYTES_MAX};
+use crate::base::bounds::{ALIGN_BYTES, CHECKPOINT_BYTES, REPLAY_BYTES_MAX, UNSYNCED_BYTES_MAX, WATERMARK_RING_BYTES};
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::sync::Arc;
 use crate::storage::frame::{self, HEADER_BYTES, Header, Kind, Seed};
@@ -49,13 +49,15 @@ pub(crate) struct Placed {
     pub(crate) new_segment: bool,
 }
 
-/// Ring bytes that only watermarks may take, so that a batch can be closed although the ring is full.
-const WATERMARK_RING_BYTES: u64 = if cfg!(loom) { 64 } else { 4096 };
-
 /// Bytes of a segment's header frame.
 const SEGMENT_HEADER_EXTENT: u64 = frame::extent(SEGMENT_HEADER_BYTES);
 
-const _: () = assert!(CHECKPOINT_BYTES * 2 < REPLAY_BYTES_MAX);
+const _: () = {
+    assert!(CHECKPOINT_BYTES * 2 < REPLAY_BYTES_MAX);
+    // The largest frame, at most half the ring less the watermarks' share, and the padding before it, which is shorter
+    // by a step at least, leave that share and a header's room.
+    assert!(SEGMENT_HEADER_EXTENT <= WATERMARK_RING_BYTES + ALIGN_BYTES);
+};
 
 /// The appending end.
 #[derive(Debug)]
@@ -249,5 +251,30 @@ impl Tail {
             self.free_until = limits.into_iter().map(|(limit, _)| limit).min().expect("four limits");
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sim::disk::SimDisk;
+    use crate::storage::disk::Access;
+
+    #[test]
+    fn the_largest_frame_fits_into_an_empty_ring_wherever_the_journal_ends() {
+        let geometry = Geometry::tiny(16 << 10, 32 << 10);
+        let file = SimDisk::new(1).attach().open("staging.ring", Access::Create).unwrap();
+        file.set_len(geometry.ring_bytes()).unwrap();
+        let ring = Arc::new(Ring::new(file.map_write(geometry.ring_bytes()).unwrap(), geometry));
+        let payload_len = geometry.frame_bytes_max() as usize - HEADER_BYTES;
+        let first = geometry.segment_start(1);
+        for at in (0..geometry.segment_bytes()).step_by(ALIGN_BYTES as usize).map(|place| first.plus(place)) {
+            let marks = Arc::new(Marks::new(at, geometry.segment_start(5), at, 0));
+            let start = Start { at, came_from: at, previous: 0, epoch: 1 };
+            let mut tail = Tail::new(start, [1; 16], ring.clone(), marks);
+            let placed = tail.append(Grant::Publish, Kind::Events, 0, payload_len, |_, payload| payload.fill(7));
+            let placed = placed.unwrap_or_else(|blocked| panic!("from {at} on: {blocked:?}"));
+            assert!(placed.end.since(at) <= geometry.ring_bytes() - WATERMARK_RING_BYTES);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Each bound is a named limit; over it nothing is stored.
 
-use towpath::{AppendOptions, Error, Header, Options, Record, StreamOptions};
+use std::time::Duration;
+
+use towpath::{AppendOptions, Error, Header, Level, Options, Record, Stream, StreamOptions};
 
 use crate::place::extent;
 use crate::stream;
@@ -78,6 +80,33 @@ fn a_batch_has_at_most_half_the_staging_ring() {
     assert_eq!(extent(&orders, 0), (0, 0));
     orders.append_batch(&over[..7], &AppendOptions::new()).unwrap();
     assert_eq!(extent(&orders, 0), (0, 7));
+}
+
+/// The lengths of the largest batch: of all its records but the last, and of that.
+fn largest_batch(orders: &Stream) -> [usize; 2] {
+    let refused = orders.append_batch(&[Record::new(&vec![7; MIB]); 2], &AppendOptions::new());
+    let Err(Error::LimitExceeded { max, actual, .. }) = refused else { panic!("{refused:?}") };
+    [MIB, MIB - (actual - max) as usize]
+}
+
+#[test]
+fn the_largest_batch_is_taken_wherever_the_journal_ends() {
+    let db = Options::temporary().level(Level::Buffered).open_temporary().unwrap();
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let patience = AppendOptions::new().timeout(Duration::from_secs(20));
+    let [first, last] = largest_batch(&orders).map(|bytes| vec![7; bytes]);
+    let longer = vec![7; last.len() + 8];
+    let over = [&first[..], &longer].map(Record::new);
+    assert!(matches!(orders.append_batch(&over, &patience), Err(Error::LimitExceeded { .. })));
+    let (middle, ring) = (2 * MIB as u64, 4 * MIB as u64);
+    for behind in [0, 100, 1000, 2000, 3000, 3900, 5000, MIB as u64] {
+        let place = || orders.append(&[1; 8][..]).unwrap().lsn().get() % ring;
+        while place() >= middle {}
+        while place() < middle + behind {}
+        db.sync().unwrap();
+        let batch = [&first[..], &last[..]].map(Record::new);
+        orders.append_batch(&batch, &patience).unwrap_or_else(|e| panic!("{behind} bytes behind the middle: {e}"));
+    }
 }
 
 #[test]
