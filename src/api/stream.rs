@@ -130,7 +130,7 @@ impl Stream {
         let command = Command::Streams(self.append_command(&groups));
         let submitted = engine.issue(&command, level, deadline_in(options.timeout));
         let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
-        let rests_on = if submitted.level == Level::Sync { submitted.rests_on } else { Lsn(0) };
+        let rests_on = if submitted.is_held { submitted.rests_on } else { Lsn(0) };
         Ok(Ticket::new(appended(submitted), DurableWait::new(engine.clone(), rests_on)))
     }
 
@@ -202,8 +202,9 @@ impl Stream {
     }
 
     /// Lets all records below `offset` go, at level [`Level::Buffered`]: after a power cut they may be back. At or
-    /// below the start it does nothing; beyond the end it lets everything go. May read from disk. The room on disk
-    /// follows within seconds, as far as whole segments are dead.
+    /// below the start it does nothing, and waits until what was written of the partition at [`Level::Sync`] is on
+    /// disk; beyond the end it lets everything go. May read from disk. The room on disk follows within seconds, as far
+    /// as whole segments are dead.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::InvalidOption`], and what any write may meet.

@@ -22,8 +22,11 @@ pub(crate) struct Submitted<R> {
     pub(crate) reply: R,
     /// Where its frame starts; the durable end of the journal if it made none.
     pub(crate) lsn: Lsn,
-    /// The reply may be given at `Sync` once `durable` has reached this.
+    /// The reply rests on everything below.
     pub(crate) rests_on: Lsn,
+    /// It may be given only once `durable` has reached `rests_on`: it was asked for at `Sync`, or tells of what others
+    /// wrote at `Sync`. A `Buffered` writer's own receipt does not wait.
+    pub(crate) is_held: bool,
     /// The level that it was written at.
     pub(crate) level: Level,
 }
@@ -62,11 +65,13 @@ impl<M: Machine> Engine<M> {
         deadline: Option<BootTime>,
     ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
         let submitted = self.issue_one(command, level.into(), false, deadline)?;
-        self.await_reply(submitted.rests_on, submitted.level, deadline).map_err(issued)?;
+        if submitted.is_held {
+            self.wait_durable(submitted.rests_on, deadline).map_err(issued)?;
+        }
         Ok(submitted)
     }
 
-    /// Submits one command and does not wait for durability; `rests_on` says what to wait for.
+    /// Submits one command and does not wait for durability; the answer says what to wait for.
     pub(crate) fn issue(
         &self,
         command: &M::Command<'_>,
@@ -120,7 +125,9 @@ impl<M: Machine> Engine<M> {
             Ok(submitted) => submitted,
             Err(unsettled) => self.settle(*unsettled, deadline, attempt)?,
         };
-        self.await_reply(submitted.rests_on, level, deadline).map_err(issued)?;
+        if submitted.is_held {
+            self.wait_durable(submitted.rests_on, deadline).map_err(issued)?;
+        }
         Ok(submitted)
     }
 
@@ -139,7 +146,7 @@ impl<M: Machine> Engine<M> {
             match unsettled {
                 Unsettled::Fault(fault) => return Err(fault.into()),
                 Unsettled::Refused { refusal, rests_on } => {
-                    self.await_reply(rests_on, Level::Sync, deadline)?;
+                    self.wait_durable(rests_on, deadline)?;
                     return Err(Refused::Refusal(refusal));
                 }
                 Unsettled::Needs(lookup) => {
@@ -180,7 +187,8 @@ impl<M: Machine> Engine<M> {
         match core.machine.decide(&overlay, command, &Context { now, known }, &mut events) {
             Decision::Accept(reply) => {
                 let placed = self.record(core, &events, M::class(command), level, now, after)?;
-                Ok(Submitted { reply, lsn: placed.lsn, rests_on: placed.end, level })
+                let is_held = level == Level::Sync;
+                Ok(Submitted { reply, lsn: placed.lsn, rests_on: placed.end, is_held, level })
             }
             other => self.unrecorded(core, other, level),
         }
@@ -193,7 +201,8 @@ impl<M: Machine> Engine<M> {
         Err(Box::new(match decision {
             Decision::Accept(_) => unreachable!("an accepted command is recorded"),
             Decision::Unchanged { reply, rests_on: key } => {
-                return Ok(Submitted { reply, lsn: self.marks.durable.get(), rests_on: rests_on(key), level });
+                let (lsn, rests_on) = (self.marks.durable.get(), rests_on(key));
+                return Ok(Submitted { reply, lsn, rests_on, is_held: true, level });
             }
             Decision::Refuse { refusal, rests_on: key } => Unsettled::Refused { refusal, rests_on: rests_on(key) },
             Decision::Needs(lookup) => Unsettled::Needs(lookup),
@@ -230,10 +239,16 @@ impl<M: Machine> Engine<M> {
             events.iter().skip(decided).for_each(|event| core.machine.foresee(&mut overlay, event));
         }
         if events.is_empty() {
-            return Ok(Submitted { reply: replies, lsn: self.marks.durable.get(), rests_on, level });
+            let lsn = self.marks.durable.get();
+            return Ok(Submitted { reply: replies, lsn, rests_on, is_held: true, level });
         }
         let placed = self.record(core, &events, class, level, now, after)?;
-        Ok(Submitted { reply: replies, lsn: placed.lsn, rests_on: placed.end.max(rests_on), level })
+        let (rests_on, is_held) = match level {
+            Level::Sync => (placed.end, true),
+            Level::Buffered if rests_on > Lsn(0) => (rests_on, true),
+            Level::Buffered => (placed.end, false),
+        };
+        Ok(Submitted { reply: replies, lsn: placed.lsn, rests_on, is_held, level })
     }
 
     /// Appends the events as one frame and applies them.

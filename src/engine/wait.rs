@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::base::level::Level;
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, EventListener, wait_listener};
 use crate::base::time::BootTime;
@@ -33,14 +32,6 @@ pub(crate) fn deadline_in(timeout: Option<std::time::Duration>) -> Option<BootTi
 }
 
 impl<M: Machine> Engine<M> {
-    /// Holds a reply back as far as its level asks.
-    pub(crate) fn await_reply(&self, rests_on: Lsn, level: Level, deadline: Option<BootTime>) -> Result<(), Fault> {
-        match level {
-            Level::Sync => self.wait_durable(rests_on, deadline),
-            Level::Buffered => Ok(()),
-        }
-    }
-
     /// Waits until everything below `lsn` is on disk; leads a commit if nobody does.
     pub(crate) fn wait_durable(&self, lsn: Lsn, deadline: Option<BootTime>) -> Result<(), Fault> {
         self.follow(lsn, || micros_left(deadline).ok()).map_err(|unfinished| match unfinished {

@@ -81,6 +81,23 @@ fn a_deleted_stream_is_missed_once_its_deletion_is_on_disk() {
 }
 
 #[test]
+fn a_buffered_no_op_is_answered_once_what_it_rests_on_is_on_disk() {
+    let (db, orders) = unhurried();
+    let partition = AppendOptions::new().partition(0);
+    let waiting = orders.submit(Record::new(b"two green plates"), &partition).expect("there is room");
+    let end = db.shared.engine.positions().issued;
+    orders.trim_before(1, 0).expect("nothing of that partition is on its way");
+    assert!(!waiting.is_done());
+    orders.trim_before(0, 0).expect("it does nothing");
+    expect_durable(&db, end);
+    let buffered = partition.clone().level(Level::Buffered);
+    orders.append_with(Record::new(b"three red cups"), &buffered).expect("there is room");
+    let end = db.shared.engine.positions().issued;
+    orders.trim_before(0, 0).expect("it does nothing");
+    assert!(db.shared.engine.positions().durable < end, "it rests on nothing written at `Sync`");
+}
+
+#[test]
 fn a_description_leaves_out_what_is_not_on_disk_yet() {
     let (db, orders) = unhurried();
     let before = orders.describe().expect("it exists");

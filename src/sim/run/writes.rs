@@ -86,13 +86,18 @@ impl World {
         let stream = handle(engine, &name)?;
         let partition = &self.history.now().streams[&name].partitions[number as usize];
         let (start, end) = (partition.start, partition.end());
+        let rests_on = partition.records.iter().filter(|r| r.sync).map(|r| r.end).max();
         let level = self.level();
         self.tell(format_args!("trim {name}/{number} before {offset}, of {start}..{end} {level:?}"));
         let trim = Command::TrimBefore { stream, partition: number, offset };
         let result = engine.submit(&command(trim), level, None);
         let change = Change::Trim(Trim { name, partition: number, start: offset });
         match answer(result) {
-            Answer::Reply(..) if offset <= start => Ok(()),
+            Answer::Reply(..) if offset <= start => {
+                // Who is told where the partition starts knows of what was written of it.
+                self.history.promise(rests_on.unwrap_or_default());
+                Ok(())
+            }
             Answer::Reply(Reply::Trimmed { start }, lsn, end) if start == offset => {
                 self.stored(level, lsn, end, change)
             }
