@@ -197,8 +197,11 @@ impl<M: Machine> Future for DurableWait<M> {
 
 impl<M: Machine> Drop for DurableWait<M> {
     fn drop(&mut self) {
-        if let Some(key) = self.registered.take() {
-            self.engine.waits.leave(key);
+        if let Some(key) = self.registered.take()
+            && !self.engine.waits.leave(key)
+        {
+            // Woken, perhaps to lead, and gone before it could.
+            self.engine.waits.wake(self.engine.marks.durable.get(), false);
         }
     }
 }

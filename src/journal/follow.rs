@@ -4,7 +4,8 @@
 //! lost:
 //! * A follower registers and *then* looks once more, at `durable` and for the lead. A leader gives up the lead and
 //!   *then* wakes. So either the follower finds what it waits for or the lead free, or the leader finds it registered.
-//! * The leader wakes those whom `durable` covers and one more, who leads the next batch.
+//! * The leader wakes those whom `durable` covers and one more, who leads the next batch. Who was woken and gives up
+//!   wakes another in its place.
 
 use crate::base::lsn::Lsn;
 use crate::base::sync::{park, thread_waker};
@@ -66,8 +67,11 @@ pub(crate) trait Committer {
             }
             self.waits().leave(registered.take().expect("registered before parking"));
         };
-        if let Some(key) = registered {
-            self.waits().leave(key);
+        let was_woken = registered.is_some_and(|key| !self.waits().leave(key));
+        #[cfg(not(planted = "lead_swallowed"))]
+        if was_woken && result == Err(Unfinished::TimedOut) {
+            // Woken to lead, too late: somebody else must.
+            self.waits().wake(self.marks().durable.get(), false);
         }
         result
     }

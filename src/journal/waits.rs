@@ -38,9 +38,10 @@ impl DurableWaits {
         key
     }
 
-    /// Leaves the list. A waiter that was woken has left already.
-    pub(crate) fn leave(&self, key: WaitKey) {
-        self.list.lock().waiting.remove(&key);
+    /// Leaves the list. Tells whether it still stood there: a waiter that was woken does not, and may be the one that
+    /// is to lead.
+    pub(crate) fn leave(&self, key: WaitKey) -> bool {
+        self.list.lock().waiting.remove(&key).is_some()
     }
 
     /// Wakes those whose addresses `durable` has reached, and the first of the rest to lead. With `everyone`, wakes

@@ -4,7 +4,7 @@ use super::{Journal, append, check};
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, Mutex};
 use crate::journal::commit::Commit;
-use crate::journal::follow::Committer;
+use crate::journal::follow::{Committer, Unfinished};
 use crate::journal::marks::Marks;
 use crate::journal::tail::Tail;
 use crate::journal::waits::DurableWaits;
@@ -35,6 +35,13 @@ impl Store {
         self.follow(end, || Some(None)).expect("nothing fails and there is no deadline");
         let start = super::START.0 % super::SEGMENT_BYTES;
         assert!(self.segment.is_durable(start, end.0 % super::SEGMENT_BYTES), "{end} was acknowledged and not synced");
+    }
+
+    /// An append at `Sync` whose caller has no time left once it finds that it must wait.
+    fn append_hurried(&self) {
+        let end = self.append();
+        let told = self.follow(end, || None);
+        assert!(matches!(told, Ok(()) | Err(Unfinished::TimedOut)), "{told:?}");
     }
 
     /// An append at `Buffered`, and the committer that drains the ring beside it.
@@ -84,6 +91,19 @@ fn loom_commit_mixed_levels() {
     check(2, || {
         let store = Store::new();
         let threads = [Store::append_sync, Store::append_buffered].map(|append| {
+            let store = store.clone();
+            loom::thread::spawn(move || append(&store))
+        });
+        store.append_sync();
+        threads.into_iter().for_each(|thread| thread.join().expect("every writer ends"));
+    });
+}
+
+#[test]
+fn loom_commit_follower_gives_up() {
+    check(2, || {
+        let store = Store::new();
+        let threads = [Store::append_sync, Store::append_hurried].map(|append| {
             let store = store.clone();
             loom::thread::spawn(move || append(&store))
         });
