@@ -6,7 +6,9 @@ use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::sync::EventListener;
 use crate::base::time::{BootTime, Now};
+use crate::journal::follow::Committer;
 use crate::journal::item::{FramePlace, ItemWriter, Layout};
+use crate::journal::marks::Marks;
 use crate::journal::tail::{Blocked, Grant, Placed};
 use crate::storage::frame::{self, Kind};
 
@@ -176,6 +178,20 @@ impl<M: Machine> Engine<M> {
         wanted: Wanted,
         after: &mut Afterwards,
     ) -> Attempt<M::Reply, M> {
+        let unlocked = WakeIfPoisoned(self);
+        let attempt = self.try_one(command, known, wanted, after);
+        std::mem::forget(unlocked);
+        attempt
+    }
+
+    #[inline(always)]
+    fn try_one(
+        &self,
+        command: &M::Command<'_>,
+        known: &Known,
+        wanted: Wanted,
+        after: &mut Afterwards,
+    ) -> Attempt<M::Reply, M> {
         let wall = self.clock.wall();
         let mut guard = self.core.lock();
         self.check_alive().map_err(unsettled_by)?;
@@ -210,6 +226,19 @@ impl<M: Machine> Engine<M> {
     }
 
     fn attempt_all(
+        &self,
+        commands: &[M::Command<'_>],
+        known: &Known,
+        level: Level,
+        after: &mut Afterwards,
+    ) -> Attempt<Vec<M::Reply>, M> {
+        let unlocked = WakeIfPoisoned(self);
+        let attempt = self.try_all(commands, known, level, after);
+        std::mem::forget(unlocked);
+        attempt
+    }
+
+    fn try_all(
         &self,
         commands: &[M::Command<'_>],
         known: &Known,
@@ -301,7 +330,9 @@ impl<M: Machine> Engine<M> {
             });
         let placed = appended.map_err(blocked_by)?;
         let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
+        let unapplied = Unapplied(&self.marks);
         core.apply(event, EventPlace { segment, position, end, sync }, now, after);
+        std::mem::forget(unapplied);
         Ok(placed)
     }
 
@@ -327,9 +358,11 @@ impl<M: Machine> Engine<M> {
             });
         let placed = appended.map_err(blocked_by)?;
         let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
+        let unapplied = Unapplied(&self.marks);
         for (event, position) in events.iter().zip(positions) {
             core.apply(event, EventPlace { segment, position, end, sync }, now, after);
         }
+        std::mem::forget(unapplied);
         Ok(placed)
     }
 
@@ -356,6 +389,27 @@ impl<M: Machine> Engine<M> {
             self.maker.expect_load();
             self.workers.maker.nudge();
             self.workers.keeper.nudge();
+        }
+    }
+}
+
+/// Stands while a frame is issued and not applied, and is dropped only by a panic: memory no longer says what the
+/// journal says, and nothing may be decided on it.
+struct Unapplied<'a>(&'a Marks);
+
+impl Drop for Unapplied<'_> {
+    fn drop(&mut self) {
+        self.0.poison();
+    }
+}
+
+/// Dropped only by a panic, which has released the core lock by then: those who wait learn that they wait in vain.
+struct WakeIfPoisoned<'a, M: Machine>(&'a Engine<M>);
+
+impl<M: Machine> Drop for WakeIfPoisoned<'_, M> {
+    fn drop(&mut self) {
+        if self.0.marks.is_poisoned() {
+            self.0.after_commit();
         }
     }
 }

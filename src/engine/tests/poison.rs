@@ -98,3 +98,22 @@ fn blocking_calls_of_every_kind_end_when_the_disk_fails() {
     });
     assert!(matches!(db.close(), Err(Error::Poisoned)));
 }
+
+#[test]
+fn a_panic_between_a_frame_and_its_effect_poisons_and_wakes_those_who_wait() {
+    let bench = Bench::new();
+    let stream = bench.create("orders", 1, streams::Retention::default());
+    let log = bench.log(stream, 0);
+    bench.append(stream, 0, b"one blue mug", Level::Sync);
+    bench.engine.core.lock().logs.get_mut(log).expect("it is open").end += 1;
+    let (_event, listener) = bench.engine.wait_for(log, 2).expect("it is open").expect("there is nothing to see");
+    let append = || bench.append(stream, 0, b"two green plates", Level::Buffered);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(append));
+    panicked.expect_err("positions and state disagree");
+    assert!(wait_listener(listener, Some(PATIENCE_MICROS)), "nobody woke the reader");
+    let next = bench.try_append(stream, 0, b"another", Level::Buffered);
+    assert!(matches!(next, Err(Refused::Fault(Fault::Poisoned))), "{next:?}");
+    bench.engine.abandon();
+    let bench = Bench::open(bench.disk, bench.clock);
+    assert_eq!(bench.read_from(log, 0).0.len(), 2, "what the journal says holds");
+}
