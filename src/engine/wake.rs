@@ -29,21 +29,24 @@ pub(crate) fn register<C: HoldsLogs, F>(
     log: LogId,
     offset: u64,
 ) -> Result<Option<(Arc<Event>, EventListener)>, F> {
-    #[cfg(planted = "durable_read_early")]
-    let durable = durable.get();
     #[cfg(planted = "alive_before_lock")]
     check_alive()?;
-    let mut core = core.lock();
+    let mut held = core.lock();
     #[cfg(not(planted = "alive_before_lock"))]
     check_alive()?;
-    // Read under the lock: an effect that ran before had advanced the mark before, one that runs later sees us.
-    #[cfg(not(planted = "durable_read_early"))]
-    let durable = durable.get();
-    let start = core.log_start(log);
-    let Some(cell) = core.logs().get_mut(log) else { return Ok(None) };
-    if cell.visible_end(durable) > offset || start.is_none_or(|start| start > offset) {
+    // An effect that ran before has dropped the barrier that it released, one that runs later sees us.
+    let start = held.log_start(log);
+    let Some(cell) = held.logs().get_mut(log) else { return Ok(None) };
+    if cell.visible_end(durable.get()) > offset || start.is_none_or(|start| start > offset) {
         return Ok(None);
     }
+    #[cfg(planted = "registered_late")]
+    let mut held = {
+        drop(held);
+        core.lock()
+    };
+    #[cfg(planted = "registered_late")]
+    let Some(cell) = held.logs().get_mut(log) else { return Ok(None) };
     let event = cell.wait();
     let listener = event.listen();
     Ok(Some((event, listener)))

@@ -15,7 +15,7 @@ pub(crate) const PLANTED: &[(&str, &str)] = &[
     ("follower_sleeps_at_once", "loom_commit"),
     ("nobody_leads_next", "loom_commit"),
     ("lead_swallowed", "loom_commit"),
-    ("durable_read_early", "loom_wake"),
+    ("registered_late", "loom_wake"),
     ("alive_before_lock", "loom_wake"),
     ("close_before_remove", "loom_retire"),
     ("search_once", "loom_retire"),
