@@ -118,7 +118,11 @@ fn check_sealed<M: Machine>(
         Err(fault @ SidecarFault::Damaged { .. }) => findings.problems.push(fault.to_string()),
         Ok(sidecar) => {
             findings.sidecars += 1;
-            found.retain(|log, _| machine.log_start(*log).is_some() || sidecar.runs().any(|run| run.log == *log));
+            let lives = |log, items: &BTreeMap<u64, u64>| {
+                let end = items.last_key_value().map_or(0, |(first, records)| first + records);
+                machine.log_start(log).is_some_and(|start| end > start)
+            };
+            found.retain(|log, items| lives(*log, items) || sidecar.runs().any(|run| run.log == *log));
             let missing = check_sidecar(&path, &sidecar, &found, runs, findings);
             if let Some((place, reason)) = frames.stopped().filter(|_| missing) {
                 findings.problems.push(format!("{path} at {place}: {reason}"));
@@ -149,8 +153,8 @@ fn note_items(path: &str, place: u32, frame: &Frame<'_>, found: &mut Found, find
     }
 }
 
-/// `found` is without the logs that have ended and that the sidecar leaves out. Tells whether the sidecar knows of
-/// records that the walk has not found.
+/// `found` is without the logs of which nothing lives and that the sidecar leaves out. Tells whether the sidecar knows
+/// of records that the walk has not found.
 fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], findings: &mut Findings) -> bool {
     let known: u64 = sidecar.runs().map(|run| run.records).sum();
     let walked: u64 = found.values().flat_map(BTreeMap::values).sum();

@@ -345,15 +345,15 @@ impl<M: Machine> Engine<M> {
     fn write_sidecars(&self, draft: &mut Draft) -> Result<bool, Fault> {
         let before = self.segments.geometry().segment_of(draft.applied);
         let sealed = self.core.lock().logs.unindexed_segments(before);
-        let mut ended = false;
+        let mut left_out = false;
         for number in &sealed {
             let id = SegmentId::Journal(*number);
             let mut stretches = self.collect_stretches(*number);
             let logs = stretches.len();
             stretches.retain(|stretch| stretch.records > 0);
-            ended |= stretches.len() < logs;
+            left_out |= stretches.len() < logs;
             if stretches.is_empty() {
-                // All of its logs have ended: nothing will ever refer to it.
+                // Nothing in it lives, and nothing will ever refer to it. For a sidecar there may be no room.
                 draft.changed.insert(id, None);
                 continue;
             }
@@ -362,15 +362,15 @@ impl<M: Machine> Engine<M> {
             self.keeper_counters.sidecars.fetch_add(1, Ordering::Relaxed);
             draft.add_runs(id, &stretches, self.segments.geometry().segment_bytes());
         }
-        if ended {
-            // A log that ended since step 3 is left out: its end must be durable before the index forgets its records.
+        if left_out {
+            // What ended or was trimmed since step 3 may be left out: that must be durable before the index forgets it.
             self.wait_durable(self.marks.issued.get(), None)?;
         }
         draft.sealed = sealed;
         Ok(!draft.sealed.is_empty())
     }
 
-    /// What each log has in a segment; nothing of logs that have ended.
+    /// What each log has in a segment; nothing of logs of which nothing in it lives.
     fn collect_stretches(&self, segment: u64) -> Vec<Stretch> {
         let (mut stretches, mut copied): (Vec<Stretch>, _) = (Vec::new(), Copied::default());
         loop {
@@ -385,6 +385,15 @@ impl<M: Machine> Engine<M> {
                     }
                     Some(last) if last.log == stretch.log => *last = stretch,
                     _ => stretches.push(stretch),
+                }
+            }
+        }
+        for chunk in stretches.chunks_mut(FREEZE_CHUNK) {
+            let core = self.core.lock();
+            for stretch in chunk {
+                // One of a log that has ended is empty as it is.
+                if core.machine.log_start(stretch.log).is_some_and(|start| stretch.end <= start) {
+                    *stretch = Stretch::empty(stretch.log);
                 }
             }
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::*;
 use crate::base::bounds::{REPLAY_BYTES_MAX, RING_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT};
 use crate::engine::ballast::BALLAST;
+use crate::engine::check::check;
 use crate::engine::workers::{Next, Worker};
 use crate::engine::{deadline_in, micros_left};
-use crate::sim::disk::{Fault as DiskFault, Operations};
+use crate::sim::disk::{Cut, Fault as DiskFault, Operations};
 
 /// Records in the journal.
 const MEGABYTES: u64 = 20;
@@ -76,6 +77,45 @@ fn a_full_disk_drains_with_the_room_of_the_ballast_which_is_made_again() {
     let bench = bench.reopen();
     let (kept, fault) = bench.read_from(bench.log(stream, 0), MEGABYTES - 1);
     assert!(fault.is_none() && kept.len() == 2, "{fault:?}");
+}
+
+#[test]
+fn what_died_before_it_was_indexed_goes_without_a_byte_of_room() {
+    let bench = Bench::new();
+    let quiet = bench.create("quiet", 1, streams::Retention::default());
+    bench.append(quiet, 0, b"one blue mug", Level::Buffered);
+    let stream = fill(&bench);
+    bench.append(quiet, 0, b"another", Level::Buffered);
+    bench.trim(stream, 0, MEGABYTES - 1);
+    bench.trim(quiet, 0, 1);
+    // Somebody takes every byte that is given back, the ballast's too.
+    bench.disk.erase(BALLAST);
+    bench.engine.keeper.lock().ballast = false;
+    bench.disk.set_capacity(0);
+    for _ in 0..3 {
+        bench.engine.checkpoint().expect("nothing has to be written but what the index overwrites");
+    }
+    let left: Vec<String> = bench.disk.paths().into_iter().filter(|path| path.ends_with(".seg")).collect();
+    assert!(left.len() <= 3, "{left:?}");
+    bench.disk.power_cut_with(Cut::AllLost);
+    bench.engine.abandon();
+    bench.disk.set_capacity(u64::MAX);
+    let bench = Bench::open(bench.disk, bench.clock);
+    for (stream, from) in [(quiet, 1), (stream, MEGABYTES - 1)] {
+        let (kept, fault) = bench.read_from(bench.log(stream, 0), from);
+        assert!(fault.is_none() && kept.len() == 1, "{fault:?}");
+    }
+    // In the next segment one log lives and the other does not.
+    bench.append(quiet, 0, b"a third", Level::Buffered);
+    for _ in 0..5 {
+        bench.append(stream, 0, &vec![7; 1 << 20], Level::Buffered);
+    }
+    bench.trim(stream, 0, MEGABYTES + 5);
+    bench.engine.close().expect("nothing fails");
+    drop(bench.engine);
+    let findings = check::<Primitives>(bench.disk.attach(), "").expect("it can be read");
+    assert!(findings.sidecars > 0);
+    assert_eq!(findings.problems, [""; 0]);
 }
 
 #[test]
