@@ -18,26 +18,6 @@ mod real_facade {
     #[cfg(test)]
     pub(crate) use scarce::refuse_threads_after;
 
-    #[cfg(test)]
-    mod scarce {
-        use std::cell::Cell;
-
-        thread_local! {
-            static THREADS_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
-        }
-
-        /// This many threads can be started by the calling one, and then no more.
-        pub(crate) fn refuse_threads_after(threads: usize) {
-            THREADS_LEFT.set(threads);
-        }
-
-        pub(super) fn take_thread() -> bool {
-            let left = THREADS_LEFT.get();
-            THREADS_LEFT.set(left.saturating_sub(1));
-            left > 0
-        }
-    }
-
     /// What `park` waits on, as a waker.
     struct Unpark(std::thread::Thread);
 
@@ -78,6 +58,26 @@ mod real_facade {
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
         std::thread::Builder::new().name(name.to_owned()).spawn(body)
+    }
+
+    #[cfg(test)]
+    mod scarce {
+        use std::cell::Cell;
+
+        thread_local! {
+            static THREADS_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+
+        /// This many threads can be started by the calling one, and then no more.
+        pub(crate) fn refuse_threads_after(threads: usize) {
+            THREADS_LEFT.set(threads);
+        }
+
+        pub(super) fn take_thread() -> bool {
+            let left = THREADS_LEFT.get();
+            THREADS_LEFT.set(left.saturating_sub(1));
+            left > 0
+        }
     }
 }
 
