@@ -31,8 +31,9 @@
 //! Handles are cheap to clone and may be used from any thread. Writing at [`Level::Sync`] blocks for a data sync, which
 //! all who wait at the same time share. Writing at [`Level::Buffered`] makes no system call; it blocks only when the
 //! disk is behind by a whole staging ring, by 64 MiB of unsynced journal, or by 48 MiB of journal without a checkpoint.
-//! Limit that with [`AppendOptions::timeout`]. A [`Ticket`] and [`Reader::receive_async`] wait without blocking a
-//! thread, on any runtime. An open database has four threads of its own, which sleep when there is nothing to do.
+//! Limit that with [`AppendOptions::timeout`]. A [`Ticket`], [`Database::sync_async`] and [`Reader::receive_async`]
+//! wait without blocking a thread, on any runtime. An open database has four threads of its own, which sleep when there
+//! is nothing to do.
 //!
 //! # When something goes wrong
 //!

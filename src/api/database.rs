@@ -164,6 +164,36 @@ impl Database {
         Ok(self.shared.engine.sync(None)?)
     }
 
+    /// The same without blocking a thread, on any runtime: the future is ready once everything that was written before
+    /// *this call* is on disk, whenever it is first polled. Dropping it undoes nothing: what waits for a sync gets it
+    /// within the flush interval.
+    ///
+    /// ```
+    /// # let db = towpath::Options::temporary().level(towpath::Level::Buffered).open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// orders.append("one blue mug")?;
+    /// let on_disk = db.sync_async();
+    /// orders.append("two green plates")?;
+    /// # let wait = async {
+    /// on_disk.await?; // The mug is; the plates may be.
+    /// # Ok::<(), towpath::Error>(())
+    /// # };
+    /// # let mut wait = std::pin::pin!(wait);
+    /// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    /// # loop {
+    /// #     let std::task::Poll::Ready(outcome) = wait.as_mut().poll(&mut context) else { continue };
+    /// #     break outcome?;
+    /// # }
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Database::sync`].
+    pub fn sync_async(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let barrier = self.shared.engine.barrier();
+        async move { Ok(barrier?.await?) }
+    }
+
     /// Moves what the journal holds into the index now, as is done by itself every 16 MiB: the next open has nothing to
     /// replay. Blocks for a few syncs.
     ///

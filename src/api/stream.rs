@@ -6,9 +6,9 @@ use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::sync::Arc;
 use crate::base::time::Timestamp;
-use crate::engine::{DurableWait, Extent, Submitted, deadline_in};
+use crate::engine::{DurableWait, Extent, Refused, Submitted, deadline_in};
 use crate::primitives::streams::{self, Group, Record, StreamHandle};
-use crate::primitives::{Command, Reply};
+use crate::primitives::{Command, Refusal, Reply};
 
 use super::database::{Database, refusal};
 use super::error::Error;
@@ -129,9 +129,7 @@ impl Stream {
         let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
         let command = Command::Streams(self.append_command(&groups));
         let submitted = engine.issue(&command, level, deadline_in(options.timeout));
-        let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
-        let rests_on = if submitted.is_held { submitted.rests_on } else { Lsn(0) };
-        Ok(Ticket::new(appended(submitted), DurableWait::new(engine.clone(), rests_on)))
+        Ok(self.ticket(submitted.map_err(|refused| refusal(refused, self.name()))?, appended))
     }
 
     /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow
@@ -153,14 +151,57 @@ impl Stream {
     /// or over 16 MiB, or has more than 65,536 records; [`Error::InvalidOption`] if it is empty, or `expect_offset`
     /// meets several partitions.
     pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
+        let (level, deadline) = (self.level(options), deadline_in(options.timeout));
+        let submitted =
+            self.with_batch(records, options, |command| self.database.shared.engine.submit(&command, level, deadline))?;
+        Ok(appended_batch(submitted))
+    }
+
+    /// Appends several records as one, as [`Stream::append_batch`] does, and does not wait for their sync: the ticket
+    /// does. They have their offsets on return. Blocks only while the disk is behind.
+    ///
+    /// ```
+    /// use towpath::{AppendOptions, Record};
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// let batch = [Record::new(b"one blue mug"), Record::new(b"two green plates")];
+    /// let first = orders.submit_batch(&batch, &AppendOptions::new())?;
+    /// let second = orders.submit_batch(&batch, &AppendOptions::new())?;
+    /// assert_eq!(first.wait()?.partitions[0].first_offset, 0);
+    /// assert_eq!(second.wait()?.partitions[0].first_offset, 2);
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Stream::append_batch`]; what comes after the append is the ticket's.
+    pub fn submit_batch(
+        &self,
+        records: &[Record<'_>],
+        options: &AppendOptions,
+    ) -> Result<Ticket<AppendedBatch>, Error> {
+        let (level, deadline) = (self.level(options), deadline_in(options.timeout));
+        let submitted =
+            self.with_batch(records, options, |command| self.database.shared.engine.issue(&command, level, deadline))?;
+        Ok(self.ticket(submitted, appended_batch))
+    }
+
+    /// Makes the command that appends these records, sorted by partition, and does this with it.
+    fn with_batch(
+        &self,
+        records: &[Record<'_>],
+        options: &AppendOptions,
+        act: impl FnOnce(Command<'_>) -> Result<Submitted<Reply>, Refused<Refusal>>,
+    ) -> Result<Submitted<Reply>, Error> {
         if records.len() > RECORDS_PER_BATCH_MAX {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
             return Err(Error::LimitExceeded { limit: "records per batch", max, actual });
         }
+        let act = |groups: &[Group<'_>]| {
+            act(Command::Streams(self.append_command(groups))).map_err(|refused| refusal(refused, self.name()))
+        };
         let places = self.batch_partitions(records, options);
         if places.windows(2).all(|pair| pair[0] == pair[1]) {
-            let groups = [self.group_of(records, places.first().copied().unwrap_or(0), options)];
-            return self.submit_batch(&groups, options);
+            return act(&[self.group_of(records, places.first().copied().unwrap_or(0), options)]);
         }
         if options.expect_offset.is_some() {
             let reason = "`expect_offset` needs all records in one partition".to_owned();
@@ -176,20 +217,14 @@ impl Stream {
             groups.push(self.group_of(&sorted[from..to], places[stretch[0] as usize], options));
             from = to;
         }
-        self.submit_batch(&groups, options)
+        act(&groups)
     }
 
-    fn submit_batch(&self, groups: &[Group<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
-        let level = self.level(options);
-        let command = Command::Streams(self.append_command(groups));
-        let submitted = self.database.shared.engine.submit(&command, level, deadline_in(options.timeout));
-        let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
-        let receipt = receipt(&submitted);
-        let partitions = ranges(&submitted.reply)
-            .iter()
-            .map(|r| AppendedRange { partition: r.partition, first_offset: r.first_offset, records: r.records })
-            .collect();
-        Ok(AppendedBatch { partitions, receipt })
+    /// A ticket that waits as long as the level of the write asks.
+    fn ticket<T>(&self, submitted: Submitted<Reply>, outcome: impl FnOnce(Submitted<Reply>) -> T) -> Ticket<T> {
+        let rests_on = if submitted.is_held { submitted.rests_on } else { Lsn(0) };
+        let wait = DurableWait::new(self.database.shared.engine.clone(), rests_on);
+        Ticket::new(outcome(submitted), wait)
     }
 
     /// Opens a cursor on one partition. Readers are independent of each other, and any number of them may be open.
@@ -340,6 +375,14 @@ fn ranges(reply: &Reply) -> &streams::Ranges {
 fn appended(submitted: Submitted<Reply>) -> Appended {
     let first = ranges(&submitted.reply).first;
     Appended { partition: first.partition, offset: first.first_offset, receipt: receipt(&submitted) }
+}
+
+fn appended_batch(submitted: Submitted<Reply>) -> AppendedBatch {
+    let partitions = ranges(&submitted.reply)
+        .iter()
+        .map(|r| AppendedRange { partition: r.partition, first_offset: r.first_offset, records: r.records })
+        .collect();
+    AppendedBatch { partitions, receipt: receipt(&submitted) }
 }
 
 #[inline]

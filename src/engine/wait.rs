@@ -49,6 +49,12 @@ impl<M: Machine> Engine<M> {
         self.wait_durable(self.marks.issued.get(), deadline)
     }
 
+    /// What waits until everything issued so far is durable.
+    pub(crate) fn barrier(self: &Arc<Self>) -> Result<DurableWait<M>, Fault> {
+        self.check_alive()?;
+        Ok(DurableWait::new(self.clone(), self.marks.issued.get()))
+    }
+
     /// Hands the sync of what is issued to the committer.
     fn arm_flush(&self) {
         self.core.lock().flush_armed = true;

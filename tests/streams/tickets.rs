@@ -73,6 +73,55 @@ fn a_buffered_ticket_is_done_at_once() {
 }
 
 #[test]
+fn a_batch_has_a_ticket_that_waits_for_the_disk() {
+    let db = never_flushed().open_temporary().unwrap();
+    let orders = db.create_stream("orders", StreamOptions::new().partitions(2)).unwrap();
+    let bodies = ["a mug", "a plate", "a fork"];
+    let keyed = bodies.map(|body| Record::new(body.as_bytes()).key(body.as_bytes()));
+    for (round, to) in (0..).zip([Some(1), None]) {
+        let options = to.map_or(AppendOptions::new(), |partition| AppendOptions::new().partition(partition));
+        let before = db.stats().unwrap().syncs;
+        let ticket = orders.submit_batch(&keyed, &options).unwrap();
+        assert_eq!(db.stats().unwrap().syncs, before, "it waits for no sync");
+        let appended = if round == 0 { ticket.wait() } else { block_on(ticket) }.unwrap();
+        assert!(db.stats().unwrap().durable_lsn > appended.receipt.lsn.get());
+        assert_eq!(appended.partitions.iter().map(|range| range.records).sum::<u32>(), 3);
+        assert!(to.is_none_or(|to| appended.partitions.iter().all(|range| range.partition == to)));
+    }
+    let ticket = orders.submit_batch(&keyed, &AppendOptions::new().level(Level::Buffered)).unwrap();
+    assert!(ticket.is_done());
+}
+
+#[test]
+fn a_batch_that_is_refused_has_no_ticket() {
+    let (_db, orders) = stream(StreamOptions::new());
+    let batch = [Record::new(b"a mug"), Record::new(b"a plate")];
+    let wrong = orders.submit_batch(&batch, &AppendOptions::new().expect_offset(1));
+    assert!(matches!(wrong, Err(Error::WrongOffset { end: 0, .. })));
+    assert!(matches!(orders.submit_batch(&[], &AppendOptions::new()), Err(Error::InvalidOption { .. })));
+    assert!(texts(&orders, 0).is_empty());
+}
+
+#[test]
+fn a_barrier_as_a_future_waits_for_what_was_written_before_the_call() {
+    let db = never_flushed().open_temporary().unwrap();
+    let orders = db.create_stream("orders", StreamOptions::new().level(Level::Buffered)).unwrap();
+    let before = orders.append("a mug").unwrap();
+    let barrier = db.sync_async();
+    db.sync().unwrap();
+    let syncs = db.stats().unwrap().syncs;
+    orders.append("a plate").unwrap();
+    block_on(barrier).unwrap();
+    assert_eq!(db.stats().unwrap().syncs, syncs, "nothing was left to do");
+    let last = orders.append("a fork").unwrap();
+    block_on(db.sync_async()).unwrap();
+    assert!(before.lsn() < last.lsn() && db.stats().unwrap().durable_lsn > last.lsn().get());
+    let other = db.clone();
+    db.close().unwrap();
+    assert!(matches!(block_on(other.sync_async()), Err(Error::Closed)));
+}
+
+#[test]
 fn dropping_a_ticket_does_not_undo_the_append() {
     let place = Place::new();
     let db = place.open();
