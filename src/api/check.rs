@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::base::log::LogId;
 use crate::base::sync::Arc;
 use crate::engine::check::{self, Findings};
 use crate::primitives::Primitives;
@@ -34,6 +35,13 @@ pub struct CheckReport {
 pub(crate) fn check(path: &Path) -> Result<CheckReport, Error> {
     let disk = open_directory(path, false)?;
     let Findings { frames, records, segments, sidecars, runs, rows, bytes, problems } =
-        check::check::<Primitives>(Arc::new(disk), &path.display().to_string())?;
+        check::check::<Primitives>(Arc::new(disk), &path.display().to_string(), &name_of_log)?;
     Ok(CheckReport { frames, records, sealed_segments: segments, sidecars, runs, rows, bytes, problems })
+}
+
+fn name_of_log(machine: &Primitives, log: LogId) -> String {
+    match machine.streams.name_of_log(log) {
+        Some((stream, partition)) => format!("partition {partition} of stream `{stream}`"),
+        None => "a stream that was deleted".to_owned(),
+    }
 }

@@ -54,7 +54,7 @@ pub enum Error {
         reason: String,
     },
     /// A body, name, batch or number is over its limit; nothing was stored.
-    #[error("{limit} is limited to {max}, this has {actual}; make it smaller or split it")]
+    #[error("{}", over_limit(limit, *max, *actual))]
     LimitExceeded {
         /// Which limit.
         limit: &'static str,
@@ -154,8 +154,8 @@ pub enum Error {
     },
     /// Acknowledged data is damaged. Nothing was changed.
     #[error(
-        "damaged data in `{file}` at byte {offset} (LSN {from} to {to}): {reason}; \
-         run `towpath check`, restore a backup"
+        "damaged data in `{file}`{}: {reason}; run `towpath check`, or restore a copy of the directory",
+        damaged_place(*offset, *from, *to)
     )]
     Corrupt {
         /// The file, relative to the directory.
@@ -247,6 +247,33 @@ impl Error {
             }
             _ => Error::InvalidName { name: name.to_owned(), reason: fault.to_string() },
         }
+    }
+}
+
+/// Which limit, and what to do with what is over it.
+fn over_limit(limit: &str, max: u64, actual: u64) -> String {
+    let (most, advice) = match limit {
+        "name bytes" => ("a name has at most {} bytes", "choose a shorter one"),
+        "partitions" => ("a stream has at most {} partitions", "ask for fewer"),
+        "partitions of all streams" => {
+            ("all streams together have at most {} partitions", "ask for fewer, or delete a stream")
+        }
+        "records per batch" => ("a batch has at most {} records", "split it"),
+        "batch bytes" => ("a batch has at most {} bytes", "split it"),
+        "body bytes" => ("a body has at most {} bytes", "split it, or store a reference to it"),
+        "key bytes" => ("a key has at most {} bytes", "choose a shorter one"),
+        "header block bytes" => ("the headers of a record have at most {} bytes", "shorten them"),
+        other => return format!("{other}: at most {max} are possible, not {actual}"),
+    };
+    format!("{}, not {actual}; {advice}", most.replace("{}", &max.to_string()))
+}
+
+/// Where in a file the damage lies, as far as that is known.
+fn damaged_place(offset: u64, from: Lsn, to: Lsn) -> String {
+    match (offset, from < to) {
+        (_, true) => format!(" at byte {offset} (LSN {from} to {to})"),
+        (0, false) => String::new(),
+        (_, false) => format!(" at byte {offset}"),
     }
 }
 

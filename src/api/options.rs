@@ -134,12 +134,17 @@ impl Options {
         let id = random_id().map_err(|source| Error::Io { attempt: "asking for randomness", source })?;
         let name = id.iter().fold(String::from("towpath-"), |name, byte| name + &format!("{byte:02x}"));
         let path = std::env::temp_dir().join(name);
-        self.open_in(&path, Some(path.clone()))
+        self.open_in(&path, Some(path.clone())).inspect_err(|_| {
+            // It is nobody's, whole or not, and may not even be there; what cannot be removed is the system's.
+            let _ = crate::storage::disk::host::remove_tree(&path);
+        })
     }
 
     fn open_in(self, path: &Path, remove_on_close: Option<PathBuf>) -> Result<Database, Error> {
-        let disk = open_directory(path, self.create)?;
-        let (level, options) = (self.level, self.open_options(path)?);
+        let (create, level) = (self.create, self.level);
+        // Before the directory is made: what is refused leaves nothing behind.
+        let options = self.open_options(path)?;
+        let disk = open_directory(path, create)?;
         Database::open_on(Arc::new(disk), options, level, path.to_owned(), remove_on_close)
     }
 

@@ -35,16 +35,30 @@ pub(crate) struct Findings {
 /// The items of each log that a walk over a segment found: log → (first offset, records).
 type Found = BTreeMap<LogId, BTreeMap<u64, u64>>;
 
+/// What a log is in the words of those who read the findings.
+pub(crate) type NameOfLog<'a, M> = &'a dyn Fn(&M, LogId) -> String;
+
 /// Checks the database in `disk`. An error only where it cannot be read at all.
-pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findings, Fault> {
+pub(crate) fn check<M: Machine>(
+    disk: Arc<dyn Disk>,
+    path: &str,
+    name_of_log: NameOfLog<'_, M>,
+) -> Result<Findings, Fault> {
     let mut findings = Findings::default();
-    let Checked { ground, state, replayed, end } = match open::open_for_check::<M>(disk, path) {
-        Err(fault @ Fault::Corrupt { .. }) => {
-            findings.problems.push(fault.to_string());
-            return Ok(findings);
-        }
-        checked => checked?,
-    };
+    match check_all(disk, path, name_of_log, &mut findings) {
+        Err(fault @ Fault::Corrupt { .. }) => findings.problems.push(fault.to_string()),
+        outcome => outcome?,
+    }
+    Ok(findings)
+}
+
+fn check_all<M: Machine>(
+    disk: Arc<dyn Disk>,
+    path: &str,
+    name_of_log: NameOfLog<'_, M>,
+    findings: &mut Findings,
+) -> Result<(), Fault> {
+    let Checked { ground, state, replayed, end } = open::open_for_check::<M>(disk, path)?;
     if ground.control.is_alone() {
         findings.problems.push(format!("{PATH}: one of its two copies cannot be read; the next open writes it anew"));
     }
@@ -52,6 +66,7 @@ pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findi
         let frames = end.from_ring.len();
         findings.problems.push(format!("{frames} frames are in the staging ring only; the next open restores them"));
     }
+    let name = |log| name_of_log(&replayed.machine, log);
     ground.index.for_each_row(&mut |_, _| {
         findings.rows += 1;
         Ok(())
@@ -63,7 +78,8 @@ pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findi
     })?;
     for row in ground.index.segments()? {
         let runs = runs.remove(&row.id).unwrap_or_default();
-        check_sealed(&ground, &state, &replayed.machine, row.id, &runs, &mut findings)?;
+        let log_start = |log| replayed.machine.log_start(log);
+        check_sealed(&ground, &state, Logs { start: &log_start, name: &name }, row.id, &runs, findings)?;
         let live: u64 = runs.iter().map(|run| super::keeper::cost(run.bytes, run.records)).sum();
         if live != row.live_bytes {
             findings.problems.push(format!(
@@ -79,15 +95,21 @@ pub(crate) fn check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Findi
     findings.frames += end.frames;
     findings.records += replayed.records;
     findings.bytes += replayed.bytes;
-    check_coverage(&ground, &replayed, &mut findings)?;
-    Ok(findings)
+    check_coverage(&ground, &replayed, &name, findings)
+}
+
+/// What a check asks the machine about a log.
+#[derive(Clone, Copy)]
+struct Logs<'a> {
+    start: &'a dyn Fn(LogId) -> Option<u64>,
+    name: &'a dyn Fn(LogId) -> String,
 }
 
 /// Reads one sealed segment from end to end and holds it against its sidecar and its runs.
-fn check_sealed<M: Machine>(
+fn check_sealed(
     ground: &open::Ground,
     state: &ControlState,
-    machine: &M,
+    logs: Logs<'_>,
     id: SegmentId,
     runs: &[Run],
     findings: &mut Findings,
@@ -120,10 +142,10 @@ fn check_sealed<M: Machine>(
             findings.sidecars += 1;
             let lives = |log, items: &BTreeMap<u64, u64>| {
                 let end = items.last_key_value().map_or(0, |(first, records)| first + records);
-                machine.log_start(log).is_some_and(|start| end > start)
+                (logs.start)(log).is_some_and(|start| end > start)
             };
             found.retain(|log, items| lives(*log, items) || sidecar.runs().any(|run| run.log == *log));
-            let missing = check_sidecar(&path, &sidecar, &found, runs, findings);
+            let missing = check_sidecar(&path, &sidecar, &found, runs, logs.name, findings);
             if let Some((place, reason)) = frames.stopped().filter(|_| missing) {
                 findings.problems.push(format!("{path} at {place}: {reason}"));
             }
@@ -155,7 +177,14 @@ fn note_items(path: &str, place: u32, frame: &Frame<'_>, found: &mut Found, find
 
 /// `found` is without the logs of which nothing lives and that the sidecar leaves out. Tells whether the sidecar knows
 /// of records that the walk has not found.
-fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], findings: &mut Findings) -> bool {
+fn check_sidecar(
+    path: &str,
+    sidecar: &Sidecar,
+    found: &Found,
+    runs: &[Run],
+    name: &dyn Fn(LogId) -> String,
+    findings: &mut Findings,
+) -> bool {
     let known: u64 = sidecar.runs().map(|run| run.records).sum();
     let walked: u64 = found.values().flat_map(BTreeMap::values).sum();
     if known != walked {
@@ -166,7 +195,7 @@ fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], fin
             let known = sidecar.entry(&run, index);
             let item = known.and_then(|entry| found.get(&run.log)?.get(&entry.offset));
             if item.is_none() {
-                findings.problems.push(format!("{path}: entry {index} of {:?} leads nowhere", run.log));
+                findings.problems.push(format!("{path}: entry {index} of {} leads nowhere", name(run.log)));
                 break;
             }
         }
@@ -176,7 +205,9 @@ fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], fin
         if there.is_some_and(|r| (r.log, r.first, r.end, r.records) == (run.log, run.first, run.end, run.records)) {
             findings.runs += 1;
         } else {
-            findings.problems.push(format!("{path}: the index has a run of {:?} that the sidecar has not", run.log));
+            findings
+                .problems
+                .push(format!("{path}: the index has a run of {} that the sidecar has not", name(run.log)));
         }
     }
     walked < known
@@ -186,6 +217,7 @@ fn check_sidecar(path: &str, sidecar: &Sidecar, found: &Found, runs: &[Run], fin
 fn check_coverage<M: Machine>(
     ground: &open::Ground,
     replayed: &super::replay::Replay<M>,
+    name: &dyn Fn(LogId) -> String,
     findings: &mut Findings,
 ) -> Result<(), Fault> {
     let mut logs = Vec::new();
@@ -197,7 +229,7 @@ fn check_coverage<M: Machine>(
             match ground.index.run_at(log, at)? {
                 Some(run) if run.first <= at => at = run.end,
                 _ => {
-                    findings.problems.push(format!("offset {at} of {log:?} lies in no segment"));
+                    findings.problems.push(format!("offset {at} of {} lies in no segment", name(log)));
                     break;
                 }
             }

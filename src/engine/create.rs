@@ -17,7 +17,7 @@ use crate::storage::segment::{self, FOLDER, FileName, Segments};
 
 use super::ballast::{self, BALLAST};
 use super::fault::Fault;
-use super::open::{INDEX, OpenOptions, RING};
+use super::open::{INDEX, OpenOptions, RING, damage};
 
 /// The control file of a database that is being created.
 const UNFINISHED: &str = "control.new";
@@ -28,17 +28,35 @@ const LOCK: &str = "LOCK";
 const NOBODYS: &str = "lost+found";
 
 /// Whether the directory holds a database. If not, it holds nothing, or one whose creation was broken off and may be
-/// made anew; what holds anything else is refused, and what must not be created is `Missing`.
-pub(super) fn is_there(disk: &dyn Disk, options: &OpenOptions) -> Result<bool, Fault> {
+/// made anew. A database that lost its control file is damaged, what holds anything else is refused, and what must not
+/// be created is `Missing`.
+pub(super) fn is_there(disk: &dyn Disk, path: &str, create: bool) -> Result<bool, Fault> {
     let names = disk.list("").map_err(Fault::io("listing the directory"))?;
     if names.iter().any(|name| name == control::PATH) {
         return Ok(true);
     }
+    if is_headless(disk, &names)? {
+        return Err(damage(control::PATH, "the control file is missing"));
+    }
     if let Some(foreign) = foreign(disk, &names)? {
         let reason = format!("it has no control file, and {foreign}");
-        return Err(Fault::NotADatabase { path: options.path.clone(), reason });
+        return Err(Fault::NotADatabase { path: path.to_owned(), reason });
     }
-    if options.create { Ok(false) } else { Err(Fault::Missing { path: options.path.clone() }) }
+    if create { Ok(false) } else { Err(Fault::Missing { path: path.to_owned() }) }
+}
+
+/// Whether what is in a directory without a control file was a whole database: an index or segments, and no sign of a
+/// creation that was broken off.
+fn is_headless(disk: &dyn Disk, names: &[String]) -> Result<bool, Fault> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if has(UNFINISHED) || has(INDEX) {
+        return Ok(!has(UNFINISHED));
+    }
+    if !disk.folders("").map_err(Fault::io("listing the directory"))?.iter().any(|name| name == FOLDER) {
+        return Ok(false);
+    }
+    let inside = disk.list(FOLDER).map_err(Fault::io("listing the segments"))?;
+    Ok(inside.iter().any(|name| matches!(segment::parse_name(name), FileName::Segment(_) | FileName::Sidecar(_))))
 }
 
 /// What is in a directory without a control file that must not be touched.

@@ -28,7 +28,7 @@ pub(crate) enum Fault {
     FrameTooLarge { max: u64, actual: u64 },
     #[error("other writers changed what this call rests on, again and again")]
     Contended,
-    #[error("damage in {file} at {offset}: {reason}")]
+    #[error("damage in {file}{}: {reason}", if *offset == 0 { String::new() } else { format!(" at {offset}") })]
     Corrupt { file: String, offset: u64, from: Lsn, to: Lsn, reason: String },
     /// A file that the index named is not there: it was cleaned away since, or else it is lost, which is this damage.
     #[error("{0}")]

@@ -87,9 +87,7 @@ pub(super) struct Checked<M: Machine> {
 
 /// Reads what `Engine::open` would read, and changes nothing.
 pub(super) fn open_for_check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Checked<M>, Fault> {
-    if !disk.list("").map_err(Fault::io("listing the directory"))?.iter().any(|name| name == control::PATH) {
-        return Err(Fault::Missing { path: path.to_owned() });
-    }
+    create::is_there(&*disk, path, false)?;
     let directory_lock = lock(&*disk)?;
     let ground = ground(disk, directory_lock, path)?;
     let state = ground.control.state().clone();
@@ -187,9 +185,9 @@ fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> 
         return Err(Fault::UnsupportedFileSystem { kind });
     }
     // Looked at first because locking leaves a file behind, and then because another process may have been here.
-    create::is_there(&*disk, options)?;
+    create::is_there(&*disk, &options.path, options.create)?;
     let directory_lock = lock(&*disk)?;
-    if !create::is_there(&*disk, options)? {
+    if !create::is_there(&*disk, &options.path, options.create)? {
         create::create(&disk, options)?;
     }
     ground(disk, directory_lock, &options.path)

@@ -15,7 +15,7 @@ pub(crate) enum IndexError {
     StorageFull,
     #[error("reading or writing the index failed: {0}")]
     Io(#[source] io::Error),
-    #[error("the index is damaged: {0}; restore a backup or salvage the database")]
+    #[error("the index is damaged: {0}")]
     Damaged(String),
     #[error("the index refuses commits since an earlier one failed; reopen the database")]
     Poisoned,

@@ -115,7 +115,7 @@ pub fn fuzz_recovery(bytes: &[u8]) {
         let mut damage = Damage { bytes: Take::new(bytes) };
         while damage.strike(&disk, &sample.paths).is_some() {}
         let before = fingerprint(&disk);
-        let _ = check::<Primitives>(disk.attach(), "");
+        let _ = check::<Primitives>(disk.attach(), "", &|_, log| format!("{log:?}"));
         assert_eq!(fingerprint(&disk), before, "a check changed files");
         match Engine::<Primitives>::open(disk.attach(), options(false)) {
             Ok(engine) => {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use towpath::{Database, Error, Options, StreamOptions};
 
 use crate::place::{Place, fingerprint};
-use crate::sample::{RECORDS, open, read_what_is_there, refused, sample};
+use crate::sample::{RECORDS, expect_corrupt, open, read_what_is_there, refused, sample};
 
 #[test]
 fn what_is_not_there_is_missing_unless_it_may_be_created() {
@@ -35,11 +35,10 @@ fn folders_above_a_new_database_are_created_too() {
 
 #[test]
 fn a_directory_with_other_files_is_not_a_database_and_stays_as_it_is() {
-    let others: [(&str, &[u8]); 4] = [
+    let others: [(&str, &[u8]); 3] = [
         ("letter.txt", b"Dear Carol"),
         ("control", b"left, right, up, down"),
-        ("index.redb", b"not an index"),
-        ("segments/1.seg", b"part of something else"),
+        ("segments/letter.txt", b"part of something else"),
     ];
     for (name, content) in others {
         let place = Place::new();
@@ -49,9 +48,37 @@ fn a_directory_with_other_files_is_not_a_database_and_stays_as_it_is() {
         let error = refused(&place);
         assert!(matches!(error, Error::NotADatabase { .. }), "{name}: {error:?}");
         let checked = Database::check(place.data());
-        assert!(matches!(checked, Err(Error::NotADatabase { .. } | Error::Missing { .. })), "{name}: {checked:?}");
+        assert!(matches!(checked, Err(Error::NotADatabase { .. })), "{name}: {checked:?}");
         assert_eq!(fs::read(&file).unwrap(), content);
     }
+}
+
+#[test]
+fn a_database_that_lost_its_control_file_is_damaged_and_is_not_made_anew() {
+    for others in [&[][..], &["index.redb"], &["segments"]] {
+        let place = sample();
+        fs::remove_file(place.data().join("control")).unwrap();
+        for name in others {
+            let path = place.data().join(name);
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+        let error = refused(&place);
+        expect_corrupt(&error, "control");
+        let text = error.to_string();
+        assert!(text.contains("the control file is missing") && text.contains("restore a copy"), "{text}");
+        let existing = Options::temporary().create(false).open(place.data()).unwrap_err();
+        assert_eq!(existing.to_string(), text);
+        let report = Database::check(place.data()).unwrap();
+        assert_eq!(report.problems, ["damage in control: the control file is missing"]);
+    }
+}
+
+#[test]
+fn options_that_are_refused_leave_no_directory_behind() {
+    let place = Place::new();
+    let refused = Options::new().ring_bytes(5 << 20).open(place.beside("a").join("b"));
+    assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{refused:?}");
+    assert!(!place.beside("a").exists());
 }
 
 #[test]

@@ -14,8 +14,11 @@ const MIB: usize = 1 << 20;
 #[track_caller]
 fn expect_limit<T: std::fmt::Debug>(refused: Result<T, Error>, name: &str, max: usize, actual: usize) {
     match refused {
-        Err(Error::LimitExceeded { limit, max: m, actual: a }) => {
+        Err(error @ Error::LimitExceeded { limit, max: m, actual: a }) => {
             assert_eq!((limit, m, a), (name, max as u64, actual as u64));
+            let text = error.to_string();
+            let says = format!(" at most {max} ");
+            assert!(text.contains(&says) && text.contains(&format!("not {actual}; ")), "{text}");
         }
         other => panic!("{other:?}"),
     }
@@ -141,6 +144,16 @@ fn a_stream_has_at_most_4096_partitions() {
     let refused = db.create_stream("orders", StreamOptions::new().partitions(4097));
     expect_limit(refused, "partitions", 4096, 4097);
     assert!(db.streams().unwrap().is_empty());
+}
+
+#[test]
+fn a_limit_is_told_with_an_advice_that_fits() {
+    let db = Options::temporary().open_temporary().unwrap();
+    let told = |refused: Result<_, Error>| refused.map(drop).unwrap_err().to_string();
+    let text = told(db.create_stream(&"n".repeat(256), StreamOptions::new()));
+    assert_eq!(text, "a name has at most 255 bytes, not 256; choose a shorter one");
+    let text = told(db.create_stream("orders", StreamOptions::new().partitions(4097)));
+    assert_eq!(text, "a stream has at most 4096 partitions, not 4097; ask for fewer");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn what_died_before_it_was_indexed_goes_without_a_byte_of_room() {
     bench.trim(stream, 0, MEGABYTES + 5);
     bench.engine.close().expect("nothing fails");
     drop(bench.engine);
-    let findings = check::<Primitives>(bench.disk.attach(), "").expect("it can be read");
+    let findings = check::<Primitives>(bench.disk.attach(), "", &|_, log| format!("{log:?}")).expect("it can be read");
     assert!(findings.sidecars > 0);
     assert_eq!(findings.problems, [""; 0]);
 }

@@ -299,6 +299,12 @@ impl State {
         self.of_log(log).map(|(_, partition)| partition.start)
     }
 
+    /// The name of the stream whose partition a log is, and the number of the partition.
+    pub(crate) fn name_of_log(&self, log: LogId) -> Option<(&str, u32)> {
+        let place = self.place(log)?;
+        Some((&self.at(place.slot)?.head.name, place.partition))
+    }
+
     /// Timestamp of the last record that a log ever had; 0 before the first.
     pub(crate) fn log_last_timestamp(&self, log: LogId) -> Timestamp {
         self.of_log(log).map_or(Timestamp(0), |(_, partition)| partition.last_timestamp)

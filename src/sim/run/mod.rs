@@ -376,7 +376,8 @@ impl Run {
 
     /// What was closed is whole.
     fn check(&mut self) -> Result<(), String> {
-        let findings = check::<Primitives>(self.world.disk.attach(), "").map_err(|fault| format!("check: {fault}"))?;
+        let findings = check::<Primitives>(self.world.disk.attach(), "", &|_, log| format!("{log:?}"))
+            .map_err(|fault| format!("check: {fault}"))?;
         match findings.problems.first() {
             None => Ok(()),
             Some(problem) => Err(format!("check finds: {problem}")),
