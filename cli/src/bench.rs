@@ -7,12 +7,16 @@ use towpath::{AppendOptions, Level, Options, Record, Stream, StreamOptions};
 
 use crate::exit::Failure;
 use crate::output::{counted, say, say_json, spinner};
+use crate::signals::{self, Signals};
 
 /// Bytes of a record's body.
 const RECORD_BYTES: usize = 100;
 
 /// Both sides are measured in turn this many times and the median of each is told, so that noise from beside hits both.
 const ROUNDS: usize = 5;
+
+/// After this many appends it is looked whether a signal came: then the temporary database is removed.
+const RECORDS_PER_LOOK: u64 = 10_000;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
@@ -63,15 +67,16 @@ impl Rates {
 }
 
 fn measure(records: u64) -> Result<Rates, Failure> {
+    let signals = signals::catch()?;
     let database = Options::new().open_temporary()?;
     let stream = database.create_stream("bench", StreamOptions::new())?;
-    append(&stream, records.min(100_000))?;
+    append(&stream, records.min(100_000), signals)?;
     let mut appends = Vec::with_capacity(ROUNDS);
     let mut rings = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         database.sync()?;
         rings.push(bare_ring(records)?);
-        appends.push(append(&stream, records)?);
+        appends.push(append(&stream, records, signals)?);
     }
     database.close()?;
     let rate = |durations| records as f64 / median(durations).as_secs_f64().max(f64::MIN_POSITIVE);
@@ -85,11 +90,14 @@ fn bare_ring(records: u64) -> Result<Duration, Failure> {
         .map_err(|source| Failure::from(towpath::Error::Io { attempt: "making the bare ring", source }))
 }
 
-fn append(stream: &Stream, records: u64) -> Result<Duration, Failure> {
+fn append(stream: &Stream, records: u64, signals: &Signals) -> Result<Duration, Failure> {
     let body = [b'x'; RECORD_BYTES];
     let options = AppendOptions::new().level(Level::Buffered);
     let start = Instant::now();
-    for _ in 0..records {
+    for number in 0..records {
+        if number % RECORDS_PER_LOOK == 0 {
+            signals.check()?;
+        }
         stream.append_with(Record::new(&body), &options)?;
     }
     Ok(start.elapsed())

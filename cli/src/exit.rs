@@ -11,10 +11,13 @@ pub(crate) const CODES: &str = "Exit codes:
   1   failed
   2   wrong usage
   3   not found
-  4   refused (options that differ, a wrong offset, a limit exceeded); nothing was stored
-  5   storage full; nothing was stored
+  4   refused (options that differ, a wrong offset, a limit exceeded)
+  5   storage full
   6   damaged data; `towpath check` names the places
-  75  the database is in use by another process; try again later";
+  75  the database is in use by another process; try again later
+  130, 143  stopped by SIGINT (Ctrl-C) or SIGTERM
+After 4 and 5 nothing of the refused call is stored. `stream append` makes many
+calls and tells how many lines are in, after a signal too.";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -29,6 +32,8 @@ const IN_USE: u8 = 75;
 pub(crate) enum Failure {
     /// Told in one line, with the code to exit with.
     Told { code: u8, message: String },
+    /// A signal came, and what was open is put away. Told by the code alone: 128 and the signal's number.
+    Stopped { signal: u8 },
     /// Whoever read standard output has left, as `head` does. Not an error.
     OutputClosed,
 }
@@ -58,7 +63,20 @@ impl Failure {
     pub(crate) fn with_consequence(self, consequence: &str) -> Failure {
         match self {
             Failure::Told { code, message } => Failure::Told { code, message: format!("{message}; {consequence}") },
+            Failure::Stopped { signal } => {
+                let name = if signal == 2 { "SIGINT" } else { "SIGTERM" };
+                let message = format!("stopped by {name}; {consequence}");
+                Failure::Told { code: 128 | signal, message }
+            }
             Failure::OutputClosed => Failure::OutputClosed,
+        }
+    }
+
+    /// The same failure, told with what it is about.
+    pub(crate) fn about(self, subject: &str) -> Failure {
+        match self {
+            Failure::Told { code, message } => Failure::Told { code, message: format!("{subject}: {message}") },
+            other => other,
         }
     }
 

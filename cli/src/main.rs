@@ -1,13 +1,14 @@
 //! The `towpath` command.
 //!
 //! One file or folder per noun: [`stream`], [`check`], [`stats`], [`mod@bench`], [`demo`]. What they share is how they
-//! end ([`exit`]), how they write ([`output`]) and how they read times and sizes ([`units`]).
+//! end ([`exit`], [`signals`]), how they write ([`output`]) and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;
 mod demo;
 mod exit;
 mod output;
+mod signals;
 mod stats;
 mod stream;
 mod units;
@@ -24,7 +25,7 @@ use crate::exit::Failure;
 
 /// Streams, from the shell, in a directory of this machine: no server to run.
 #[derive(Parser)]
-#[command(name = "towpath", version, after_help = exit::CODES, arg_required_else_help = true)]
+#[command(name = "towpath", version, arg_required_else_help = true)]
 struct Arguments {
     /// The directory of the database
     #[arg(long, global = true, value_name = "DIR", env = "TOWPATH_DATA", default_value = "./towpath-data")]
@@ -36,22 +37,19 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Noun {
     /// Create, append to, read, describe, trim and delete streams
-    #[command(subcommand, after_help = exit::CODES, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true)]
     Stream(stream::Verb),
     /// Verify every frame, sidecar and the index against each other; changes nothing
-    #[command(after_help = exit::CODES)]
     Check(check::Check),
     /// Show what the database holds and what it has done since it was opened
-    #[command(after_help = exit::CODES)]
     Stats(stats::Stats),
     /// Measure on this machine
-    #[command(subcommand, after_help = exit::CODES, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true)]
     Bench(bench::Verb),
     /// Feed a stream through real SIGKILLs and compare what was acknowledged with what is there
     ///
-    /// Works in a temporary directory that it removes, unless --data is given: then in that one, which must be new or
-    /// empty, and leaves it there.
-    #[command(after_help = exit::CODES)]
+    /// Works in a temporary directory that it removes, unless --data or TOWPATH_DATA names one: then in that one, which
+    /// must be new or empty, and leaves it there.
     Demo(demo::Demo),
     /// The child process of `demo`
     #[command(hide = true)]
@@ -66,6 +64,7 @@ enum Noun {
 fn main() -> ExitCode {
     match run() {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(Failure::Stopped { signal }) => ExitCode::from(128 | signal),
         Err(Failure::Told { code, message }) => {
             eprintln!("towpath: {message}");
             ExitCode::from(code)
@@ -73,9 +72,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command, with the exit codes in the help of each verb.
+fn command() -> clap::Command {
+    fn with_codes(command: clap::Command) -> clap::Command {
+        command.after_help(exit::CODES).mut_subcommands(with_codes)
+    }
+    with_codes(Arguments::command())
+}
+
 fn run() -> Result<(), Failure> {
-    let matches = Arguments::command().try_get_matches().map_err(help_or_failure)?;
-    let data_was_named = matches.value_source("data") == Some(ValueSource::CommandLine);
+    let matches = command().try_get_matches().map_err(help_or_failure)?;
+    let data_was_named = matches.value_source("data") != Some(ValueSource::DefaultValue);
     let Arguments { data, noun } = Arguments::from_arg_matches(&matches).map_err(help_or_failure)?;
     match noun {
         Noun::Stream(verb) => verb.run(&data),
@@ -104,7 +111,7 @@ fn open_existing(data: &std::path::Path) -> Result<Database, Failure> {
 
 fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "towpath", &mut script);
+    clap_complete::generate(shell, &mut command(), "towpath", &mut script);
     let mut output = output::Output::new();
     output.bytes(&script)?;
     output.flush()
@@ -116,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -36,10 +36,11 @@ impl FromStr for StartName {
         } else if let Some(ago) = text.strip_prefix('-') {
             duration(ago).ok().and_then(|ago| jiff::Timestamp::now().checked_sub(ago).ok())
         } else {
-            text.parse().ok()
+            text.parse().ok().or_else(|| time_of_system_zone(text))
         };
         time.map(StartName::Time).ok_or_else(|| {
-            "expected earliest, latest, an offset, or a time such as 2026-03-01T12:00:00Z, @1772366400 or -5m"
+            "expected earliest, latest, an offset, or a time such as 2026-03-01T12:00:00Z, 2026-03-01, \
+             @1772366400 or -5m"
                 .to_owned()
         })
     }
@@ -54,6 +55,15 @@ impl StartName {
             StartName::Time(time) => Start::Time(Timestamp::from_micros(time.as_microsecond().max(0).unsigned_abs())),
         }
     }
+}
+
+/// A date or a time without a zone, as `journalctl --since` takes it; one with the name of its zone is taken there.
+fn time_of_system_zone(text: &str) -> Option<jiff::Timestamp> {
+    if let Ok(zoned) = text.parse::<jiff::Zoned>() {
+        return Some(zoned.timestamp());
+    }
+    let civil: jiff::civil::DateTime = text.parse().ok()?;
+    civil.to_zoned(jiff::tz::TimeZone::system()).ok().map(|zoned| zoned.timestamp())
 }
 
 fn unix_time(seconds: &str) -> Option<jiff::Timestamp> {

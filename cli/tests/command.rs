@@ -1,73 +1,12 @@
 //! The `towpath` command as a shell sees it: what it writes, how it ends.
 
+mod place;
+
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-/// A directory for one test, removed at its end.
-struct Place {
-    path: PathBuf,
-}
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let path = std::env::temp_dir().join(format!("towpath-command-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Place { path }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.path.join("data")
-    }
-
-    fn towpath(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
-        command.env_remove("TOWPATH_DATA").arg("--data").arg(self.data()).args(arguments);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.towpath(arguments).stdin(Stdio::null()).output().unwrap()
-    }
-
-    /// What it wrote to standard output; it must succeed.
-    fn text(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn append(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self.piped(&[&["stream", "append"], arguments].concat());
-        // It may refuse and end before it has read everything.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        child.wait_with_output().unwrap()
-    }
-
-    fn piped(&self, arguments: &[&str]) -> Child {
-        let mut command = self.towpath(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-/// The one line that a failed command tells.
-fn told(output: &Output) -> String {
-    assert!(output.stdout.is_empty());
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.starts_with("towpath: "), "{text}");
-    text
-}
+use place::{Place, code, told};
 
 #[test]
 fn lines_come_back_as_they_were_appended() {
@@ -202,6 +141,66 @@ fn a_line_that_is_too_long_is_named_by_its_number() {
 }
 
 #[test]
+fn a_key_that_is_too_long_is_named_by_its_line_and_what_comes_before_is_in() {
+    let place = Place::new("long-key");
+    place.text(&["stream", "create", "s"]);
+    let input = format!("a 1\nb 2\n{} 3\nd 4\n", "k".repeat(70_000));
+    let output = place.append(&["s", "--key-field", "1"], input.as_bytes());
+    let text = told(&output);
+    let says = "line 3: a key has at most 65536 bytes, not 70000; choose a shorter one; 2 lines of standard input";
+    assert!(code(&output) == 4 && text.contains(says), "{text}");
+    assert_eq!(place.text(&["stream", "read", "s"]), "a 1\nb 2\n");
+}
+
+#[test]
+fn an_append_that_has_returned_is_on_disk_at_any_level() {
+    let place = Place::new("on-disk");
+    place.text(&["stream", "create", "s"]);
+    for level in ["sync", "buffered"] {
+        let output = place.append(&["s", "--level", level], b"a\n");
+        assert_eq!(output.stdout, b"Appended 1 record to 1 partition of s, on disk.\n");
+    }
+}
+
+#[test]
+fn a_directory_that_lost_its_control_file_is_damaged_and_nobody_is_told_to_make_a_new_one() {
+    let place = Place::new("headless");
+    place.text(&["stream", "create", "s"]);
+    std::fs::remove_file(place.data().join("control")).unwrap();
+    for arguments in [&["stream", "list"][..], &["stream", "create", "s"], &["stats"]] {
+        let output = place.run(arguments);
+        let text = told(&output);
+        assert!(code(&output) == 6 && text.contains("the control file is missing"), "{arguments:?}: {text}");
+        assert!(text.contains("restore a copy of the directory") && !text.contains("create"), "{text}");
+    }
+    let output = place.run(&["check"]);
+    let text = [output.stdout.clone(), output.stderr.clone()].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert!(code(&output) == 6 && text.contains("the control file is missing"), "{text}");
+    assert!(!text.contains("stream create") && !text.contains("run `towpath check`"), "{text}");
+}
+
+#[test]
+fn a_time_without_a_zone_is_of_the_zone_of_the_system() {
+    let place = Place::new("zone");
+    place.text(&["stream", "create", "s"]);
+    place.append(&["s"], b"a\n");
+    let hours = |hours: i64| jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+    let civil = |hours_ahead| hours(hours_ahead).to_zoned(jiff::tz::TimeZone::UTC).datetime();
+    let read = |zone: &str, from: &str| {
+        let output = place.towpath(&["stream", "read", "s", "--from", from]).env("TZ", zone).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let soon = civil(1).to_string();
+    assert_eq!((read("UTC0", &soon).len(), read("EAST-3", &soon).len()), (0, 2));
+    let spaced = soon.replace('T', " ");
+    assert_eq!((read("WEST3", &spaced).len(), read("EAST-3", &spaced).len()), (0, 2));
+    let (tomorrow, yesterday) = (civil(24 + 24).date().to_string(), civil(-24).date().to_string());
+    assert_eq!((read("UTC0", &tomorrow).len(), read("UTC0", &yesterday).len()), (0, 2));
+}
+
+#[test]
 fn a_second_process_is_told_that_the_database_is_in_use() {
     let place = Place::new("in-use");
     place.text(&["stream", "create", "s"]);
@@ -275,10 +274,44 @@ fn a_small_demonstration_ends_with_exact_books() {
     assert!(text.contains("The books are exact: after 2 kills"), "{text}");
     let output = place.run(&["demo", "--records", "10"]);
     assert_eq!(code(&output), 4, "{}", told(&output));
-    let file = place.path.join("input");
+    let file = place.path().join("input");
     std::fs::write(&file, "k a\nk a\n\nk b\n".repeat(100)).unwrap();
     let text = demo_elsewhere(&file);
     assert!(text.contains("The books are exact") && text.contains("400"), "{text}");
+}
+
+#[test]
+fn a_line_of_the_demonstration_that_is_too_long_is_named_before_anything_is_begun() {
+    let place = Place::new("demo-long");
+    let file = place.path().join("input");
+    for (line, what) in
+        [("x y".repeat(1 << 19), "is longer"), ("x".repeat(70_000), "has a first field, which is its key")]
+    {
+        std::fs::write(&file, format!("k a\n{line}\nk b\n")).unwrap();
+        let output = place.temporary(&["demo", "--input", file.to_str().unwrap()]).output().unwrap();
+        let text = told(&output);
+        assert!(code(&output) == 4 && text.contains("line 2 of ") && text.contains(what), "{text}");
+        assert_eq!(place.names(), ["input"]);
+    }
+}
+
+#[test]
+fn the_demonstration_works_where_the_variable_says() {
+    let place = Place::new("demo-variable");
+    let mut demo = place.temporary(&["demo", "--records", "500", "--kills", "0"]);
+    let output = demo.env("TOWPATH_DATA", place.data()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(place.text(&["stream", "list"]).contains("500"));
+}
+
+#[test]
+fn a_temporary_database_that_cannot_be_made_leaves_nothing_behind() {
+    let place = Place::new("litter");
+    let mut shell = Command::new("sh");
+    let script = format!("trap '' XFSZ; ulimit -f 1000; exec {} bench append", env!("CARGO_BIN_EXE_towpath"));
+    let output = shell.args(["-c", &script]).env("TMPDIR", place.path()).output().unwrap();
+    assert_ne!(code(&output), 0, "{}", told(&output));
+    assert!(place.names().is_empty(), "{:?}", place.names());
 }
 
 /// Without `--data`, in a temporary directory.
@@ -293,5 +326,9 @@ fn demo_elsewhere(file: &Path) -> String {
 fn help_names_the_exit_codes() {
     let place = Place::new("help");
     assert!(place.text(&["--help"]).contains("75  the database is in use"));
+    for verb in ["create", "append", "read", "list", "describe", "delete", "trim"] {
+        assert!(place.text(&["stream", verb, "--help"]).contains("75  the database is in use"), "{verb}");
+    }
+    assert!(place.text(&["bench", "append", "--help"]).contains("130, 143  stopped by SIGINT"));
     assert!(place.text(&["completions", "bash"]).contains("_towpath"));
 }

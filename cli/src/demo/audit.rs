@@ -9,6 +9,7 @@ use super::books::Books;
 use super::input::Input;
 use super::{Digest, PARTITIONS, STREAM, digest, key_of};
 use crate::exit::Failure;
+use crate::signals::Signals;
 
 const READ_RECORDS: usize = 1_000;
 
@@ -50,9 +51,9 @@ struct Holdings {
 }
 
 /// Opens the database in `data` and compares it with everything known.
-pub(super) fn audit(data: &Path, input: &Input, books: &Books) -> Result<Findings, Failure> {
-    let fed = fed(input)?;
-    let holdings = holdings(data)?;
+pub(super) fn audit(data: &Path, input: &Input, books: &Books, signals: &Signals) -> Result<Findings, Failure> {
+    let fed = fed(input, signals)?;
+    let holdings = holdings(data, signals)?;
     let mut findings = compare(&fed, &holdings.by_key);
     findings.acknowledged = books.acknowledged.entries();
     findings.lost = books.acknowledged.broken_by(&holdings.bodies);
@@ -60,22 +61,24 @@ pub(super) fn audit(data: &Path, input: &Input, books: &Books) -> Result<Finding
     Ok(findings)
 }
 
-fn fed(input: &Input) -> Result<ByKey, Failure> {
+fn fed(input: &Input, signals: &Signals) -> Result<ByKey, Failure> {
     let mut fed = ByKey::new();
     let mut lines = input.lines()?;
     while let Some(line) = lines.next()? {
+        signals.check()?;
         fed.entry(digest(key_of(line))).or_default().push(digest(line));
     }
     Ok(fed)
 }
 
-fn holdings(data: &Path) -> Result<Holdings, Failure> {
+fn holdings(data: &Path, signals: &Signals) -> Result<Holdings, Failure> {
     let database = Database::open(data)?;
     let stream = database.stream(STREAM)?;
     let mut holdings = Holdings { bodies: (0..PARTITIONS).map(|_| Vec::new()).collect(), by_key: ByKey::new() };
     for (partition, bodies) in (0..PARTITIONS).zip(&mut holdings.bodies) {
         let mut reader = stream.reader(partition, Start::Earliest)?;
         while let Some(records) = reader.try_receive(READ_RECORDS)? {
+            signals.check()?;
             for record in records.iter() {
                 if record.offset() != bodies.len() as u64 {
                     return Err(gap(partition, bodies.len(), record.offset()));

@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use crate::exit::Failure;
 
 /// A directory that was empty or did not exist.
 pub(super) struct Directory {
     path: PathBuf,
-    is_temporary: bool,
+    /// Removes it when dropped.
+    temporary: Option<TempDir>,
 }
 
 impl Directory {
@@ -19,23 +21,25 @@ impl Directory {
         match fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
             Ok(true) => {}
             Ok(false) => {
-                let message = format!("{} is not empty; the demonstration needs an empty directory", path.display());
+                let message = format!(
+                    "{} is not empty; the demonstration needs a new or empty directory: name one with --data",
+                    path.display()
+                );
                 return Err(Failure::refused(message));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Failure::failed(format!("cannot read {}: {error}", path.display()))),
         }
-        Ok(Directory { path, is_temporary: false })
+        Ok(Directory { path, temporary: None })
     }
 
     /// A new directory under the system's temporary folder, removed when dropped.
     pub(super) fn temporary() -> Result<Directory, Failure> {
-        let path = std::env::temp_dir().join(format!("towpath-demo-{}", std::process::id()));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| Failure::failed(format!("cannot create {}: {error}", path.display())))?;
-        Ok(Directory { path, is_temporary: true })
+        let temporary = tempfile::Builder::new()
+            .prefix("towpath-demo-")
+            .tempdir()
+            .map_err(|error| Failure::failed(format!("cannot create a temporary directory: {error}")))?;
+        Ok(Directory { path: temporary.path().to_owned(), temporary: Some(temporary) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -43,19 +47,19 @@ impl Directory {
     }
 
     pub(super) fn is_temporary(&self) -> bool {
-        self.is_temporary
+        self.temporary.is_some()
     }
 
     /// Leaves the directory where it is, as evidence.
     pub(super) fn keep(&mut self) {
-        self.is_temporary = false;
+        self.path = self.temporary.take().map_or_else(|| self.path.clone(), TempDir::keep);
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if self.is_temporary
-            && let Err(error) = fs::remove_dir_all(&self.path)
+        if let Some(temporary) = self.temporary.take()
+            && let Err(error) = temporary.close()
         {
             eprintln!("towpath: cannot remove {}: {error}", self.path.display());
         }

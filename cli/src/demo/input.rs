@@ -1,11 +1,17 @@
 //! What is fed: the lines of a file, or orders that come out the same in every process.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::chance::Chance;
+use super::key_of;
 use crate::exit::Failure;
+use crate::output::grouped;
+use crate::stream::LINE_BYTES_MAX;
+
+/// The most that a key has.
+const KEY_BYTES_MAX: usize = 64 << 10;
 
 const CUSTOMERS: u64 = 4_000;
 const PIECES_MAX: u64 = 5;
@@ -51,7 +57,7 @@ impl Input {
             }
             Input::Orders(records) => LineSource::Orders { next: 0, end: *records },
         };
-        Ok(Lines { source, line: Vec::new() })
+        Ok(Lines { source, line: Vec::new(), number: 0 })
     }
 
     pub(super) fn count(&self) -> Result<u64, Failure> {
@@ -76,6 +82,8 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
 pub(super) struct Lines {
     source: LineSource,
     line: Vec<u8>,
+    /// How many were lent.
+    number: u64,
 }
 
 enum LineSource {
@@ -89,11 +97,15 @@ impl Lines {
         self.line.clear();
         match &mut self.source {
             LineSource::File { path, reader } => {
-                let read = reader.read_until(b'\n', &mut self.line).map_err(|error| cannot_read(path, &error))?;
+                // A line that is too long is not read to its end.
+                let mut bounded = reader.take(LINE_BYTES_MAX as u64 + 1);
+                let read = bounded.read_until(b'\n', &mut self.line).map_err(|error| cannot_read(path, &error))?;
                 if read == 0 {
                     return Ok(None);
                 }
+                self.number += 1;
                 self.line.pop_if(|last| *last == b'\n');
+                refuse_what_is_too_long(path, self.number, &self.line)?;
             }
             LineSource::Orders { next, end } => {
                 if *next == *end {
@@ -105,6 +117,17 @@ impl Lines {
         }
         Ok(Some(&self.line))
     }
+}
+
+/// A line that cannot be appended is told while the lines are counted, before anything is begun.
+fn refuse_what_is_too_long(path: &Path, number: u64, line: &[u8]) -> Result<(), Failure> {
+    let (what, max) = match (line.len(), key_of(line).len()) {
+        (line, _) if line > LINE_BYTES_MAX => ("is", LINE_BYTES_MAX),
+        (_, key) if key > KEY_BYTES_MAX => ("has a first field, which is its key,", KEY_BYTES_MAX),
+        _ => return Ok(()),
+    };
+    let (number, max) = (grouped(number), grouped(max as u64));
+    Err(Failure::refused(format!("line {number} of {} {what} longer than {max} bytes", path.display())))
 }
 
 /// Such as `customer-0421 order-000123 3 x blue-mug 38.70 EUR`.

@@ -17,25 +17,27 @@ use super::table::{Summary, print};
 use super::{Demo, PARTITIONS};
 use crate::exit::Failure;
 use crate::output::progress;
+use crate::signals::{self, Signals};
 
 /// A kill comes up to this much later than the report that it was drawn for.
 const KILL_DELAY_MICROS_MAX: u64 = 2_000;
 
 /// Feeds, kills, judges and prints. `Ok` only if the books are exact.
 pub(super) fn run(demo: &Demo, data: Option<PathBuf>) -> Result<(), Failure> {
+    let signals = signals::catch()?;
     let input = demo.source.open()?;
+    let lines = input.count()?;
     let mut directory = match data {
         Some(path) => Directory::named(path)?,
         None => Directory::temporary()?,
     };
-    let lines = input.count()?;
     let bar = progress(lines, "acknowledged");
     let mut feeding = Feeding::new(lines, demo.kills, bar);
     let start = Instant::now();
-    while feeding.live_one_life(demo, directory.path())? == Ending::Killed {}
+    while feeding.live_one_life(demo, directory.path(), signals)? == Ending::Killed {}
     let elapsed = start.elapsed();
     feeding.bar.finish_and_clear();
-    let findings = audit(directory.path(), &input, &feeding.books)?;
+    let findings = audit(directory.path(), &input, &feeding.books, signals)?;
     if !findings.are_exact() {
         directory.keep();
     }
@@ -81,10 +83,10 @@ impl Feeding {
 
     /// One life of the feeder, from its start to its end. Everything that it got into the pipe is entered, whether it
     /// lives or not: a report is in the pipe only after the append has returned.
-    fn live_one_life(&mut self, demo: &Demo, data: &Path) -> Result<Ending, Failure> {
+    fn live_one_life(&mut self, demo: &Demo, data: &Path, signals: &Signals) -> Result<Ending, Failure> {
         let mut life = Life::start(demo, data)?;
         let mut ending = Ending::Finished;
-        while let Some(report) = receive(&mut life.reports).map_err(|error| life.failure(&error))? {
+        while let Some(report) = life.next_report(signals)? {
             let is_done = report == Report::Done;
             self.enter(&report);
             if ending == Ending::Finished && self.is_time_to_kill(is_done) {
@@ -96,6 +98,8 @@ impl Feeding {
             }
         }
         let status = life.wait()?;
+        // Ctrl-C at a terminal comes to the feeder too.
+        signals.check()?;
         match ending {
             Ending::Killed => Ok(ending),
             Ending::Finished if status.success() => Ok(ending),
@@ -150,6 +154,14 @@ impl Life {
         let permission = child.stdin.take();
         let reports = child.stdout.take().ok_or_else(|| cannot(io::Error::other("it has no standard output")))?;
         Ok(Life { child, reports: BufReader::new(reports), permission })
+    }
+
+    /// The next report; fails when a signal came to this process.
+    fn next_report(&mut self, signals: &Signals) -> Result<Option<Report>, Failure> {
+        if self.reports.buffer().is_empty() {
+            signals.wait_for_input(self.reports.get_ref())?;
+        }
+        receive(&mut self.reports).map_err(|error| self.failure(&error))
     }
 
     fn allow_to_close(&mut self) {

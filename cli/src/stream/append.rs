@@ -3,7 +3,7 @@
 //! * A line is bytes up to a newline, which is not part of it; the last line may lack one.
 //! * Nothing waits for a full batch: what one read of standard input gave is appended before the next read, so a slow
 //!   `tail -f` is never sat upon, and a fast file still comes in batches of [`BATCH_RECORDS`] or [`BATCH_BYTES`].
-//! * A failure tells how many lines are in the stream, so that the rest can be fed again.
+//! * A failure or a signal tells how many lines are in the stream, so that the rest can be fed again.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,12 +14,13 @@ use std::path::Path;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use towpath::{AppendOptions, Level, Record, Stream};
+use towpath::{AppendOptions, Error, Record, Stream};
 
-use super::LevelName;
+use super::{LINE_BYTES_MAX, LevelName};
 use crate::exit::Failure;
 use crate::open_existing;
 use crate::output::{counted, grouped, progress, say};
+use crate::signals;
 use crate::units;
 
 const BATCH_RECORDS: usize = 1_000;
@@ -27,9 +28,6 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// What one read asks for, and the room that the buffer has beyond an unfinished line.
 const READ_BYTES: usize = 256 << 10;
-
-/// A line longer than this is refused here, so that input without newlines does not fill the memory.
-const LINE_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Args)]
 pub(crate) struct Append {
@@ -61,11 +59,12 @@ impl Append {
             bar.finish_and_clear();
         }
         let summary = appender.summary;
+        drop(stream);
+        let closed = database.close();
         outcome.map_err(|failure| {
             failure.with_consequence(&format!("{} of standard input appended before", counted(summary.records, "line")))
         })?;
-        drop(stream);
-        database.close()?;
+        closed?;
         say(summary.sentence(&self.name))
     }
 
@@ -82,13 +81,15 @@ fn input_bytes() -> Option<u64> {
 }
 
 /// Reads to the end and appends every line.
-fn pump(mut input: impl Read, appender: &mut Appender<'_>, bar: Option<&ProgressBar>) -> Result<(), Failure> {
+fn pump(mut input: impl Read + AsFd, appender: &mut Appender<'_>, bar: Option<&ProgressBar>) -> Result<(), Failure> {
+    let signals = signals::catch()?;
     let mut buffer = vec![0; READ_BYTES];
     let mut filled = 0;
     loop {
         if buffer.len() - filled < READ_BYTES {
             buffer.resize(filled + READ_BYTES, 0);
         }
+        signals.wait_for_input(&input)?;
         let read = match input.read(&mut buffer[filled..]) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -161,14 +162,29 @@ impl Appender<'_> {
             self.refuse_endless_line(line.len())?;
         }
         let records: Vec<Record<'_>> = lines.iter().map(|line| self.record(&bytes[line.clone()])).collect();
-        let appended = self.stream.append_batch(&records, &self.options)?;
+        let appended = match self.stream.append_batch(&records, &self.options) {
+            Err(error) => return Err(self.append_up_to_the_refused(bytes, lines, error)),
+            Ok(appended) => appended,
+        };
         if self.key.is_some() {
             self.summary.keyless += lines.iter().filter(|line| self.key_of(&bytes[(*line).clone()]).is_none()).count();
         }
         self.summary.records += lines.len() as u64;
         self.summary.partitions.extend(appended.partitions.iter().map(|range| range.partition));
-        self.summary.level = Some(appended.receipt.level);
         Ok(())
+    }
+
+    /// A batch is refused whole. Where one line is to blame, those before it are appended, and it is named.
+    fn append_up_to_the_refused(&mut self, bytes: &[u8], lines: &[Range<usize>], error: Error) -> Failure {
+        let Error::LimitExceeded { limit: "key bytes", max, .. } = error else { return error.into() };
+        let key_bytes = |line: &Range<usize>| self.key_of(&bytes[line.clone()]).map_or(0, <[u8]>::len);
+        let Some(refused) = lines.iter().position(|line| key_bytes(line) as u64 > max) else { return error.into() };
+        if refused > 0
+            && let Err(failure) = self.append_batch(bytes, &lines[..refused])
+        {
+            return failure;
+        }
+        Failure::from(error).about(&format!("line {}", grouped(self.summary.records + 1)))
     }
 
     fn record<'l>(&self, line: &'l [u8]) -> Record<'l> {
@@ -213,26 +229,22 @@ struct Summary {
     records: u64,
     keyless: usize,
     partitions: BTreeSet<u32>,
-    level: Option<Level>,
 }
 
 impl Summary {
+    /// Told after the database was closed: everything is on disk then, at any level.
     fn sentence(&self, name: &str) -> String {
-        let Some(level) = self.level else {
+        if self.records == 0 {
             return format!("Standard input was empty; nothing was appended to {name}.");
-        };
+        }
         let records = counted(self.records, "record");
         let partitions = counted(self.partitions.len() as u64, "partition");
-        let durability = match level {
-            Level::Sync => "on disk",
-            Level::Buffered => "buffered: safe from the death of the process, on disk within 50 ms",
-        };
         let keyless = match self.keyless as u64 {
             0 => String::new(),
             1 => " 1 line had no such field and has no key.".to_owned(),
             lines => format!(" {} had no such field and have no key.", counted(lines, "line")),
         };
-        format!("Appended {records} to {partitions} of {name}, {durability}.{keyless}")
+        format!("Appended {records} to {partitions} of {name}, on disk.{keyless}")
     }
 }
 

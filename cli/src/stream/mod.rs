@@ -17,6 +17,10 @@ use crate::open_existing;
 use crate::output::{counted, grouped, say};
 use crate::units;
 
+/// A line longer than this is refused before it is read to its end, so that input without newlines does not fill the
+/// memory. It is the most that a body has.
+pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
+
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Create a stream; one that exists with the same options is left as it is

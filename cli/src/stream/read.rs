@@ -1,7 +1,9 @@
 //! `towpath stream read`.
 
+use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use clap::Args;
@@ -13,6 +15,7 @@ use super::row::Row;
 use crate::exit::Failure;
 use crate::open_existing;
 use crate::output::Output;
+use crate::signals;
 use crate::units::StartName;
 
 /// Records that a followed partition hands over at a time, and batches that may wait to be printed.
@@ -24,6 +27,9 @@ pub(crate) struct Read {
     /// The stream
     name: String,
     /// Where to begin: earliest, latest, an offset, or a time (2026-03-01T12:00:00Z, @1772366400, -5m)
+    ///
+    /// A date or a time without a zone, such as 2026-03-01 or "2026-03-01 12:00", is taken in the time zone of the
+    /// system (the variable TZ, or else /etc/localtime).
     #[arg(long, value_name = "FROM", default_value = "earliest", allow_hyphen_values = true)]
     from: StartName,
     /// Read one partition only
@@ -32,7 +38,7 @@ pub(crate) struct Read {
     /// Stop after this many records
     #[arg(long, value_name = "N")]
     max: Option<u64>,
-    /// Wait for more at the end
+    /// Wait for more at the end, until a signal comes or the reader of the output leaves
     #[arg(long)]
     follow: bool,
     /// Print one JSON object per record and line; what is not UTF-8 as base64 under body_base64
@@ -82,6 +88,7 @@ impl Read {
 
     /// Each partition is followed by a thread of its own. Closing the database ends their waiting.
     fn follow(&self, database: Database, readers: Vec<Reader>) -> Result<(), Failure> {
+        let ended = end_from_outside(database.clone())?;
         let (sender, receiver) = sync_channel(FOLLOW_BATCHES);
         let threads: Vec<_> = readers
             .into_iter()
@@ -99,7 +106,7 @@ impl Read {
                 return Err(Failure::failed("a reading thread panicked; this is a bug"));
             }
         }
-        outcome
+        outcome.map_err(|failure| ended.get().map_or(failure, |outside| outside.failure()))
     }
 
     fn print_followed(&self, receiver: &Receiver<Result<Vec<Row>, Error>>) -> Result<(), Failure> {
@@ -116,6 +123,42 @@ impl Read {
         }
         Ok(())
     }
+}
+
+/// What ended the following from outside.
+#[derive(Clone, Copy)]
+enum Outside {
+    Signal(u8),
+    OutputClosed,
+}
+
+impl Outside {
+    fn failure(self) -> Failure {
+        match self {
+            Outside::Signal(signal) => Failure::Stopped { signal },
+            Outside::OutputClosed => Failure::OutputClosed,
+        }
+    }
+}
+
+/// Closes the database when a signal comes or whoever read standard output leaves, even while there is nothing to
+/// print: that ends the waiting of all readers.
+fn end_from_outside(database: Database) -> Result<Arc<OnceLock<Outside>>, Failure> {
+    let signals = signals::catch()?;
+    let ended = Arc::new(OnceLock::new());
+    let told = ended.clone();
+    thread::spawn(move || {
+        let outside = match signals.wait_for_reader_to_leave(io::stdout()) {
+            Ok(()) => Outside::OutputClosed,
+            Err(Failure::Stopped { signal }) => Outside::Signal(signal),
+            // It cannot be waited for: the next write finds out.
+            Err(_) => return,
+        };
+        let _ = told.set(outside);
+        // What goes wrong is told by the main thread, which closes too.
+        let _ = database.close();
+    });
+    Ok(ended)
 }
 
 /// Sends what the reader receives until it fails or nobody listens.
