@@ -36,7 +36,11 @@ impl Check {
         output.flush()?;
         match report.problems.len() as u64 {
             0 => Ok(()),
-            problems => Err(Failure::damaged(format!("{} in {}", counted(problems, "problem"), data.display()))),
+            problems => Err(Failure::damaged(format!(
+                "{} in {}; restore a copy of the directory, unless the next open mends it, as its line says then",
+                counted(problems, "problem"),
+                data.display()
+            ))),
         }
     }
 }

@@ -177,6 +177,7 @@ fn a_directory_that_lost_its_control_file_is_damaged_and_nobody_is_told_to_make_
     let text = [output.stdout.clone(), output.stderr.clone()].concat();
     let text = String::from_utf8(text).unwrap();
     assert!(code(&output) == 6 && text.contains("the control file is missing"), "{text}");
+    assert!(text.contains("restore a copy of the directory"), "{text}");
     assert!(!text.contains("stream create") && !text.contains("run `towpath check`"), "{text}");
 }
 
