@@ -46,6 +46,16 @@ impl<'a> Put<'a> {
         if value < 0x80 { self.u8(value as u8) } else { self.long_varint(value) }
     }
 
+    /// Varints one after the other, at once if each takes one byte.
+    #[inline]
+    pub(crate) fn varints<const N: usize>(&mut self, values: [u64; N]) {
+        if values.iter().fold(0, |all, value| all | value) < 0x80 {
+            self.bytes(&values.map(|value| value as u8));
+        } else {
+            values.into_iter().for_each(|value| self.varint(value));
+        }
+    }
+
     #[inline]
     fn long_varint(&mut self, value: u64) {
         let len = varint_len(value);
@@ -217,6 +227,11 @@ mod tests {
                 let mut take = Take::new(&out);
                 assert_eq!(take.varint(), Ok(value));
                 assert_eq!(take.end(), Ok(()));
+                let several = [5, value, 0];
+                let mut out = vec![0; several.into_iter().map(varint_len).sum()];
+                Put::new(&mut out).varints(several);
+                let mut take = Take::new(&out);
+                assert_eq!(several.map(|_| take.varint().unwrap()), several);
             }
         }
         assert_eq!(varint_len(u64::MAX), 10);

@@ -89,9 +89,7 @@ impl<'a> Record<'a> {
 
     #[inline]
     pub(crate) fn encode(&self, out: &mut Put<'_>) {
-        out.varint(len_or_none(self.body));
-        out.varint(len_or_none(self.key));
-        out.varint(self.header_block_len() as u64);
+        out.varints([len_or_none(self.body), len_or_none(self.key), self.header_block_len() as u64]);
         if let Some(key) = self.key {
             out.bytes(key);
         }
