@@ -140,7 +140,8 @@ impl AppendOptions {
         AppendOptions { partition: Some(partition), ..self }
     }
 
-    /// Appends only if the partition ends at this offset: [`Error::WrongOffset`] otherwise, and nothing is stored.
+    /// Appends only if the partition ends at this offset: [`WrongOffset`](crate::Error::WrongOffset) otherwise, and
+    /// nothing is stored.
     #[must_use]
     pub fn expect_offset(self, offset: u64) -> AppendOptions {
         AppendOptions { expect_offset: Some(offset), ..self }
@@ -152,7 +153,8 @@ impl AppendOptions {
         AppendOptions { level: Some(level), ..self }
     }
 
-    /// The most that the call may wait: for room, [`Error::TimedOut`] then; for its sync, [`Error::Unconfirmed`] then.
+    /// The most that the call may wait: for room, [`TimedOut`](crate::Error::TimedOut) then; for its sync,
+    /// [`Unconfirmed`](crate::Error::Unconfirmed) then.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> AppendOptions {
         AppendOptions { timeout: Some(timeout), ..self }
