@@ -401,7 +401,8 @@ impl<M: Machine> Engine<M> {
         stretches
     }
 
-    /// Runs that lie wholly before the start of their logs.
+    /// Runs that lie wholly before the start of their logs. None that this checkpoint adds does: what was dead at its
+    /// freeze got no sidecar.
     fn find_dead_runs(&self, keeper: &mut Keeper, draft: &mut Draft) -> Result<(), Fault> {
         const PAGE: usize = 1024;
         for (log, start) in draft.trimmed.clone() {
@@ -419,10 +420,6 @@ impl<M: Machine> Engine<M> {
                 if full || dead.len() < PAGE {
                     break;
                 }
-            }
-            // A run that this very checkpoint adds may be dead too: it goes with the next.
-            if draft.runs_added.iter().any(|run| run.log == log && run.end <= start_or_end) {
-                keeper.backlog.push(log);
             }
         }
         Ok(())
