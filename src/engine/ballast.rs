@@ -8,6 +8,7 @@ use std::io;
 
 use crate::base::bounds::BALLAST_SPARE_BYTES;
 use crate::base::lsn::Geometry;
+use crate::journal::maker::is_full;
 use crate::journal::marks::Need;
 use crate::storage::disk::{Access, Disk};
 
@@ -47,21 +48,27 @@ impl<M: Machine> Engine<M> {
         remove(&**self.segments.disk())
     }
 
-    /// Makes the ballast again if it is missing, there is room, and nobody who goes before it lacks some.
+    /// Makes the ballast again if it is missing, there is room, and nobody who goes before it lacks some. Any error but
+    /// that of a full disk is to poison, as that of every write.
     pub(super) fn restore_ballast(&self, keeper: &mut Keeper) -> Result<(), Fault> {
         if keeper.ballast || self.marks.is_short(Need::Checkpoint) || self.maker.ready() == 0 {
             return Ok(());
         }
         let disk = &**self.segments.disk();
         remove(disk)?;
-        keeper.ballast = zero_filled(disk, BALLAST, bytes(self.segments.geometry())).is_ok();
-        self.marks.set_short(Need::Ballast, !keeper.ballast);
-        if keeper.ballast {
-            self.workers.maker.nudge();
-        } else {
-            // No room yet: what was begun must not take what others need.
-            remove(disk)?;
+        match zero_filled(disk, BALLAST, bytes(self.segments.geometry())) {
+            Ok(()) => {
+                keeper.ballast = true;
+                self.marks.set_short(Need::Ballast, false);
+                self.workers.maker.nudge();
+                Ok(())
+            }
+            Err(e) if is_full(&e) => {
+                self.marks.set_short(Need::Ballast, true);
+                // No room yet: what was begun must not take what others need.
+                remove(disk)
+            }
+            Err(e) => Err(Fault::io("making the ballast")(e)),
         }
-        Ok(())
     }
 }

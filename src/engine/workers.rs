@@ -344,7 +344,8 @@ impl<M: Machine> Engine<M> {
             Blocked::Segment => {
                 self.maker.step().map_err(|_| Fault::OutcomeUnknown)?;
                 if self.marks.is_short(Need::Ballast) {
-                    self.restore_ballast(&mut self.keeper.lock())?;
+                    let restored = self.restore_ballast(&mut self.keeper.lock());
+                    self.poison_unless_full(restored)?;
                     self.maker.step().map_err(|_| Fault::OutcomeUnknown)?;
                 }
             }

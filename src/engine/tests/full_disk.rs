@@ -138,6 +138,37 @@ fn while_the_ballast_is_given_up_segments_are_made_for_nothing_but_the_reserve()
     assert!(is_there(&bench, BALLAST), "it goes before other segments");
 }
 
+/// The ballast was given up, and the disk has room again but fails when the ballast is made.
+fn failing_ballast(operations: Operations) -> (Bench, StreamHandle) {
+    let bench = Bench::new();
+    let stream = fill(&bench);
+    while bench.try_append(stream, 0, &vec![7; 1 << 20], Level::Buffered).is_ok() {}
+    bench.engine.checkpoint().expect("the ballast gives its room");
+    assert!(!is_there(&bench, BALLAST));
+    bench.disk.set_capacity(u64::MAX);
+    bench.disk.inject(DiskFault::on(operations).path(BALLAST));
+    (bench, stream)
+}
+
+#[test]
+fn a_ballast_that_cannot_be_made_for_another_reason_than_room_poisons() {
+    for operations in [Operations::Writes, Operations::Syncs] {
+        let (bench, stream) = failing_ballast(operations);
+        assert_eq!(bench.engine.step(Worker::Keeper, &mut None), Next::Idle, "nothing is tried again");
+        let refused = bench.try_append(stream, 0, b"one more", Level::Sync);
+        assert!(matches!(refused, Err(Refused::Fault(Fault::Poisoned))), "{operations:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn an_append_that_has_the_ballast_made_and_finds_the_disk_failing_poisons() {
+    let (bench, stream) = failing_ballast(Operations::Writes);
+    let refused = bench.try_append(stream, 0, &vec![7; 1 << 20], Level::Sync);
+    assert!(matches!(refused, Err(Refused::Fault(Fault::Io { .. }))), "{refused:?}");
+    let refused = bench.try_append(stream, 0, b"one more", Level::Sync);
+    assert!(matches!(refused, Err(Refused::Fault(Fault::Poisoned))), "{refused:?}");
+}
+
 #[test]
 fn an_append_that_waits_for_a_checkpoint_is_refused_when_the_disk_has_no_room_for_one() {
     let (disk, clock) = (SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)));
