@@ -6,6 +6,8 @@ mod command;
 mod fuzz;
 mod loom;
 mod planted;
+#[cfg(any(feature = "sim", test))]
+mod search;
 mod sim;
 
 use std::process::ExitCode;

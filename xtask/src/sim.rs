@@ -1,12 +1,15 @@
 //! `cargo xtask sim`: seeded operations, crashes and reopenings of the real storage code on a simulated disk.
 //!
-//! The task starts itself again, built with the library and its feature `sim`, so that no other task waits for that.
+//! The task starts itself again, built with the library and its feature `sim`, so that no other task waits for that. A
+//! seed that does not end within `SEED_SECONDS_MAX` fails the run; so a planted bug is found that makes one hang.
 
 use clap::Args;
 
 use crate::Outcome;
 use crate::command::{captured, cargo, run};
 use crate::planted;
+#[cfg(feature = "sim")]
+use crate::search::{SEED_SECONDS_MAX, search};
 
 /// Planted bugs that some seed must find.
 pub(crate) const PLANTED: &[&str] = &[
@@ -42,7 +45,7 @@ impl Sim {
         let count = self.seeds.unwrap_or(if self.seed.is_some() { 1 } else { SEEDS_DEFAULT });
         let first = self.seed.unwrap_or(0);
         #[cfg(feature = "sim")]
-        return seeds::run(first, count);
+        return run_seeds(first, count);
         #[cfg(not(feature = "sim"))]
         self.run_built(first, count)
     }
@@ -85,74 +88,14 @@ fn built(first: u64, count: u64) -> std::process::Command {
 }
 
 #[cfg(feature = "sim")]
-mod seeds {
-    //! Runs seeds on all processors until one fails.
-
-    use std::panic::catch_unwind;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    use std::thread;
-    use std::time::Instant;
-
-    use towpath::sim::Summary;
-
-    use crate::Outcome;
-
-    pub(super) fn run(first: u64, count: u64) -> Outcome {
-        let start = Instant::now();
-        let search = Search {
-            next: AtomicU64::new(0),
-            stop: AtomicBool::new(false),
-            failures: Mutex::default(),
-            total: Mutex::default(),
-        };
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| search.work(first, count));
-            }
-        });
-        let mut failures = search.failures.into_inner().map_err(|error| error.to_string())?;
-        failures.sort();
-        match failures.first() {
-            None => {
-                let total = search.total.into_inner().map_err(|error| error.to_string())?;
-                eprintln!("sim: {count} seeds from {first} hold, {} s: {total}", start.elapsed().as_secs());
-                Ok(())
-            }
-            Some((seed, reason)) => {
-                Err(format!("seed {seed}: {reason}\nreplay it with `cargo xtask sim --seed {seed}`"))
-            }
+fn run_seeds(first: u64, count: u64) -> Outcome {
+    let start = std::time::Instant::now();
+    let bound = std::time::Duration::from_secs(SEED_SECONDS_MAX);
+    match search(first, count, bound, towpath::sim::run) {
+        Ok(total) => {
+            eprintln!("sim: {count} seeds from {first} hold, {} s: {total}", start.elapsed().as_secs());
+            Ok(())
         }
-    }
-
-    struct Search {
-        next: AtomicU64,
-        stop: AtomicBool,
-        failures: Mutex<Vec<(u64, String)>>,
-        total: Mutex<Summary>,
-    }
-
-    impl Search {
-        fn work(&self, first: u64, count: u64) {
-            while !self.stop.load(Ordering::Relaxed) {
-                let turn = self.next.fetch_add(1, Ordering::Relaxed);
-                if turn >= count {
-                    return;
-                }
-                let seed = first.wrapping_add(turn);
-                match outcome(seed) {
-                    Ok(summary) => *self.total.lock().expect("no seed panics while it adds") += summary,
-                    Err(reason) => {
-                        self.stop.store(true, Ordering::Relaxed);
-                        self.failures.lock().expect("no seed panics while it tells").push((seed, reason));
-                    }
-                }
-            }
-        }
-    }
-
-    fn outcome(seed: u64) -> Result<Summary, String> {
-        catch_unwind(|| towpath::sim::run(seed)).unwrap_or_else(|_| Err("a panic, told above".to_owned()))
+        Err((seed, reason)) => Err(format!("seed {seed}: {reason}\nreplay it with `cargo xtask sim --seed {seed}`")),
     }
 }
