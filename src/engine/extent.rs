@@ -3,6 +3,7 @@
 //! A log is told up to its visible end, its bytes and its last timestamp too. An object is told at once, and the answer
 //! waits until the last frame written for `Sync` that touched it is durable.
 
+use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
@@ -46,6 +47,7 @@ impl<M: Machine> Engine<M> {
         count: usize,
         look: impl FnOnce(&M, &[Option<Extent>]) -> T,
     ) -> Result<T, Fault> {
+        assert!(count <= FREEZE_CHUNK, "{count} logs looked at in one hold of the core lock");
         self.check_alive()?;
         let durable = self.marks.durable.get();
         let mut core = self.core.lock();

@@ -272,7 +272,7 @@ impl LogCell {
 pub(crate) struct Wants {
     /// Somebody waits for records.
     pub(crate) wake: bool,
-    /// The log may want a timer and has none.
+    /// The log may want a timer, or an earlier one than it has.
     pub(crate) timer: bool,
 }
 

@@ -103,9 +103,7 @@ impl<M: Machine> Engine<M> {
             false => Err(Fault::TimedOut),
         }
     }
-}
 
-impl<M: Machine> Engine<M> {
     /// Whether what an append waits for was not to be had for want of room on the disk, when last tried.
     fn is_disk_full_for(&self, blocked: Blocked) -> bool {
         match blocked {

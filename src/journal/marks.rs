@@ -23,6 +23,8 @@ pub(crate) enum Need {
     Ballast,
 }
 
+const NEEDS: usize = Need::Ballast as usize + 1;
+
 /// A stop is remembered about every this many bytes.
 const STOP_BYTES: u64 = if cfg!(loom) { 128 } else { 512 << 10 };
 
@@ -73,7 +75,7 @@ pub(crate) struct Marks {
     stops: [AtomicU64; STOPS],
     poisoned: AtomicBool,
     /// For each need, whether the last attempt to fill it found the disk full.
-    short: [AtomicBool; 3],
+    short: [AtomicBool; NEEDS],
 }
 
 impl Marks {

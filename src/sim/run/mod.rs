@@ -333,9 +333,9 @@ impl Run {
         let fault = DiskFault::on(operations).aftermath(aftermath);
         let fault = match random.below(8) {
             0 => fault.path("index.redb").after(random.below(40)),
+            1 => fault.path("control").after(random.below(4)),
             // What a failed sync leaves in the cache is believed by nobody.
             2 => DiskFault::on(Operations::Syncs).path("index.redb").after(random.below(6)).aftermath(aftermath),
-            1 => fault.path("control").after(random.below(4)),
             3 => fault.chance(4),
             _ => fault.after(random.below(within)),
         };
