@@ -37,7 +37,7 @@ impl Check {
         match report.problems.len() as u64 {
             0 => Ok(()),
             problems => Err(Failure::damaged(format!(
-                "{} in {}; restore a copy of the directory, unless the next open mends it, as its line says then",
+                "{} in {}: the next open mends those whose line says so; for any other restore a copy of the directory",
                 counted(problems, "problem"),
                 data.display()
             ))),
