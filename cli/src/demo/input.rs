@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use towpath::Record;
+
 use super::chance::Chance;
 use super::key_of;
 use crate::exit::Failure;
 use crate::output::grouped;
 use crate::stream::LINE_BYTES_MAX;
-
-/// The most that a key has.
-const KEY_BYTES_MAX: usize = 64 << 10;
 
 const CUSTOMERS: u64 = 4_000;
 const PIECES_MAX: u64 = 5;
@@ -123,7 +122,7 @@ impl Lines {
 fn refuse_what_is_too_long(path: &Path, number: u64, line: &[u8]) -> Result<(), Failure> {
     let (what, max) = match (line.len(), key_of(line).len()) {
         (line, _) if line > LINE_BYTES_MAX => ("is", LINE_BYTES_MAX),
-        (_, key) if key > KEY_BYTES_MAX => ("has a first field, which is its key,", KEY_BYTES_MAX),
+        (_, key) if key > Record::KEY_BYTES_MAX => ("has a first field, which is its key,", Record::KEY_BYTES_MAX),
         _ => return Ok(()),
     };
     let (number, max) = (grouped(number), grouped(max as u64));

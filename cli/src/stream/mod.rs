@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use towpath::{Database, Level, PartitionDescription, Stream, StreamOptions};
+use towpath::{Database, Level, PartitionDescription, Record, Stream, StreamOptions};
 
 use crate::exit::Failure;
 use crate::open_existing;
@@ -18,8 +18,8 @@ use crate::output::{counted, grouped, say};
 use crate::units;
 
 /// A line longer than this is refused before it is read to its end, so that input without newlines does not fill the
-/// memory. It is the most that a body has.
-pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
+/// memory.
+pub(crate) const LINE_BYTES_MAX: usize = Record::BODY_BYTES_MAX;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {

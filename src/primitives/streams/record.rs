@@ -12,6 +12,7 @@
 //! The three lengths stand together, so that a reader finds the next record without looking at this one's bytes.
 //! Offsets are not stored: records of an item have successive offsets from its head's first one on.
 
+use crate::base::bounds;
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::journal::entry::Entry;
 
@@ -34,6 +35,12 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// The most bytes that a body has; one with more is refused with `LimitExceeded`.
+    pub const BODY_BYTES_MAX: usize = bounds::BODY_BYTES_MAX;
+
+    /// The most bytes that a key has; one with more is refused with `LimitExceeded`.
+    pub const KEY_BYTES_MAX: usize = bounds::KEY_BYTES_MAX;
+
     /// A record with this body, without key and headers.
     #[must_use]
     pub fn new(body: &'a [u8]) -> Record<'a> {
