@@ -78,6 +78,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/storage/disk/host/file.rs",
     "src/storage/disk/host/fork.rs",
     "src/storage/disk/host/lock.rs",
+    "src/storage/disk/host/socket/peer.rs",
     "src/storage/disk/map.rs",
     "src/storage/ring.rs",
     "tests/durability/fork.rs",

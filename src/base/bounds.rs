@@ -93,6 +93,9 @@ pub(crate) const RECORDS_PER_READ_MAX: usize = 65_536;
 /// Records that `append_batch` takes at most.
 pub(crate) const RECORDS_PER_BATCH_MAX: usize = 65_536;
 
+/// Connections that wait to be accepted.
+pub(crate) const CONNECTIONS_WAITING_MAX: i32 = 1024;
+
 /// Microseconds after which written bytes are synced although nobody waits for them.
 pub(crate) const FLUSH_INTERVAL_MICROS_DEFAULT: u64 = 50_000;
 

@@ -12,6 +12,7 @@ use crate::base::sync::Arc;
 use crate::base::time::Timestamp;
 use crate::index::{Index, Meta};
 use crate::storage::control::{self, Control, ControlState, FORMAT};
+use crate::storage::disk::host::socket::{SOCKET, SOCKET_UNFINISHED};
 use crate::storage::disk::{Access, Disk};
 use crate::storage::segment::{self, FOLDER, FileName, Segments};
 
@@ -22,7 +23,8 @@ use super::open::{INDEX, OpenOptions, RING, damage};
 /// The control file of a database that is being created.
 const UNFINISHED: &str = "control.new";
 
-const LOCK: &str = "LOCK";
+/// What processes leave that meet in a directory; it says nothing of what else is there.
+const MEETING: [&str; 3] = ["LOCK", SOCKET, SOCKET_UNFINISHED];
 
 /// Names that a directory may hold beside those of a database: file systems keep what they found there.
 const NOBODYS: &str = "lost+found";
@@ -62,8 +64,8 @@ fn is_headless(disk: &dyn Disk, names: &[String]) -> Result<bool, Fault> {
 /// What is in a directory without a control file that must not be touched.
 fn foreign(disk: &dyn Disk, names: &[String]) -> Result<Option<String>, Fault> {
     let is_begun = names.iter().any(|name| name == UNFINISHED);
-    let made: &[&str] = if is_begun { &[LOCK, UNFINISHED, INDEX, RING, BALLAST] } else { &[LOCK] };
-    if let Some(name) = names.iter().find(|name| !made.contains(&name.as_str())) {
+    let made: &[&str] = if is_begun { &[UNFINISHED, INDEX, RING, BALLAST] } else { &[] };
+    if let Some(name) = names.iter().map(String::as_str).find(|name| !made.contains(name) && !MEETING.contains(name)) {
         return Ok(Some(format!("a file `{name}`")));
     }
     let folders = disk.folders("").map_err(Fault::io("listing the directory"))?;
@@ -187,6 +189,15 @@ mod tests {
             break_off(&disk, seed % 11);
             open(&disk).unwrap_or_else(|fault| panic!("seed {seed}: {fault}")).close().unwrap();
         }
+    }
+
+    #[test]
+    fn a_stale_socket_is_no_reason_to_leave_a_directory_alone() {
+        let disk = SimDisk::new(1);
+        disk.put("LOCK", b"4711\n");
+        disk.put("host.sock", b"");
+        disk.put("host.sock.new", b"");
+        open(&disk).unwrap().close().unwrap();
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod file;
 mod file_system;
 pub(crate) mod fork;
 mod lock;
+#[cfg_attr(any(not(test), loom), expect(dead_code, unused_imports, reason = "no process attaches yet"))]
+pub(crate) mod socket;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
