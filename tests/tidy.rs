@@ -77,6 +77,8 @@ const UNSAFE_FILES: &[&str] = &[
     "src/storage/disk/conformance.rs",
     "src/storage/disk/host/file.rs",
     "src/storage/disk/host/fork.rs",
+    "src/storage/disk/host/inherit.rs",
+    "src/storage/disk/host/inherit/tests.rs",
     "src/storage/disk/host/lock.rs",
     "src/storage/disk/host/socket/peer.rs",
     "src/storage/disk/map.rs",

@@ -93,6 +93,9 @@ pub(crate) const RECORDS_PER_READ_MAX: usize = 65_536;
 /// Records that `append_batch` takes at most.
 pub(crate) const RECORDS_PER_BATCH_MAX: usize = 65_536;
 
+/// Descriptors open at once in a process that a forked child must not keep: locks, sockets, alarms.
+pub(crate) const DESCRIPTORS_NOT_INHERITED_MAX: usize = 4096;
+
 /// Connections that wait to be accepted.
 pub(crate) const CONNECTIONS_WAITING_MAX: i32 = 1024;
 

@@ -6,6 +6,7 @@
 //!   connects finds the one before, this one or none, and never one that is half made.
 //! * The name stays when the listener goes: without the directory's lock nobody knows whose it is. Connecting to it is
 //!   refused, and the next to listen replaces it.
+//! * A forked child keeps neither listener nor connection: its copies fail, and their ends are not held open.
 
 mod peer;
 mod wait;
@@ -14,7 +15,7 @@ mod wait;
 mod tests;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use rustix::event::PollFlags;
 use rustix::fs::{self, AtFlags, Mode};
@@ -25,6 +26,7 @@ pub(crate) use peer::{Peer, own_uid};
 pub(crate) use wait::{Alarm, Ready, wait};
 
 use super::super::Disk;
+use super::inherit::NotInherited;
 use super::{FILE_MODE, HostDisk};
 use crate::base::bounds::CONNECTIONS_WAITING_MAX;
 
@@ -36,13 +38,13 @@ pub(crate) const SOCKET_UNFINISHED: &str = "host.sock.new";
 #[derive(Debug)]
 pub(crate) struct Listener {
     // Does not block: who accepts sleeps in `poll`, which a shutdown ends.
-    descriptor: OwnedFd,
+    descriptor: NotInherited,
 }
 
 /// One end of a connection. Threads share it; one at a time sends, and one at a time receives.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    descriptor: OwnedFd,
+    descriptor: NotInherited,
 }
 
 impl HostDisk {
@@ -97,11 +99,11 @@ impl Listener {
             if wait::events(&self.descriptor, PollFlags::IN, None)?.contains(PollFlags::HUP) {
                 return Err(io::ErrorKind::NotConnected.into());
             }
-            match retry_on_intr(|| net::accept_with(&self.descriptor, SocketFlags::CLOEXEC)) {
-                Ok(descriptor) => return Ok(Socket { descriptor }),
+            let accept = || Ok(retry_on_intr(|| net::accept_with(&self.descriptor, SocketFlags::CLOEXEC))?);
+            match NotInherited::open(accept) {
                 // Another thread was faster.
-                Err(Errno::AGAIN) => {}
-                Err(fault) => return Err(fault.into()),
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => return Ok(Socket { descriptor: accepted? }),
             }
         }
     }
@@ -159,6 +161,7 @@ impl Socket {
     }
 }
 
-fn open(flags: SocketFlags) -> io::Result<OwnedFd> {
-    Ok(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags | SocketFlags::CLOEXEC, None)?)
+fn open(flags: SocketFlags) -> io::Result<NotInherited> {
+    let flags = flags | SocketFlags::CLOEXEC;
+    NotInherited::open(|| Ok(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?))
 }

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "rustix takes the process id for greater than 0, which it need not be")]
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::process::geteuid;
 
@@ -31,7 +31,13 @@ impl Socket {
         // which `credentials` has. Every value of its fields is valid.
         let outcome = unsafe {
             let place = (&raw mut credentials).cast();
-            libc::getsockopt(self.descriptor.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut len)
+            libc::getsockopt(
+                self.descriptor.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                place,
+                &raw mut len,
+            )
         };
         if outcome != 0 {
             return Err(io::Error::last_os_error());

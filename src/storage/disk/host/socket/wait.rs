@@ -1,23 +1,25 @@
 //! Sleeping until a socket has something, or until somebody rings.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, read, retry_on_intr, write};
 
 use super::super::super::clock;
+use super::super::inherit::NotInherited;
 use super::Socket;
 
 /// What ends a sleep in [`wait`] from another thread: an eventfd. It rings until it is taken.
 #[derive(Debug)]
 pub(crate) struct Alarm {
-    descriptor: OwnedFd,
+    descriptor: NotInherited,
 }
 
 impl Alarm {
     pub(crate) fn new() -> io::Result<Alarm> {
-        Ok(Alarm { descriptor: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Alarm { descriptor: NotInherited::open(|| Ok(eventfd(0, flags)?))? })
     }
 
     pub(crate) fn ring(&self) {
@@ -59,7 +61,7 @@ pub(crate) fn wait(socket: &Socket, alarm: Option<&Alarm>, for_input: bool, micr
 }
 
 /// Sleeps until one of `wanted`, or the end of the connection, has come; nothing when `micros` have passed.
-pub(super) fn events(descriptor: &OwnedFd, wanted: PollFlags, micros: Option<u64>) -> io::Result<PollFlags> {
+pub(super) fn events(descriptor: &NotInherited, wanted: PollFlags, micros: Option<u64>) -> io::Result<PollFlags> {
     let mut fds = [PollFd::new(descriptor, wanted)];
     poll_until(&mut fds, micros)?;
     Ok(fds[0].revents())
