@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::Level;
 use crate::base::sync::Arc;
-use crate::engine::{Engine, OpenOptions, Refused};
+use crate::engine::{Engine, OpenOptions, Refused, Submitted};
 use crate::primitives::{Command, Primitives, Refusal, Reply, streams};
 use crate::storage::disk::Disk;
 
@@ -245,10 +245,8 @@ impl Database {
     /// Submits a command about a stream as a whole, at `Sync`.
     fn submit(&self, name: &str, command: streams::Command<'_>) -> Result<streams::Reply, Error> {
         match self.shared.engine.submit(&Command::Streams(command), Level::Sync, None) {
-            Ok(submitted) => {
-                let Reply::Streams(reply) = submitted.reply;
-                Ok(reply)
-            }
+            Ok(Submitted { reply: Reply::Streams(reply), .. }) => Ok(reply),
+            Ok(_) => unreachable!("streams answer what streams are asked"),
             Err(refused) => Err(refusal(refused, name)),
         }
     }
@@ -256,9 +254,10 @@ impl Database {
 
 /// A refusal in the words of the public error.
 pub(crate) fn refusal(refused: Refused<Refusal>, name: &str) -> Error {
-    let Refusal::Streams(refusal) = match refused {
+    let refusal = match refused {
         Refused::Fault(fault) => return fault.into(),
-        Refused::Refusal(refusal) => refusal,
+        Refused::Refusal(Refusal::Streams(refusal)) => refusal,
+        Refused::Refusal(Refusal::Sessions(_)) => unreachable!("the owner of a database has no session in it"),
     };
     let name = || name.to_owned();
     match refusal {

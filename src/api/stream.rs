@@ -367,7 +367,7 @@ fn describe(number: u32, partition: &streams::Partition, extent: Extent) -> Part
 fn ranges(reply: &Reply) -> &streams::Ranges {
     match reply {
         Reply::Streams(streams::Reply::Appended(ranges)) => ranges,
-        Reply::Streams(_) => unreachable!("an append answers with where it went"),
+        _ => unreachable!("an append answers with where it went"),
     }
 }
 

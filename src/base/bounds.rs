@@ -99,6 +99,12 @@ pub(crate) const DESCRIPTORS_NOT_INHERITED_MAX: usize = 4096;
 /// Connections that wait to be accepted.
 pub(crate) const CONNECTIONS_WAITING_MAX: i32 = 1024;
 
+/// Sessions of attached processes.
+pub(crate) const SESSIONS_MAX: usize = 1024;
+
+/// Requests of one session whose replies are remembered: those that its process may not have seen.
+pub(crate) const REQUESTS_REMEMBERED_MAX: u64 = 256;
+
 /// Microseconds after which written bytes are synced although nobody waits for them.
 pub(crate) const FLUSH_INTERVAL_MICROS_DEFAULT: u64 = 50_000;
 

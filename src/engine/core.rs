@@ -39,7 +39,8 @@ pub(crate) struct Core<M> {
 pub(crate) struct EventPlace {
     pub(crate) segment: u64,
     pub(crate) position: u32,
-    /// End of its frame.
+    /// Start and end of its frame.
+    pub(crate) lsn: Lsn,
     pub(crate) end: Lsn,
     pub(crate) sync: bool,
 }
@@ -71,7 +72,7 @@ impl<M: Machine> Core<M> {
     pub(crate) fn apply(&mut self, event: &M::Event<'_>, place: EventPlace, now: Now, after: &mut Afterwards) {
         let (machine, objects) = (&self.machine, &mut self.objects);
         M::touches(event, &mut |key| objects.touch(key, place.end, place.sync, || machine.row(key)));
-        self.machine.apply(event);
+        self.machine.apply(event, place.lsn);
         match M::log_change(event) {
             LogChange::None => {}
             LogChange::Append(append) => {

@@ -10,6 +10,7 @@
 use crate::base::codec::{Malformed, Put};
 use crate::base::level::Level;
 use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
 
@@ -40,8 +41,9 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// Makes an event true in the overlay.
     fn foresee(&self, overlay: &mut Self::Overlay, event: &Self::Event<'_>);
 
-    /// Makes an event true. Must accept every event that `decide` of this or any earlier version made.
-    fn apply(&mut self, event: &Self::Event<'_>);
+    /// Makes an event true; `lsn` is where the frame that it stands in starts, the same in life and in replay. Must
+    /// accept every event that `decide` of this or any earlier version made.
+    fn apply(&mut self, event: &Self::Event<'_>, lsn: Lsn);
 
     /// Which share of journal space the command may use.
     fn class(command: &Self::Command<'_>) -> Class;
@@ -238,18 +240,29 @@ impl Known {
 /// What an event does to logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LogChange {
-    #[expect(dead_code, reason = "every event of a stream changes logs; those of leases will not")]
     None,
     /// `count` new logs with successive ids come to be, empty.
-    Open { first: LogId, count: u32 },
+    Open {
+        first: LogId,
+        count: u32,
+    },
     /// `count` logs with successive ids end with all that is in them.
-    Close { first: LogId, count: u32 },
+    Close {
+        first: LogId,
+        count: u32,
+    },
     /// Records were added at the end.
     Append(LogAppend),
     /// Records below `start` are dead.
-    Trim { log: LogId, start: u64 },
+    Trim {
+        log: LogId,
+        start: u64,
+    },
     /// The timers of these logs may be due at other times than before.
-    Rearm { first: LogId, count: u32 },
+    Rearm {
+        first: LogId,
+        count: u32,
+    },
 }
 
 /// Records added at the end of a log by one event.

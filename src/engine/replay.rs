@@ -9,7 +9,7 @@ use crate::journal::tail::Tail;
 use crate::storage::frame::{Frame, Kind};
 
 use super::clock::HybridClock;
-use super::core::{Afterwards, Core, successive};
+use super::core::{Afterwards, Core, EventPlace, successive};
 use super::fault::Fault;
 use super::logs::Logs;
 use super::machine::{LogAppend, LogChange, Machine};
@@ -83,7 +83,8 @@ impl<M: Machine> Replay<M> {
             }
             if lsn >= self.applied {
                 self.open_logs();
-                self.apply(&event, segment, item.position, lsn.plus(frame.extent()));
+                let end = lsn.plus(frame.extent());
+                self.apply(&event, EventPlace { segment, position: item.position, lsn, end, sync: false });
             }
         }
         Ok(())
@@ -101,14 +102,14 @@ impl<M: Machine> Replay<M> {
         }
     }
 
-    fn apply(&mut self, event: &M::Event<'_>, segment: u64, position: u32, end: Lsn) {
+    fn apply(&mut self, event: &M::Event<'_>, place: EventPlace) {
         let (machine, objects) = (&self.machine, &mut self.objects);
-        M::touches(event, &mut |key| objects.touch(key, end, false, || machine.row(key)));
-        self.machine.apply(event);
+        M::touches(event, &mut |key| objects.touch(key, place.end, place.sync, || machine.row(key)));
+        self.machine.apply(event, place.lsn);
         match M::log_change(event) {
             LogChange::None | LogChange::Rearm { .. } => {}
             LogChange::Append(append) => {
-                self.logs.append(&append, segment, position, None);
+                self.logs.append(&append, place.segment, place.position, None);
             }
             LogChange::Open { first, count } => {
                 successive(first, count).for_each(|log| self.logs.open(log, 0, None));

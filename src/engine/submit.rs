@@ -329,9 +329,10 @@ impl<M: Machine> Engine<M> {
                 position = items.item(item_len, |out| M::encode(event, out));
             });
         let placed = appended.map_err(blocked_by)?;
-        let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
+        let Placed { lsn, end, .. } = placed;
+        let (segment, sync) = (geometry.segment_of(lsn), level == Level::Sync);
         let unapplied = Unapplied(&self.marks);
-        core.apply(event, EventPlace { segment, position, end, sync }, now, after);
+        core.apply(event, EventPlace { segment, position, lsn, end, sync }, now, after);
         std::mem::forget(unapplied);
         Ok(placed)
     }
@@ -357,10 +358,11 @@ impl<M: Machine> Engine<M> {
                 positions.extend(events.iter().map(|e| items.item(M::encoded_len(e), |out| M::encode(e, out))));
             });
         let placed = appended.map_err(blocked_by)?;
-        let (segment, end, sync) = (geometry.segment_of(placed.lsn), placed.end, level == Level::Sync);
+        let Placed { lsn, end, .. } = placed;
+        let (segment, sync) = (geometry.segment_of(lsn), level == Level::Sync);
         let unapplied = Unapplied(&self.marks);
         for (event, position) in events.iter().zip(positions) {
-            core.apply(event, EventPlace { segment, position, end, sync }, now, after);
+            core.apply(event, EventPlace { segment, position, lsn, end, sync }, now, after);
         }
         std::mem::forget(unapplied);
         Ok(placed)

@@ -5,15 +5,29 @@
 //! | primitive | event tags             | row kinds |
 //! |-----------|------------------------|-----------|
 //! | streams   | 1..=15, 0x81..=0x8f    | 1..=15    |
+//! | sessions  | 0x10..=0x1f            | 16..=31   |
 //!
 //! A further primitive is a field here, a variant in each of the four enums below, and an arm wherever they are
 //! matched; it takes the next sixteen tags and kinds, and ids of logs that no other gives.
+//!
+//! [`once`] wraps a command of any of them into a request that is applied once; [`reply`] has the bytes of replies.
 
+mod once;
+mod reply;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, unused_imports, reason = "only tests have sessions until other processes can attach")
+)]
+pub(crate) mod sessions;
 pub(crate) mod streams;
+
+pub(crate) use once::Once;
+pub(crate) use reply::{Repeated, Reply};
 
 use crate::base::codec::{Malformed, Put};
 use crate::base::level::Level;
 use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
 use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, LogChange, LogCursor, LogTimer, Machine};
@@ -22,48 +36,52 @@ use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, Log
 #[derive(Default)]
 pub(crate) struct Primitives {
     pub(crate) streams: streams::State,
+    pub(crate) sessions: sessions::State,
 }
 
 impl std::fmt::Debug for Primitives {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Primitives").field("streams", &self.streams.streams().count()).finish()
+        let (streams, sessions) = (self.streams.streams().count(), self.sessions.count());
+        f.debug_struct("Primitives").field("streams", &streams).field("sessions", &sessions).finish()
     }
 }
 
 /// A request to one of them.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), allow(dead_code, reason = "only tests have sessions until other processes can attach"))]
 pub(crate) enum Command<'a> {
     Streams(streams::Command<'a>),
+    Sessions(sessions::Command),
+    /// A command of another primitive, as a request that is applied once.
+    Once(Once<'a>),
 }
 
 /// A decided fact of one of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Event<'a> {
     Streams(streams::Event<'a>),
-}
-
-/// The answer to an accepted command.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Reply {
-    Streams(streams::Reply),
+    Sessions(sessions::Event<'a>),
 }
 
 /// Why a command was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
     Streams(streams::Refusal),
+    Sessions(sessions::Refusal),
 }
 
 /// What the events decided so far in one frame would change.
 #[derive(Default)]
 pub(crate) struct Overlay {
     streams: streams::Overlay,
+    sessions: sessions::Overlay,
 }
 
 /// Whose an event or a row is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Primitive {
     Streams,
+    Sessions,
 }
 
 impl Primitive {
@@ -74,6 +92,7 @@ impl Primitive {
     fn of_kind(kind: u8) -> Option<Primitive> {
         match kind {
             1..=15 => Some(Primitive::Streams),
+            16..=31 => Some(Primitive::Sessions),
             _ => None,
         }
     }
@@ -99,6 +118,8 @@ impl Machine for Primitives {
                 let emit = |event| events.push(Event::Streams(event));
                 streams::decide(&self.streams, &overlay.streams, command, context, emit).into()
             }
+            Command::Sessions(command) => self.decide_session(overlay, command, events),
+            Command::Once(once) => self.decide_once(overlay, once, context, events),
         }
     }
 
@@ -106,19 +127,23 @@ impl Machine for Primitives {
     fn foresee(&self, overlay: &mut Overlay, event: &Event<'_>) {
         match event {
             Event::Streams(event) => overlay.streams.foresee(&self.streams, event),
+            Event::Sessions(event) => overlay.sessions.foresee(&self.sessions, event),
         }
     }
 
     #[inline]
-    fn apply(&mut self, event: &Event<'_>) {
+    fn apply(&mut self, event: &Event<'_>, lsn: Lsn) {
         match event {
             Event::Streams(event) => self.streams.apply(event),
+            Event::Sessions(event) => self.sessions.apply(event, lsn),
         }
     }
 
     fn class(command: &Command<'_>) -> Class {
         match command {
             Command::Streams(command) => command.class(),
+            Command::Sessions(command) => command.class(),
+            Command::Once(once) => Primitives::class(once.command),
         }
     }
 
@@ -126,6 +151,8 @@ impl Machine for Primitives {
     fn level(&self, command: &Command<'_>) -> Option<Level> {
         match command {
             Command::Streams(command) => self.streams.level(command),
+            Command::Sessions(_) => None,
+            Command::Once(once) => self.level_of_once(once),
         }
     }
 
@@ -139,6 +166,7 @@ impl Machine for Primitives {
     fn next_due(&self, key: RowKey, _now: Now) -> Option<Due> {
         match Primitive::of_kind(key.kind)? {
             Primitive::Streams => self.streams.next_due(key),
+            Primitive::Sessions => None,
         }
     }
 
@@ -146,6 +174,7 @@ impl Machine for Primitives {
     fn encoded_len(event: &Event<'_>) -> usize {
         match event {
             Event::Streams(event) => event.encoded_len(),
+            Event::Sessions(event) => event.encoded_len(),
         }
     }
 
@@ -153,6 +182,7 @@ impl Machine for Primitives {
     fn encode(event: &Event<'_>, out: &mut Put<'_>) {
         match event {
             Event::Streams(event) => event.encode(out),
+            Event::Sessions(event) => event.encode(out),
         }
     }
 
@@ -160,6 +190,7 @@ impl Machine for Primitives {
         let tag = *bytes.first().ok_or(Malformed("an event without a tag"))?;
         match Primitive::of_tag(tag).ok_or(Malformed("a tag that no primitive has"))? {
             Primitive::Streams => streams::Event::decode(bytes).map(Event::Streams),
+            Primitive::Sessions => sessions::Event::decode(bytes).map(Event::Sessions),
         }
     }
 
@@ -167,6 +198,7 @@ impl Machine for Primitives {
     fn log_change(event: &Event<'_>) -> LogChange {
         match event {
             Event::Streams(event) => event.log_change(),
+            Event::Sessions(_) => LogChange::None,
         }
     }
 
@@ -174,6 +206,7 @@ impl Machine for Primitives {
     fn touches(event: &Event<'_>, visit: &mut dyn FnMut(RowKey)) {
         match event {
             Event::Streams(event) => event.touches(visit),
+            Event::Sessions(event) => event.touches(visit),
         }
     }
 
@@ -181,18 +214,21 @@ impl Machine for Primitives {
         let tag = *event.first().ok_or(Malformed("an event without a tag"))?;
         match Primitive::of_tag(tag).ok_or(Malformed("a tag that no primitive has"))? {
             Primitive::Streams => streams::measure(event, visit),
+            Primitive::Sessions => Err(Malformed("an event that puts no records into a log")),
         }
     }
 
     fn row(&self, key: RowKey) -> Option<Vec<u8>> {
         match Primitive::of_kind(key.kind)? {
             Primitive::Streams => self.streams.row(key),
+            Primitive::Sessions => self.sessions.row(key),
         }
     }
 
     fn load(&mut self, key: RowKey, row: &[u8]) -> Result<(), Malformed> {
         match Primitive::of_kind(key.kind).ok_or(Malformed("a row of a kind that no primitive has"))? {
             Primitive::Streams => self.streams.load(key, row),
+            Primitive::Sessions => self.sessions.load(key, row),
         }
     }
 
@@ -233,6 +269,20 @@ impl From<streams::Outcome> for Decision<Primitives> {
     }
 }
 
+impl From<sessions::Outcome> for Decision<Primitives> {
+    fn from(outcome: sessions::Outcome) -> Decision<Primitives> {
+        match outcome {
+            sessions::Outcome::Accept(reply) => Decision::Accept(Reply::Sessions(reply)),
+            sessions::Outcome::Unchanged { reply, rests_on } => {
+                Decision::Unchanged { reply: Reply::Sessions(reply), rests_on }
+            }
+            sessions::Outcome::Refuse { refusal, rests_on } => {
+                Decision::Refuse { refusal: Refusal::Sessions(refusal), rests_on }
+            }
+        }
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -259,7 +309,7 @@ mod tests {
         assert!(matches!(decision, Decision::Accept(Reply::Streams(streams::Reply::Stream(_)))));
         for event in events.iter() {
             let bytes = bytes_of(event);
-            primitives.apply(&Primitives::decode(&bytes).expect("an event that was written"));
+            primitives.apply(&Primitives::decode(&bytes).expect("an event that was written"), Lsn(8));
         }
         let log = LogId(1);
         let key = primitives.log_timer(log).expect("a stream with retention has timers").key;
@@ -275,13 +325,13 @@ mod tests {
 
     #[test]
     fn tags_and_kinds_of_no_primitive_are_malformed() {
-        for tag in [0, 16, 0x7f, 0x80, 0x90, 0xff] {
+        for tag in [0, 32, 0x7f, 0x80, 0x90, 0xff] {
             assert!(Primitives::decode(&[tag, 1, 1, 1]).is_err());
             assert!(Primitives::measure(&[tag, 1, 1, 1], &mut |_, _| {}).is_err());
         }
         assert!(Primitives::decode(&[]).is_err());
         let mut primitives = Primitives::default();
-        let key = RowKey { kind: 16, id: 1 };
+        let key = RowKey { kind: 32, id: 1 };
         assert!(primitives.load(key, &[1]).is_err() && primitives.row(key).is_none());
     }
 }

@@ -1,8 +1,9 @@
-//! What may be asked of streams, and the answers.
+//! What may be asked of streams, and why it may be refused.
 
 use std::time::Duration;
 
 use super::record::Record;
+use super::reply::Reply;
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::name::NameFault;
@@ -119,41 +120,6 @@ pub(crate) struct Group<'a> {
     /// Refused with `WrongOffset` unless this is the offset that the first record gets.
     pub(crate) expect_offset: Option<u64>,
     pub(crate) records: &'a [Record<'a>],
-}
-
-/// The answer to an accepted command.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Reply {
-    /// The stream, be it new or not.
-    Stream(StreamHandle),
-    Deleted,
-    Appended(Ranges),
-    /// The partition now starts here.
-    Trimmed {
-        start: u64,
-    },
-    Expired,
-}
-
-/// Where the groups of an append went, in their order. One group, the usual number, takes no allocation.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Ranges {
-    pub(crate) first: Range,
-    pub(crate) rest: Vec<Range>,
-}
-
-impl Ranges {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Range> {
-        std::iter::once(&self.first).chain(&self.rest)
-    }
-}
-
-/// Where one group of records went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Range {
-    pub(crate) partition: u32,
-    pub(crate) first_offset: u64,
-    pub(crate) records: u32,
 }
 
 /// Why a command was refused.

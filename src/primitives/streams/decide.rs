@@ -2,12 +2,11 @@
 //!
 //! A command is checked whole before its first event is given out.
 
-use super::command::{
-    Append, Command, Group, Options, Outcome, Range, Ranges, Refusal, Reply, Retention, StreamHandle,
-};
+use super::command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
 use super::event::{Appended, Event, Span, Trimmed};
 use super::overlay::{Overlay, View};
 use super::record::Record;
+use super::reply::{Range, Ranges, Reply};
 use super::rows::{COUNTERS, partition_row, stream_row};
 use super::state::{Head, Map, Partition, State};
 use crate::base::bounds::{

@@ -8,7 +8,8 @@
 //!
 //! | file           | holds                                                   |
 //! |----------------|---------------------------------------------------------|
-//! | `command.rs`   | requests, answers, refusals                             |
+//! | `command.rs`   | requests, refusals                                      |
+//! | `reply.rs`     | answers and their bytes                                 |
 //! | `event.rs`     | facts and their bytes                                   |
 //! | `record.rs`    | records and their bytes inside an item                  |
 //! | `state.rs`     | what is known of every stream, and how facts change it  |
@@ -31,19 +32,23 @@ mod murmur2;
 )]
 mod overlay;
 mod record;
+mod reply;
 mod retention;
 mod rows;
 mod state;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub(crate) use command::{Append, Command, Group, Options, Outcome, Ranges, Refusal, Reply, Retention, StreamHandle};
+pub(crate) use command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
 pub(crate) use decide::decide;
 pub(crate) use event::{Event, measure, read_item};
 pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
 pub(crate) use record::headers;
 pub use record::{Header, Record};
+#[cfg(test)]
+pub(crate) use reply::Range;
+pub(crate) use reply::{Ranges, Reply};
 pub(crate) use rows::{COUNTERS, log_of_row, partition_row, stream_row};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use state::Stream;

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 
 use super::command::{Command, Options, StreamHandle};
 use super::event::{Event, Span, Trimmed};
+use super::reply::Reply;
 use crate::base::codec::Malformed;
 use crate::base::hinted::HintedMap;
 use crate::base::level::Level;
@@ -260,6 +261,16 @@ impl State {
     #[inline]
     pub(crate) fn stream(&self, handle: StreamHandle) -> Option<&Stream> {
         self.at(handle.slot).filter(|stream| stream.head.span.stream == handle.id)
+    }
+
+    /// A reply of an earlier life with the slot that its stream has now; a deleted stream's has none that finds it.
+    pub(crate) fn renewed(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Stream(StreamHandle { slot, id }) => {
+                Reply::Stream(StreamHandle { slot: self.slot_of_id(id).unwrap_or(slot), id })
+            }
+            reply => reply,
+        }
     }
 
     /// Every stream, by name.

@@ -157,6 +157,7 @@ pub(super) fn answer(result: Result<Submitted<Reply>, Refused<Refusal>>) -> Answ
         Ok(Submitted { reply: Reply::Streams(reply), lsn, rests_on, .. }) => Answer::Reply(reply, lsn, rests_on),
         Err(Refused::Refusal(Refusal::Streams(refusal))) => Answer::Refused(refusal),
         Err(Refused::Fault(fault)) => Answer::Fault(fault),
+        _ => unreachable!("streams answer what streams are asked"),
     }
 }
 

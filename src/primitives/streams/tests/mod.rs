@@ -5,8 +5,8 @@ mod rules;
 mod twin;
 mod world;
 
-use super::command::Range;
 use super::event::{Appended, Span, Trimmed};
+use super::reply::Range;
 
 use super::rows::stream_row;
 use super::*;
