@@ -291,7 +291,7 @@ impl From<Fault> for Error {
             Fault::FrameTooLarge { max, actual } => Error::LimitExceeded { limit: "batch bytes", max, actual },
             Fault::Corrupt { file, offset, from, to, reason } => Error::Corrupt { file, offset, from, to, reason },
             Fault::FileGone(lost) => Error::from(*lost),
-            Fault::Locked { pid } => Error::Locked { pid },
+            Fault::Locked { pid, .. } => Error::Locked { pid },
             Fault::NotADatabase { path, reason } => Error::NotADatabase { path: path.into(), reason },
             Fault::UnsupportedFormat { found, incompatible, supported } => {
                 Error::UnsupportedFormat { found, features: incompatible, supported }

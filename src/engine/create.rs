@@ -160,7 +160,7 @@ mod tests {
     use crate::engine::clock::{Clock, ManualClock};
     use crate::primitives::Primitives;
     use crate::sim::disk::{Fault as DiskFault, Operations, SimDisk};
-    use crate::storage::disk::{DirectoryLock, File, FileSystem, LockFault};
+    use crate::storage::disk::{DirectoryLock, File, FileSystem, Hold, LockFault};
 
     fn options() -> OpenOptions {
         let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
@@ -215,13 +215,13 @@ mod tests {
     }
 
     impl Disk for Overtaken {
-        fn lock(&self) -> Result<Box<dyn DirectoryLock>, LockFault> {
+        fn lock(&self, hold: Hold) -> Result<Box<dyn DirectoryLock>, LockFault> {
             let first = Engine::<Primitives>::open(
                 self.first.attach(),
                 OpenOptions { new_id: *b"the first of two", ..options() },
             );
             first.unwrap().close().unwrap();
-            self.disk.lock()
+            self.disk.lock(hold)
         }
 
         fn open(&self, path: &str, access: Access) -> io::Result<Arc<dyn File>> {

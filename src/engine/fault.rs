@@ -33,8 +33,8 @@ pub(crate) enum Fault {
     /// A file that the index named is not there: it was cleaned away since, or else it is lost, which is this damage.
     #[error("{0}")]
     FileGone(Box<Fault>),
-    #[error("the directory is held by process {pid}")]
-    Locked { pid: u32 },
+    #[error("the directory is held by process {pid}{}", if *exclusive { " for itself alone" } else { "" })]
+    Locked { pid: u32, exclusive: bool },
     #[error("{path} is not a database: {reason}")]
     NotADatabase { path: String, reason: String },
     #[error("format {found} with features {incompatible:#x}, this program reads up to format {supported}")]

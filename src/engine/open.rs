@@ -19,7 +19,7 @@ use crate::journal::waits::DurableWaits;
 use crate::storage::control::{self, Control, ControlFault, ControlState, FORMAT, Jump};
 use crate::storage::disk::held::HeldFile;
 use crate::storage::disk::host::fork::ForkMark;
-use crate::storage::disk::{Access, DirectoryLock, Disk, FileSystem, LockFault};
+use crate::storage::disk::{Access, DirectoryLock, Disk, FileSystem, Hold, LockFault};
 use crate::storage::frame::Seed;
 use crate::storage::ring::Ring;
 use crate::storage::segment::{self, FOLDER, FileName, Segments};
@@ -42,6 +42,8 @@ pub(super) const INDEX: &str = "index.redb";
 pub(crate) struct OpenOptions {
     /// Create the database if the directory is empty.
     pub(crate) create: bool,
+    /// Keep the directory for this process alone, instead of being a host that others may attach to.
+    pub(crate) exclusive: bool,
     /// Sizes of a new database.
     pub(crate) geometry: Geometry,
     pub(crate) flush_interval_micros: u64,
@@ -56,6 +58,7 @@ impl OpenOptions {
     pub(crate) fn new(geometry: Geometry, new_id: [u8; 16]) -> OpenOptions {
         OpenOptions {
             create: true,
+            exclusive: true,
             geometry,
             flush_interval_micros: FLUSH_INTERVAL_MICROS_DEFAULT,
             clock: Clock::Host,
@@ -88,7 +91,7 @@ pub(super) struct Checked<M: Machine> {
 /// Reads what `Engine::open` would read, and changes nothing.
 pub(super) fn open_for_check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Result<Checked<M>, Fault> {
     create::is_there(&*disk, path, false)?;
-    let directory_lock = lock(&*disk)?;
+    let directory_lock = lock(&*disk, Hold::Exclusive)?;
     let ground = ground(disk, directory_lock, path)?;
     let state = ground.control.state().clone();
     let mut replayed = Replay::<M>::from_index(&ground.index, ground.meta, state.geometry)?;
@@ -98,9 +101,9 @@ pub(super) fn open_for_check<M: Machine>(disk: Arc<dyn Disk>, path: &str) -> Res
     Ok(Checked { ground, state, replayed, end })
 }
 
-fn lock(disk: &dyn Disk) -> Result<Box<dyn DirectoryLock>, Fault> {
-    disk.lock().map_err(|fault| match fault {
-        LockFault::Held { pid } => Fault::Locked { pid },
+fn lock(disk: &dyn Disk, hold: Hold) -> Result<Box<dyn DirectoryLock>, Fault> {
+    disk.lock(hold).map_err(|fault| match fault {
+        LockFault::Held { pid, exclusive } => Fault::Locked { pid, exclusive },
         LockFault::Io(e) => Fault::io("locking the directory")(e),
     })
 }
@@ -186,7 +189,8 @@ fn prepare(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Ground, Fault> 
     }
     // Looked at first because locking leaves a file behind, and then because another process may have been here.
     create::is_there(&*disk, &options.path, options.create)?;
-    let directory_lock = lock(&*disk)?;
+    let hold = if options.exclusive { Hold::Exclusive } else { Hold::Attachable };
+    let directory_lock = lock(&*disk, hold)?;
     if !create::is_there(&*disk, &options.path, options.create)? {
         create::create(&disk, options)?;
     }

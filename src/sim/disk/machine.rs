@@ -9,7 +9,7 @@ use super::names::{Entry, Names, folder_of};
 use super::trace::{Kind, Trace};
 use super::{Cut, DiskImage};
 use crate::sim::random::Random;
-use crate::storage::disk::FileSystem;
+use crate::storage::disk::{FileSystem, Hold};
 
 pub(super) struct Machine {
     pub(super) inodes: BTreeMap<u64, Inode>,
@@ -18,7 +18,8 @@ pub(super) struct Machine {
 
     /// Rises with every power cut and kill.
     pub(super) life: u64,
-    pub(super) locked: bool,
+    /// How the directory is held, if it is.
+    pub(super) held: Option<Hold>,
 
     pub(super) capacity: u64,
     pub(super) faults: Faults,
@@ -42,7 +43,7 @@ impl Machine {
             names,
             next_inode,
             life: 0,
-            locked: false,
+            held: None,
             capacity: u64::MAX,
             faults: Faults::default(),
             write_back_in_256: background.pick(&[0, 8, 64]),
@@ -108,7 +109,7 @@ impl Machine {
 
     pub(super) fn start_anew(&mut self, why: &str) {
         self.life += 1;
-        self.locked = false;
+        self.held = None;
         self.trace.record(Kind::Stop, why, 0, 0);
         self.collect_garbage();
     }
@@ -125,13 +126,13 @@ impl Machine {
         Ok(inode)
     }
 
-    pub(super) fn write_pid(&mut self) -> io::Result<()> {
+    pub(super) fn write_holder(&mut self, hold: Hold) -> io::Result<()> {
         if self.names.get("LOCK").is_none() {
             self.create("LOCK")?;
         }
         let (pid, inode) = (self.pid(), self.find("LOCK")?);
         self.inode(inode).set_len(0);
-        self.inode(inode).write(0, format!("{pid}\n").as_bytes());
+        self.inode(inode).write(0, hold.text(pid).as_bytes());
         Ok(())
     }
 

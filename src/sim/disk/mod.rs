@@ -46,7 +46,7 @@ use names::{Entry, Names, folder_of};
 use trace::Kind;
 
 use crate::base::sync::{Arc, Mutex};
-use crate::storage::disk::{Access, DirectoryLock, Disk, File, FileSystem, LockFault};
+use crate::storage::disk::{Access, DirectoryLock, Disk, File, FileSystem, Hold, LockFault};
 
 /// What a power cut does to what was not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -284,14 +284,14 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn lock(&self) -> Result<Box<dyn DirectoryLock>, LockFault> {
+    fn lock(&self, hold: Hold) -> Result<Box<dyn DirectoryLock>, LockFault> {
         let mut machine = self.machine.lock();
         machine.begin(self.life, Kind::Lock, "LOCK").map_err(LockFault::Io)?;
-        if machine.locked {
-            return Err(LockFault::Held { pid: machine.pid() });
+        if let Some(held) = machine.held {
+            return Err(LockFault::Held { pid: machine.pid(), exclusive: held == Hold::Exclusive });
         }
-        machine.write_pid().map_err(LockFault::Io)?;
-        machine.locked = true;
+        machine.write_holder(hold).map_err(LockFault::Io)?;
+        machine.held = Some(hold);
         Ok(Box::new(SimLock { machine: self.machine.clone(), life: machine.life }))
     }
 
@@ -311,7 +311,7 @@ impl Drop for SimLock {
     fn drop(&mut self) {
         let mut machine = self.machine.lock();
         if machine.life == self.life {
-            machine.locked = false;
+            machine.held = None;
         }
     }
 }

@@ -294,7 +294,7 @@ mod deaths {
     fn a_kill_loses_nothing_and_releases_the_lock() {
         for seed in 0..SEEDS {
             let (disk, file) = with_file(seed, 2);
-            let _lock = disk.lock().unwrap();
+            let _lock = disk.lock(Hold::Exclusive).unwrap();
             disk.open("b", Access::Create).unwrap().write(0, b"b").unwrap();
             let map = file.map_write(SECTOR_BYTES).unwrap();
             // SAFETY: no other slice of this map is alive.
@@ -302,7 +302,7 @@ mod deaths {
             disk.kill();
             assert_eq!(sectors(&disk, "a"), [2, 1]);
             assert_eq!(disk.contents("b"), b"b");
-            drop(disk.lock().unwrap());
+            drop(disk.lock(Hold::Exclusive).unwrap());
             disk.power_cut_with(Cut::AllLost);
             assert_eq!(sectors(&disk, "a"), [1, 1], "the store was in the page cache only");
         }
@@ -313,7 +313,7 @@ mod deaths {
         for stop in [SimDisk::kill, SimDisk::power_cut] {
             let (bench, _) = with_file(3, 1);
             let disk = bench.attach();
-            let (file, lock) = (disk.open("a", Access::Write).unwrap(), disk.lock().unwrap());
+            let (file, lock) = (disk.open("a", Access::Write).unwrap(), disk.lock(Hold::Exclusive).unwrap());
             let map = file.map_write(SECTOR_BYTES).unwrap();
             stop(&bench);
             assert!(file.write(0, &[2]).is_err() && file.len().is_err() && file.sync_data().is_err());
@@ -322,9 +322,9 @@ mod deaths {
             // SAFETY: no other slice of this map is alive.
             unsafe { map.bytes_mut(0, 1) }.fill(2);
             assert_eq!(sectors(&bench, "a"), [1]);
-            let _held = bench.attach().lock().unwrap();
+            let _held = bench.attach().lock(Hold::Exclusive).unwrap();
             drop((file, lock));
-            assert!(bench.lock().is_err(), "a dead holder must not release the lock of the living");
+            assert!(bench.lock(Hold::Exclusive).is_err(), "a dead holder must not release the lock of the living");
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::base::bounds::ALIGN_BYTES;
 use crate::base::sync::{Arc, Mutex, UnseenMutex};
-use crate::storage::disk::{Access, DirectoryLock, Disk, File, FileSystem, LockFault, Map};
+use crate::storage::disk::{Access, DirectoryLock, Disk, File, FileSystem, Hold, LockFault, Map};
 
 #[derive(Debug)]
 pub(super) struct ModelFile {
@@ -131,8 +131,8 @@ impl Disk for ModelDisk {
         Ok(())
     }
 
-    fn lock(&self) -> Result<Box<dyn DirectoryLock>, LockFault> {
-        Err(LockFault::Held { pid: 0 })
+    fn lock(&self, _hold: Hold) -> Result<Box<dyn DirectoryLock>, LockFault> {
+        Err(LockFault::Held { pid: 0, exclusive: true })
     }
 
     fn file_system(&self) -> io::Result<FileSystem> {

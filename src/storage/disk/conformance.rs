@@ -4,7 +4,7 @@
 
 use std::io::{self, ErrorKind};
 
-use super::{Access, Disk, File, LockFault};
+use super::{Access, Disk, File, Hold, LockFault};
 use crate::base::sync::Arc;
 
 pub(crate) type Rule = (&'static str, fn(&dyn Disk));
@@ -182,14 +182,17 @@ fn maps_lie_within_their_file(disk: &dyn Disk) {
 }
 
 fn one_holder_has_the_lock(disk: &dyn Disk) {
-    let lock = disk.lock().unwrap();
-    let Err(LockFault::Held { pid }) = disk.lock() else { panic!("two holders of one lock") };
-    let file = disk.open("LOCK", Access::Read).unwrap();
-    let text = read(&*file, 0, file.len().unwrap() as usize).unwrap();
-    assert_eq!(String::from_utf8(text).unwrap().trim_end(), pid.to_string());
-    drop(file);
-    assert!(disk.lock().is_err());
-    drop(lock);
-    drop(disk.lock().unwrap());
+    for hold in [Hold::Exclusive, Hold::Attachable] {
+        let lock = disk.lock(hold).unwrap();
+        let Err(LockFault::Held { pid, exclusive }) = disk.lock(hold) else { panic!("two holders of one lock") };
+        assert_eq!(exclusive, hold == Hold::Exclusive);
+        let file = disk.open("LOCK", Access::Read).unwrap();
+        let text = read(&*file, 0, file.len().unwrap() as usize).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap().lines().next(), Some(&*pid.to_string()));
+        drop(file);
+        assert!(disk.lock(hold).is_err());
+        drop(lock);
+        drop(disk.lock(hold).unwrap());
+    }
     assert_eq!(disk.list("").unwrap(), ["LOCK"]);
 }

@@ -35,12 +35,31 @@ pub(crate) enum Access {
     Create,
 }
 
+/// How a process holds the directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    /// For itself alone.
+    Exclusive,
+    /// As a host that others may attach to.
+    Attachable,
+}
+
+/// Who holds the directory, by what it wrote into `LOCK`. For the instant between taking the lock and writing, it is
+/// what the holder before wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Holder {
+    /// 0 if it could not be read.
+    pub(crate) pid: u32,
+    pub(crate) exclusive: bool,
+}
+
 /// Why the directory's lock was not had.
 #[derive(Debug)]
 pub(crate) enum LockFault {
-    /// Another process has it; 0 if its process id could not be read.
+    /// Another process has it; the fields are those of its [`Holder`].
     Held {
         pid: u32,
+        exclusive: bool,
     },
     Io(io::Error),
 }
@@ -51,6 +70,26 @@ pub(crate) enum FileSystem {
     Local,
     /// Named as the operating system names it ("nfs", "cifs", "9p", …).
     Network(String),
+}
+
+impl Hold {
+    /// What `LOCK` says: the process id in the first line, `exclusive` or nothing in the second. The second is there
+    /// even if empty, so that none is seen of a holder before.
+    pub(crate) fn text(self, pid: u32) -> String {
+        match self {
+            Hold::Exclusive => format!("{pid}\nexclusive\n"),
+            Hold::Attachable => format!("{pid}\n\n"),
+        }
+    }
+}
+
+impl Holder {
+    /// Reads what [`Hold::text`] wrote, or a process id alone.
+    pub(crate) fn parse(text: &[u8]) -> Holder {
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let pid = lines.next().and_then(|line| std::str::from_utf8(line).ok()?.parse().ok()).unwrap_or(0);
+        Holder { pid, exclusive: lines.next() == Some(b"exclusive") }
+    }
 }
 
 /// Keeps the directory's lock until dropped.
@@ -79,8 +118,8 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     /// Makes creations, renamings and removals in `folder` durable.
     fn sync_dir(&self, folder: &str) -> io::Result<()>;
 
-    /// Takes the directory's lock, without waiting. The file `LOCK` is created if missing and holds the process id.
-    fn lock(&self) -> Result<Box<dyn DirectoryLock>, LockFault>;
+    /// Takes the directory's lock, without waiting. The file `LOCK` is created if missing and tells who holds it how.
+    fn lock(&self, hold: Hold) -> Result<Box<dyn DirectoryLock>, LockFault>;
 
     fn file_system(&self) -> io::Result<FileSystem>;
 }

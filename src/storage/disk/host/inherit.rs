@@ -9,6 +9,9 @@
 //! the table names exactly what is open; nothing under its mutex forks or waits for anybody. (A signal's action that
 //! forks may wait for its own thread: POSIX takes `fork` off the list of calls that such an action may make.)
 //!
+//! The child gives them up when it first runs, before `fork` returns in it. What the parent closes in between stays
+//! open for that moment: so locks are released, and sockets shut down, before they are closed.
+//!
 //! A program that is executed keeps nothing either way: all of them are close-on-exec. A child made by the bare system
 //! call runs no handlers and keeps them all.
 
@@ -22,6 +25,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::getpid;
 
 use crate::base::bounds::DESCRIPTORS_NOT_INHERITED_MAX;
 use crate::base::sync::{ForkGuard, ForkMutex, thread_local};
@@ -30,6 +34,7 @@ use crate::base::sync::{ForkGuard, ForkMutex, thread_local};
 #[derive(Debug)]
 pub(crate) struct NotInherited {
     descriptor: ManuallyDrop<OwnedFd>,
+    pid: u32,
 }
 
 #[derive(Debug)]
@@ -57,7 +62,18 @@ impl NotInherited {
         }
         let descriptor = ManuallyDrop::new(open()?);
         table.descriptors.insert(descriptor.as_raw_fd());
-        Ok(NotInherited { descriptor })
+        Ok(NotInherited { descriptor, pid: own_pid() })
+    }
+
+    /// Makes it one that another process opened.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn disown(&mut self) {
+        self.pid = 0;
+    }
+
+    /// Whether this process is the one that opened it. Another that still has it must leave it to that one.
+    pub(crate) fn is_own(&self) -> bool {
+        own_pid() == self.pid
     }
 }
 
@@ -95,6 +111,10 @@ impl Table {
     }
 }
 
+pub(super) fn own_pid() -> u32 {
+    getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
 /// No state of the table is half made, so a thread that panicked in `open` leaves it as good as it was.
 fn table() -> ForkGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -122,4 +142,4 @@ extern "C" fn after_in_child() {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests;
+pub(super) mod tests;

@@ -24,7 +24,7 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Access, DirectoryLock, Disk, File, FileSystem, LockFault};
+use super::{Access, DirectoryLock, Disk, File, FileSystem, Hold, LockFault};
 use crate::base::sync::Arc;
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
@@ -88,8 +88,8 @@ impl Disk for HostDisk {
         Ok(retry_on_intr(|| fs::fsync(&descriptor))?)
     }
 
-    fn lock(&self) -> Result<Box<dyn DirectoryLock>, LockFault> {
-        Ok(Box::new(lock::HostLock::take(&self.directory)?))
+    fn lock(&self, hold: Hold) -> Result<Box<dyn DirectoryLock>, LockFault> {
+        Ok(Box::new(lock::HostLock::take(&self.directory, hold)?))
     }
 
     fn file_system(&self) -> io::Result<FileSystem> {

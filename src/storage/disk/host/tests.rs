@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::super::{Access, Disk, FileSystem, LockFault};
+use super::super::{Access, Disk, FileSystem, Hold, Holder, LockFault};
 use super::HostDisk;
 
 fn mode(path: &Path) -> u32 {
@@ -27,7 +27,7 @@ fn files_and_folders_are_private() {
     let disk = HostDisk::open(place.path(), false).unwrap();
     disk.create_folder("segments").unwrap();
     disk.open("segments/0.seg", Access::Create).unwrap();
-    let _lock = disk.lock().unwrap();
+    let _lock = disk.lock(Hold::Exclusive).unwrap();
     assert_eq!(mode(&place.path().join("segments")), 0o700);
     assert_eq!(mode(&place.path().join("segments/0.seg")), 0o600);
     assert_eq!(mode(&place.path().join("LOCK")), 0o600);
@@ -46,17 +46,46 @@ fn a_directory_that_is_renamed_stays_one_database() {
 #[test]
 fn the_lock_names_its_holder_and_replaces_a_longer_name() {
     let place = tempfile::tempdir().unwrap();
-    std::fs::write(place.path().join("LOCK"), "123456789012345\nstale").unwrap();
+    std::fs::write(place.path().join("LOCK"), "123456789012345\nexclusive\nstale").unwrap();
     let disk = HostDisk::open(place.path(), false).unwrap();
-    let lock = disk.lock().unwrap();
-    let text = std::fs::read_to_string(place.path().join("LOCK")).unwrap();
-    assert_eq!(text, format!("{}\n", std::process::id()));
-    let again = HostDisk::open(place.path(), false).unwrap();
-    assert!(matches!(again.lock(), Err(LockFault::Held { pid }) if pid == std::process::id()));
-    drop(std::fs::File::open(place.path().join("LOCK")).unwrap());
-    assert!(again.lock().is_err(), "closing another descriptor must not release it");
+    let here = std::process::id();
+    for (hold, text) in [(Hold::Exclusive, format!("{here}\nexclusive\n")), (Hold::Attachable, format!("{here}\n\n"))] {
+        let exclusively = hold == Hold::Exclusive;
+        let lock = disk.lock(hold).unwrap();
+        assert_eq!(std::fs::read_to_string(place.path().join("LOCK")).unwrap(), text);
+        let again = HostDisk::open(place.path(), false).unwrap();
+        let Err(LockFault::Held { pid, exclusive }) = again.lock(hold) else { panic!("two holders of one lock") };
+        assert_eq!((pid, exclusive), (here, exclusively));
+        drop(std::fs::File::open(place.path().join("LOCK")).unwrap());
+        assert!(again.lock(hold).is_err(), "closing another descriptor must not release it");
+        drop(lock);
+        again.lock(hold).unwrap();
+    }
+}
+
+#[test]
+fn asking_who_holds_the_lock_takes_nothing_and_leaves_nothing_behind() {
+    let place = tempfile::tempdir().unwrap();
+    let disk = HostDisk::open(place.path(), false).unwrap();
+    assert_eq!(disk.lock_holder().unwrap(), None);
+    assert!(disk.list("").unwrap().is_empty());
+    let lock = disk.lock(Hold::Exclusive).unwrap();
+    assert_eq!(disk.lock_holder().unwrap(), Some(Holder { pid: std::process::id(), exclusive: true }));
     drop(lock);
-    again.lock().unwrap();
+    assert_eq!(disk.lock_holder().unwrap(), None, "what the file says counts only while somebody holds it");
+    let _lock = disk.lock(Hold::Attachable).unwrap();
+    assert_eq!(disk.lock_holder().unwrap(), Some(Holder { pid: std::process::id(), exclusive: false }));
+}
+
+#[test]
+fn a_holder_is_read_from_one_line_or_two() {
+    let holder = |text: &str| Holder::parse(text.as_bytes());
+    assert_eq!(holder("4711\nexclusive\n"), Holder { pid: 4711, exclusive: true });
+    assert_eq!(holder("4711\n\n"), Holder { pid: 4711, exclusive: false });
+    assert_eq!(holder("4711\n"), Holder { pid: 4711, exclusive: false });
+    assert_eq!(holder("54321\n\nxclusive\n"), Holder { pid: 54321, exclusive: false }, "not cut yet");
+    assert_eq!(holder("a letter"), Holder { pid: 0, exclusive: false });
+    assert_eq!(holder(""), Holder { pid: 0, exclusive: false });
 }
 
 #[test]

@@ -6,23 +6,27 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 
-use super::super::super::{Disk, LockFault};
+use super::super::super::{Disk, Hold, LockFault};
 use super::super::HostDisk;
 use super::super::socket::{Alarm, Listener, Socket, wait};
 use super::*;
 
 /// A fork of this process, killed when dropped.
-struct Child(libc::pid_t);
+pub(in super::super) struct Child(libc::pid_t);
 
 impl Child {
-    /// One that lives until it is dropped, and does nothing.
-    fn idle() -> Child {
-        Child::running(|| {
+    /// One that has begun to run, lives until it is dropped, and does nothing.
+    pub(in super::super) fn idle() -> Child {
+        let begun = eventfd();
+        let child = Child::running(|| {
+            rustix::io::write(&begun, &1_u64.to_ne_bytes()).unwrap();
             loop {
                 // SAFETY: waits for the signal that ends the process.
                 unsafe { libc::pause() };
             }
-        })
+        });
+        rustix::io::read(&begun, &mut [0; 8]).unwrap();
+        child
     }
 
     fn running(body: impl FnOnce() -> bool) -> Child {
@@ -86,16 +90,21 @@ fn a_child_that_lives_on_keeps_neither_listener_nor_connection() {
     let listener = disk.listen().unwrap();
     let (client, host) = connected(&disk, &listener);
     let _child = Child::idle();
-    drop(client);
+    client.close_only();
     expect_end(&host);
-    drop(listener);
+    listener.close_only();
+    let until = Instant::now() + Duration::from_secs(10);
+    while let Ok(_queued) = disk.connect() {
+        // A child of another test may not have run yet.
+        assert!(Instant::now() < until, "the child listens");
+    }
     assert_eq!(disk.connect().unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]
 fn a_child_that_drops_its_copies_does_not_disturb_its_parent() {
     let (_place, disk) = shop();
-    let lock = disk.lock().unwrap();
+    let lock = disk.lock(Hold::Exclusive).unwrap();
     let listener = disk.listen().unwrap();
     let (client, host) = connected(&disk, &listener);
     let alarm = Alarm::new().unwrap();
@@ -107,18 +116,18 @@ fn a_child_that_drops_its_copies_does_not_disturb_its_parent() {
         listener.shutdown();
         let failed = client.send_all(b"one blue mug", None).is_err() && host.receive(&mut [0; 9]).is_err();
         drop((lock, listener, client, host, alarm));
-        failed && disk.lock().is_err()
+        failed && disk.lock(Hold::Exclusive).is_err()
     });
     assert!(child.ended_well());
     let (lock, listener, client, host, alarm) = ManuallyDrop::into_inner(copies);
-    assert!(matches!(disk.lock(), Err(LockFault::Held { .. })));
+    assert!(matches!(disk.lock(Hold::Exclusive), Err(LockFault::Held { .. })));
     client.send_all(b"one blue mug", None).unwrap();
     let mut buffer = [0; 12];
     assert_eq!(host.receive(&mut buffer).unwrap(), 12);
     assert!(!wait(&host, Some(&alarm), false, Some(0)).unwrap().alarmed, "the child rang its parent's alarm");
     connected(&disk, &listener);
     drop(lock);
-    disk.lock().unwrap();
+    disk.lock(Hold::Exclusive).unwrap();
 }
 
 /// A child's copy, to be dropped there: its parent's is another process's memory.
@@ -159,7 +168,7 @@ fn no_fork_comes_between_opening_and_entering() {
             let until = Instant::now() + Duration::from_millis(1500);
             while Instant::now() < until {
                 let (client, host) = connected(&disk, &listener);
-                drop(client);
+                client.close_only();
                 expect_end(&host);
             }
         });

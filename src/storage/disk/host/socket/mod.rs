@@ -161,6 +161,39 @@ impl Socket {
     }
 }
 
+/// What the kernel does for a process that dies.
+#[cfg(all(test, not(loom)))]
+impl Listener {
+    pub(super) fn close_only(mut self) {
+        self.descriptor.disown();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Socket {
+    pub(super) fn close_only(mut self) {
+        self.descriptor.disown();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.descriptor.is_own() {
+            // Closing would not do while a child still has the descriptor.
+            self.shutdown();
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.descriptor.is_own() {
+            // As above.
+            self.shutdown();
+        }
+    }
+}
+
 fn open(flags: SocketFlags) -> io::Result<NotInherited> {
     let flags = flags | SocketFlags::CLOEXEC;
     NotInherited::open(|| Ok(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?))
