@@ -6,39 +6,52 @@
 
 mod figures {
     pub(crate) mod appends;
+    pub(crate) mod child;
     pub(crate) mod disk;
     pub(crate) mod heap;
+    pub(crate) mod instructions;
     pub(crate) mod stored;
     pub(crate) mod syncs;
 }
 
 use std::path::{Path, PathBuf};
 
-use figures::{appends, heap, stored, syncs};
+use figures::child::{self, Part};
+use figures::{appends, heap, instructions, stored, syncs};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
 
 type Figure = fn(&Path);
+type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 8] = [
+const FIGURES: [(&str, Figure, &str); 9] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
     ("sync", syncs::one_thread, "Sync append on one thread beside the bare system call"),
     ("threads", syncs::threads, "Sync append on 64 threads and with 1,024 tickets in flight"),
+    ("instructions", instructions::instructions, "instructions per append and per record of a batch, under valgrind"),
     ("reopen", stored::reopen, "reopening after SIGKILL with 5 GB stored"),
     ("empty", stored::empty, "an empty database: size, creation, opening, 1,000 times"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
 
+/// What a figure has another process do.
+const PARTS: [(&str, Child); 3] = [
+    (stored::FILL, stored::fill),
+    (instructions::SINGLES, instructions::append_singles),
+    (instructions::BATCHES, instructions::append_batches),
+];
+
 fn main() {
-    if std::env::var_os(stored::CHILD).is_some() {
-        return stored::child();
+    if let Some(part) = child::part() {
+        let (_, run) = PARTS.iter().find(|(name, _)| *name == part.name).expect("a part of a figure");
+        return run(&part);
     }
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     if arguments.iter().any(|a| a == "--list") {
-        FIGURES.iter().for_each(|(name, _, what)| println!("{name:10} {what}"));
+        FIGURES.iter().for_each(|(name, _, what)| println!("{name:12} {what}"));
         return;
     }
     let place = arguments.iter().position(|a| a == "--directory");

@@ -1,27 +1,28 @@
 //! What is on disk: opening it again, and how much of it there is.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use towpath::{AppendOptions, Database, Level, Options, Record, Start, StreamOptions};
 
+use super::child::{Part, again};
 use super::disk::{bytes_below, median};
 
-/// Set for the child that writes until it is killed.
-pub(crate) const CHILD: &str = "TOWPATH_FIGURES_CHILD";
+pub(crate) const FILL: &str = "fill";
+
+/// Batches that make 5 GB.
+const FULL: u64 = 50_000;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// Fills the directory named by the environment with 5 GB, then says so and goes on writing.
-pub(crate) fn child() {
-    let directory = std::env::var(CHILD).expect("the parent names a directory");
-    let database = Options::new().level(Level::Buffered).open(directory).expect("opens");
+/// Fills the directory, then says so and goes on writing until it is killed.
+pub(crate) fn fill(part: &Part) {
+    let database = Options::new().level(Level::Buffered).open(&part.directory).expect("opens");
     let stream = database.create_stream("orders", StreamOptions::new().partitions(4)).expect("creates");
     let body = vec![b'x'; 1000];
     let records = vec![Record::new(&body); 100];
     for batch in 0..u64::MAX {
-        if batch == 50_000 {
+        if batch == part.count {
             println!("full");
         }
         stream.append_batch(&records, &AppendOptions::new()).expect("appends");
@@ -30,11 +31,7 @@ pub(crate) fn child() {
 
 pub(crate) fn reopen(directory: &Path) {
     let data = directory.join("data");
-    let mut child = Command::new(std::env::current_exe().expect("knows itself"))
-        .env(CHILD, &data)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("starts");
+    let mut child = again(FILL, FULL, &data).stdout(std::process::Stdio::piped()).spawn().expect("starts");
     let mut line = String::new();
     let stdout = child.stdout.take().expect("is piped");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("reads");
