@@ -10,6 +10,7 @@ mod figures {
     pub(crate) mod disk;
     pub(crate) mod heap;
     pub(crate) mod instructions;
+    pub(crate) mod many;
     pub(crate) mod stored;
     pub(crate) mod syncs;
 }
@@ -17,7 +18,7 @@ mod figures {
 use std::path::{Path, PathBuf};
 
 use figures::child::{self, Part};
-use figures::{appends, heap, instructions, stored, syncs};
+use figures::{appends, heap, instructions, many, stored, syncs};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
@@ -25,7 +26,7 @@ static ALLOCATOR: heap::Counting = heap::Counting::new();
 type Figure = fn(&Path);
 type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 9] = [
+const FIGURES: [(&str, Figure, &str); 10] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
@@ -33,13 +34,16 @@ const FIGURES: [(&str, Figure, &str); 9] = [
     ("threads", syncs::threads, "Sync append on 64 threads and with 1,024 tickets in flight"),
     ("instructions", instructions::instructions, "instructions per append and per record of a batch, under valgrind"),
     ("reopen", stored::reopen, "reopening after SIGKILL with 5 GB stored"),
+    ("partitions", many::partitions, "opening 100,000 partitions with a record in each"),
     ("empty", stored::empty, "an empty database: size, creation, opening, 1,000 times"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
 
 /// What a figure has another process do.
-const PARTS: [(&str, Child); 3] = [
+const PARTS: [(&str, Child); 5] = [
     (stored::FILL, stored::fill),
+    (many::MAKE, many::make_partitions),
+    (many::OPEN, many::open),
     (instructions::SINGLES, instructions::append_singles),
     (instructions::BATCHES, instructions::append_batches),
 ];
