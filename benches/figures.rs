@@ -2,7 +2,7 @@
 //!
 //! Each figure is a ratio against something measured in the same run, in alternating rounds, medians of them. Some take
 //! minutes and gigabytes of disk; `--list` names them.
-#![expect(unsafe_code, reason = "counts allocations in a global allocator")]
+#![expect(unsafe_code, reason = "counts allocations in a global allocator, and asks the system for its counts")]
 
 mod figures {
     pub(crate) mod appends;
@@ -13,6 +13,7 @@ mod figures {
     pub(crate) mod many;
     pub(crate) mod stored;
     pub(crate) mod syncs;
+    pub(crate) mod usage;
 }
 
 use std::path::{Path, PathBuf};

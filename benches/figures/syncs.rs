@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
-use towpath::{AppendOptions, Options, Record, Stream, StreamOptions};
+use towpath::{AppendOptions, Database, Options, Record, Stream, StreamOptions};
 
 use super::disk::{durable_write, median, micros, zero_filled};
+use super::usage::Usage;
 
 const BODY: [u8; 100] = [b'x'; 100];
 
@@ -35,26 +36,61 @@ pub(crate) fn one_thread(directory: &Path) {
     database.close().expect("closes");
 }
 
+/// Threads, and what each appends in a round.
+const THREADS: (usize, usize) = (64, 600);
+const TICKETS: usize = 300_000;
+
 pub(crate) fn threads(directory: &Path) {
     let database = Options::new().open(directory.join("data")).expect("opens");
     let stream = database.create_stream("orders", StreamOptions::new()).expect("creates");
-    let (mut ratios, mut tickets, mut singles, mut many) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ratios, mut singles) = (Vec::new(), Vec::new());
+    let (mut many, mut tickets) = (Rounds::default(), Rounds::default());
     for _ in 0..5 {
-        let one = rate(&stream, 1, 3_000);
-        let all = rate(&stream, 64, 600);
-        ratios.push(all / one);
-        singles.push(one);
-        many.push(all);
-        tickets.push(in_flight(&stream, 1_024, 300_000));
+        singles.push(rate(&stream, 1, 3_000));
+        let all = many.add(&database, THREADS.0 * THREADS.1, || rate(&stream, THREADS.0, THREADS.1));
+        ratios.push(all / singles[singles.len() - 1]);
+        tickets.add(&database, TICKETS, || in_flight(&stream, 1_024, TICKETS));
     }
     println!(
         "  one thread {:.0}/s, 64 threads {:.0}/s: {:.1} × (target 15)",
         median(singles),
-        median(many),
+        median(many.rates.clone()),
         median(ratios)
     );
-    println!("  one thread, 1,024 in flight: {:.2} million/s (target 1)", median(tickets) / 1e6);
+    many.tell();
+    println!("  one thread, 1,024 in flight: {:.2} million/s (target 1)", median(tickets.rates.clone()) / 1e6);
+    tickets.tell();
     database.close().expect("closes");
+}
+
+/// What records took in each round.
+#[derive(Default)]
+struct Rounds {
+    rates: Vec<f64>,
+    per_sync: Vec<f64>,
+    usage: Vec<Usage>,
+}
+
+impl Rounds {
+    fn add(&mut self, database: &Database, records: usize, round: impl FnOnce() -> f64) -> f64 {
+        let syncs = || database.stats().expect("has figures").syncs;
+        let (before, usage) = (syncs(), Usage::now());
+        let rate = round();
+        self.rates.push(rate);
+        self.usage.push(Usage::now().since(usage, records as f64));
+        self.per_sync.push(records as f64 / (syncs() - before) as f64);
+        rate
+    }
+
+    fn tell(self) {
+        let of = |part: fn(&Usage) -> f64| median(self.usage.iter().map(part).collect());
+        let (user, system, sleeps) = (of(|u| u.user_micros), of(|u| u.system_micros), of(|u| u.sleeps));
+        println!(
+            "    {:.1} records to a sync; each takes {user:.2} µs in the program, {system:.2} µs in the kernel, sleeps \
+             {sleeps:.2} times",
+            median(self.per_sync),
+        );
+    }
 }
 
 fn rate(stream: &Stream, threads: usize, each: usize) -> f64 {
