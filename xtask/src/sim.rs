@@ -23,6 +23,7 @@ pub(crate) const PLANTED: &[&str] = &[
     "segment_name_not_synced",
     "tail_not_settled",
     "epoch_inside_issued",
+    "request_applied_twice",
 ];
 
 #[derive(Args)]

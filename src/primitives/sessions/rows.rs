@@ -101,10 +101,9 @@ fn decode(chunk: u64, mut take: Take<'_>) -> Result<(u64, Vec<Remembered>), Malf
             return Err(Malformed("a request that its session's chunk cannot hold"));
         }
         let reply = take_reply(&mut take)?.map(Box::from);
-        #[cfg(not(planted = "request_applied_twice"))]
         remembered.push(Remembered { sequence, lsn, reply });
-        #[cfg(planted = "request_applied_twice")]
-        drop((lsn, reply));
     }
+    #[cfg(planted = "request_applied_twice")]
+    remembered.clear();
     Ok((seen_below, remembered))
 }

@@ -3,16 +3,25 @@
 //! A write is a [`Step`]. Whatever happens, what is found after opening again is what some of the first steps make, all
 //! of them up to one and none behind it. Which steps must be among them depends on what the writers were told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
+use crate::primitives::sessions::{Request, SessionId};
 use crate::primitives::streams::Options;
 
 /// Everything that a user can see.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub(super) struct Contents {
     pub(super) streams: BTreeMap<String, StreamContents>,
+    pub(super) sessions: BTreeMap<SessionId, SessionContents>,
+}
+
+/// What is remembered of an attached process.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub(super) struct SessionContents {
+    pub(super) seen_below: u64,
+    pub(super) requests: BTreeSet<u64>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -97,6 +106,10 @@ pub(super) enum Change {
     /// What one round of the timers let go. Each of its trims is a write of its own, some are several; in which order
     /// they came is not told.
     Expire(Vec<Trim>),
+    OpenSession(SessionId),
+    EndSession(SessionId),
+    /// A change that a request of an attached process asked for.
+    Once(Request, Box<Change>),
 }
 
 /// A partition starts later.
@@ -128,6 +141,12 @@ impl Contents {
             }
             Change::Trim(trim) => self.trim(trim),
             Change::Expire(trims) => trims.iter().for_each(|trim| self.trim(trim)),
+            Change::OpenSession(session) => drop(self.sessions.insert(*session, SessionContents::default())),
+            Change::EndSession(session) => drop(self.sessions.remove(session)),
+            Change::Once(request, change) => {
+                self.make_true(change);
+                self.session(request.session).remember(request);
+            }
         }
     }
 
@@ -152,8 +171,20 @@ impl Contents {
         amid
     }
 
+    fn session(&mut self, session: SessionId) -> &mut SessionContents {
+        self.sessions.get_mut(&session).expect("a request names a session that is open")
+    }
+
     fn stream(&mut self, name: &str) -> &mut StreamContents {
         self.streams.get_mut(name).expect("a change names a stream that exists")
+    }
+}
+
+impl SessionContents {
+    fn remember(&mut self, request: &Request) {
+        self.seen_below = self.seen_below.max(request.seen_below);
+        self.requests.insert(request.sequence);
+        self.requests = self.requests.split_off(&self.seen_below);
     }
 }
 
@@ -239,7 +270,7 @@ impl History {
     }
 }
 
-/// Streams with their partitions, one a line.
+/// Streams with their partitions, one a line, and sessions.
 fn summary(contents: &Contents) -> String {
     let mut text = String::new();
     for (name, stream) in &contents.streams {
@@ -249,6 +280,9 @@ fn summary(contents: &Contents) -> String {
             let (start, end) = (partition.start, partition.end());
             text += &format!("  {name}/{number}: offsets {start}..{end}, first and last records {numbers:?}\n");
         }
+    }
+    for (session, SessionContents { seen_below, requests }) in &contents.sessions {
+        text += &format!("  {session:?}: seen below {seen_below}, remembers {requests:?}\n");
     }
     text
 }

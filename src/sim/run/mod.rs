@@ -8,6 +8,9 @@
 //! * after a power cut, or a failed sync: at least those that end below `durable`, those confirmed at `Sync`, and those
 //!   written for `Sync` that a reader has seen or a refusal has told of.
 //!
+//! An attached process sends some of the writes and, after each open, what it has not seen answered again: each is
+//! applied once (`attached.rs`).
+//!
 //! Besides: a batch is whole or absent; bytes are those that were written; readers never see what a `Sync` writer could
 //! still lose; no address is handed out twice, in whatever life; a poisoned close writes nothing; a full disk refuses
 //! and recovers by itself; retention moves starts exactly; what was closed passes `check`. The open itself is struck by
@@ -15,6 +18,7 @@
 //!
 //! Everything a run does follows from its seed.
 
+mod attached;
 mod history;
 mod looks;
 mod observe;
@@ -63,6 +67,10 @@ pub struct Summary {
     pub older_indexes: u64,
     /// Segments whose records were copied into a survivor.
     pub cleaned_segments: u64,
+    /// Requests that an attached process sent again.
+    pub sent_again: u64,
+    /// Requests that had been applied before and were answered as then.
+    pub repeated: u64,
     /// Records read and held against the model.
     pub records_read: u64,
     /// Changes made to the disk.
@@ -79,6 +87,8 @@ impl AddAssign for Summary {
         self.stopped_opens += other.stopped_opens;
         self.older_indexes += other.older_indexes;
         self.cleaned_segments += other.cleaned_segments;
+        self.sent_again += other.sent_again;
+        self.repeated += other.repeated;
         self.records_read += other.records_read;
         self.disk_changes += other.disk_changes;
     }
@@ -89,7 +99,8 @@ impl fmt::Display for Summary {
         write!(
             out,
             "{} lives, {} operations, {} writes of which crashes took {}, {} lives ended by a fault, {} opens stopped \
-             by one, {} indexes one commit older, {} segments cleaned, {} records held against the model",
+             by one, {} indexes one commit older, {} segments cleaned, {} requests sent again of which {} were \
+             answered as before, {} records held against the model",
             self.lives,
             self.operations,
             self.writes,
@@ -98,6 +109,8 @@ impl fmt::Display for Summary {
             self.stopped_opens,
             self.older_indexes,
             self.cleaned_segments,
+            self.sent_again,
+            self.repeated,
             self.records_read,
         )
     }
@@ -111,7 +124,10 @@ pub fn run(seed: u64) -> Result<Summary, String> {
     let clock = ManualClock::starting_at(Timestamp(1_700_000_000_000_000));
     let mut run = Run { world: World::new(seed, clock), summary: Summary::default() };
     match run.lives() {
-        Ok(()) => Ok(Summary { disk_changes: run.world.disk.changes(), ..run.summary }),
+        Ok(()) => {
+            let (disk_changes, world) = (run.world.disk.changes(), &run.world);
+            Ok(Summary { disk_changes, sent_again: world.sent_again, repeated: world.repeated, ..run.summary })
+        }
         Err(reason) => {
             let (told, disk) = (run.world.told(), run.world.disk.log());
             Err(format!("{reason}\n\nthe last operations:\n{told}\nthe last calls of the disk:\n{disk}"))
@@ -175,7 +191,12 @@ impl Run {
         self.world.tell(format_args!("open, all kept: {all_kept}"));
         self.summary.lives += 1;
         self.found(&engine, *all_kept)?;
-        Ok(engine)
+        self.world.faulty = false;
+        match self.world.come_back(&engine) {
+            Ok(()) => Ok(engine),
+            Err(Stop::Wrong(reason)) => Err(reason),
+            Err(Stop::Poisoned) => Err("poisoned, and nothing was done to the disk".to_owned()),
+        }
     }
 
     fn found(&mut self, engine: &Engine<Primitives>, all_kept: bool) -> Result<(), String> {
@@ -369,6 +390,8 @@ impl Run {
                 Ok(())
             }
             68..=72 if world.full => world.room(engine),
+            74..=76 => world.attach_or_end(engine),
+            77 => world.send_any_again(engine),
             73 if world.body_bytes_max > 100_000 && world.random.chance(128) => world.flood(engine),
             _ => world.append(engine),
         }

@@ -1,7 +1,8 @@
 //! Reading everything that a database shows, as the model's [`Contents`].
 
-use super::history::{Contents, PartitionContents, StreamContents};
+use super::history::{Contents, PartitionContents, SessionContents, StreamContents};
 use super::record::read_records;
+use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;
 use crate::engine::Engine;
 use crate::engine::read::{Cursor, Read};
@@ -16,7 +17,7 @@ struct Told {
     logs: Vec<(LogId, streams::Partition)>,
 }
 
-/// Reads every record of every stream.
+/// Reads every record of every stream, and what is remembered of sessions.
 pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
     let mut contents = Contents::default();
     for told in streams_of(engine)? {
@@ -27,6 +28,17 @@ pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
         }
         contents.streams.insert(told.name, StreamContents { options: told.options, partitions });
     }
+    let sessions = |machine: &Primitives| {
+        let ids = machine.sessions.ids_after(None, FREEZE_CHUNK).into_iter();
+        let remembered = ids.filter_map(|session| Some((session, machine.sessions.remembered(session)?)));
+        remembered
+            .map(|(session, (seen_below, requests))| {
+                let requests = requests.into_iter().map(|(sequence, _)| sequence).collect();
+                (session, SessionContents { seen_below, requests })
+            })
+            .collect()
+    };
+    contents.sessions = engine.inspect(sessions).map_err(|fault| fault.to_string())?;
     Ok(contents)
 }
 

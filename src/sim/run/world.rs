@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::attached::{Attached, Sending};
 use super::history::{Change, Contents, History, Step};
 use crate::base::lsn::Lsn;
 use crate::engine::clock::ManualClock;
@@ -50,6 +51,11 @@ pub(super) struct World {
     pub(super) full: bool,
     /// The index as it was one commit ago, and how many checkpoints there have been since the open.
     pub(super) older_index: Option<(u64, Vec<u8>)>,
+    /// A process that is attached, if one is, and the request of it that was sent last.
+    pub(super) attached: Option<Attached>,
+    pub(super) sending: Option<Sending>,
+    pub(super) sent_again: u64,
+    pub(super) repeated: u64,
     told: VecDeque<String>,
 }
 
@@ -70,6 +76,10 @@ impl World {
             faulty: false,
             full: false,
             older_index: None,
+            attached: None,
+            sending: None,
+            sent_again: 0,
+            repeated: 0,
             told: VecDeque::new(),
         }
     }
@@ -110,6 +120,7 @@ impl World {
             )));
         }
         self.issued = end;
+        let change = self.as_sent(change, Some((lsn, end)));
         self.history.push(Step { change, end: Some(end) });
         Ok(())
     }
@@ -119,6 +130,7 @@ impl World {
         self.tell(format_args!("  -> {fault}"));
         if engine.marks().is_poisoned() {
             if let Some(change) = unknown.filter(|_| matches!(fault, Fault::OutcomeUnknown)) {
+                let change = self.as_sent(change, None);
                 self.history.push(Step { change, end: None });
             }
             return self.meant_to_fail(&fault).and(Err(Stop::Poisoned));
@@ -130,7 +142,7 @@ impl World {
         }
     }
 
-    fn meant_to_fail(&self, fault: &Fault) -> Done {
+    pub(super) fn meant_to_fail(&self, fault: &Fault) -> Done {
         let is_meant = self.faulty && !matches!(fault, Fault::Corrupt { .. });
         if is_meant { Ok(()) } else { Err(Stop::Wrong(format!("`{fault}`, and nothing was done to the disk"))) }
     }
@@ -150,6 +162,8 @@ pub(super) enum Answer {
     Reply(streams::Reply, Lsn, Lsn),
     Refused(streams::Refusal),
     Fault(Fault),
+    /// Of a session, which no command of a stream should have.
+    Other,
 }
 
 pub(super) fn answer(result: Result<Submitted<Reply>, Refused<Refusal>>) -> Answer {
@@ -157,7 +171,7 @@ pub(super) fn answer(result: Result<Submitted<Reply>, Refused<Refusal>>) -> Answ
         Ok(Submitted { reply: Reply::Streams(reply), lsn, rests_on, .. }) => Answer::Reply(reply, lsn, rests_on),
         Err(Refused::Refusal(Refusal::Streams(refusal))) => Answer::Refused(refusal),
         Err(Refused::Fault(fault)) => Answer::Fault(fault),
-        _ => unreachable!("streams answer what streams are asked"),
+        _ => Answer::Other,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::history::{Change, RecordContents, Trim};
 use super::record::RecordBytes;
-use super::world::{Answer, Done, Stop, World, answer, command, handle};
+use super::world::{Answer, Done, Stop, World, command, handle};
 use crate::base::level::Level;
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
@@ -33,9 +33,9 @@ impl World {
         let level = self.level();
         self.tell(format_args!("create {name} {options:?} {level:?}"));
         let exists = self.now().streams.get(&name).map(|stream| stream.options);
-        let result = engine.submit(&command(Command::Create { name: &name, options }), level, None);
+        let answer = self.send(engine, Command::Create { name: &name, options }, level, true);
         let change = Change::Create { name, options };
-        match (answer(result), exists) {
+        match (answer, exists) {
             (Answer::Reply(Reply::Stream(_), lsn, end), None) => self.stored(level, lsn, end, change),
             (Answer::Reply(Reply::Stream(_), ..), Some(same)) if same == options => Ok(()),
             (Answer::Refused(Refusal::Mismatch { .. }), Some(other)) if other != options => Ok(()),
@@ -50,13 +50,13 @@ impl World {
         let options = Options { partitions: before.partitions, ..self.options() };
         let level = self.level();
         self.tell(format_args!("ensure {name} {options:?} {level:?}"));
-        let result = engine.submit(&command(Command::Ensure { name: &name, options }), level, None);
+        let answer = self.send(engine, Command::Ensure { name: &name, options }, level, true);
         let change = Change::Alter { name, options };
-        match answer(result) {
+        match answer {
             Answer::Reply(..) if before == options => Ok(()),
             Answer::Reply(_, lsn, end) => self.stored(level, lsn, end, change),
             Answer::Fault(fault) => self.fault(engine, fault, (before != options).then_some(change)),
-            Answer::Refused(refusal) => Err(Stop::Wrong(format!("ensuring was refused: {refusal:?}"))),
+            _ => Err(Stop::Wrong("ensuring was refused".to_owned())),
         }
     }
 
@@ -64,12 +64,12 @@ impl World {
         let Some(name) = self.any_stream() else { return Ok(()) };
         let level = self.level();
         self.tell(format_args!("delete {name} {level:?}"));
-        let result = engine.submit(&command(Command::Delete { name: &name }), level, None);
+        let answer = self.send(engine, Command::Delete { name: &name }, level, true);
         let change = Change::Delete { name };
-        match answer(result) {
+        match answer {
             Answer::Reply(_, lsn, end) => self.stored(level, lsn, end, change),
             Answer::Fault(fault) => self.fault(engine, fault, Some(change)),
-            Answer::Refused(refusal) => Err(Stop::Wrong(format!("deleting was refused: {refusal:?}"))),
+            _ => Err(Stop::Wrong("deleting was refused".to_owned())),
         }
     }
 
@@ -90,9 +90,9 @@ impl World {
         let level = self.level();
         self.tell(format_args!("trim {name}/{number} before {offset}, of {start}..{end} {level:?}"));
         let trim = Command::TrimBefore { stream, partition: number, offset };
-        let result = engine.submit(&command(trim), level, None);
+        let answer = self.send(engine, trim, level, true);
         let change = Change::Trim(Trim { name, partition: number, start: offset });
-        match answer(result) {
+        match answer {
             Answer::Reply(..) if offset <= start => {
                 // Who is told where the partition starts knows of what was written of it.
                 self.history.promise(rests_on.unwrap_or_default());
@@ -125,11 +125,10 @@ impl World {
         self.tell(format_args!("append {} {level:?}, waits: {waits}", told(name, &groups)));
         let stream = handle(engine, name)?;
         let mapping_partitions = self.now().streams[name].options.partitions;
-        let result = with_groups(&groups, &vec![None; groups.len()], |groups| {
-            let append = command(Command::Append(Append { stream, mapping_partitions, groups }));
-            if waits { engine.submit(&append, level, None) } else { engine.issue(&append, level, None) }
+        let answer = with_groups(&groups, &vec![None; groups.len()], |groups| {
+            self.send(engine, Command::Append(Append { stream, mapping_partitions, groups }), level, waits)
         });
-        match answer(result) {
+        match answer {
             Answer::Reply(Reply::Appended(_), lsn, end) => {
                 place(&mut groups, lsn, end, level);
                 let level = if waits { level } else { Level::Buffered };
@@ -151,11 +150,11 @@ impl World {
         let mapping_partitions = self.now().streams[&name].options.partitions;
         let mut expect = vec![None; groups.len()];
         expect[0] = Some(end + 1);
-        let result = with_groups(&groups, &expect, |groups| {
+        let answer = with_groups(&groups, &expect, |groups| {
             let append = Append { stream, mapping_partitions, groups };
-            engine.submit(&command(Command::Append(append)), Level::Buffered, None)
+            self.send(engine, Command::Append(append), Level::Buffered, true)
         });
-        match answer(result) {
+        match answer {
             Answer::Refused(Refusal::WrongOffset { end: told, .. }) if told == end => {
                 // Who is told where the partition ends knows of its last record.
                 self.history.promise(rests_on.unwrap_or_default());
@@ -186,6 +185,7 @@ impl World {
             })
         });
         let mut groups = groups.concat();
+        self.sending = None;
         match result {
             Ok(submitted) if is_right && submitted.reply.len() == 2 => {
                 place(&mut groups, submitted.lsn, submitted.rests_on, level);
@@ -220,7 +220,7 @@ impl World {
         self.checkpoint(engine)
     }
 
-    fn stored(&mut self, level: Level, lsn: Lsn, end: Lsn, change: Change) -> Done {
+    pub(super) fn stored(&mut self, level: Level, lsn: Lsn, end: Lsn, change: Change) -> Done {
         self.accepted(lsn, end, change)?;
         if level == Level::Sync {
             self.history.promise(end);
@@ -285,14 +285,14 @@ fn told(name: &str, groups: &Groups) -> String {
 }
 
 /// Notes in which frame the records stand.
-fn place(groups: &mut Groups, lsn: Lsn, end: Lsn, level: Level) {
+pub(super) fn place(groups: &mut Groups, lsn: Lsn, end: Lsn, level: Level) {
     for record in groups.iter_mut().flat_map(|(_, records)| records) {
         (record.lsn, record.end, record.sync) = (lsn, end, level == Level::Sync);
     }
 }
 
 /// Builds the groups of an append around the bytes of their records.
-fn with_groups<T>(groups: &Groups, expect: &[Option<u64>], call: impl FnOnce(&[Group<'_>]) -> T) -> T {
+pub(super) fn with_groups<T>(groups: &Groups, expect: &[Option<u64>], call: impl FnOnce(&[Group<'_>]) -> T) -> T {
     let records: Vec<&RecordContents> = groups.iter().flat_map(|(_, records)| records).collect();
     let bytes: Vec<RecordBytes> = records.iter().map(|r| RecordBytes::of(r.number, r.body_bytes)).collect();
     let headers: Vec<Vec<Header<'_>>> = bytes.iter().map(RecordBytes::headers).collect();
