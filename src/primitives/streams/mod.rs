@@ -46,7 +46,7 @@ pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
 pub(crate) use record::headers;
 pub use record::{Header, Record};
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) use reply::Range;
 pub(crate) use reply::{Ranges, Reply};
 pub(crate) use rows::{COUNTERS, log_of_row, partition_row, stream_row};
