@@ -199,7 +199,10 @@ impl Stream {
         let act = |groups: &[Group<'_>]| {
             act(Command::Streams(self.append_command(groups))).map_err(|refused| refusal(refused, self.name()))
         };
-        let places = self.batch_partitions(records, options);
+        if let Some(partition) = self.one_partition(records, options) {
+            return act(&[self.group_of(records, partition, options)]);
+        }
+        let places = self.batch_partitions(records);
         if places.windows(2).all(|pair| pair[0] == pair[1]) {
             return act(&[self.group_of(records, places.first().copied().unwrap_or(0), options)]);
         }
@@ -335,13 +338,22 @@ impl Stream {
         }
     }
 
-    /// The partition of each record of a batch. Those without a key share one, and only they count as a use of it.
-    fn batch_partitions(&self, records: &[Record<'_>], options: &AppendOptions) -> Vec<u32> {
+    /// The partition of a whole batch, if it takes no look at a key to know it.
+    fn one_partition(&self, records: &[Record<'_>], options: &AppendOptions) -> Option<u32> {
+        match options.partition {
+            Some(partition) => Some(partition),
+            None if self.inner.partitions == 1 || records.is_empty() => Some(0),
+            None => records.iter().all(|record| record.key.is_none()).then(|| self.inner.sticky.of_batch()),
+        }
+    }
+
+    /// The partition of each record of a batch, by their keys. Those without one share a partition, and only they count
+    /// as a use of it.
+    fn batch_partitions(&self, records: &[Record<'_>]) -> Vec<u32> {
         let mut sticky = None;
-        let place = |record: &Record<'_>| match (options.partition, record.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => self.partition_of(key),
-            (None, None) => *sticky.get_or_insert_with(|| self.inner.sticky.of_batch()),
+        let place = |record: &Record<'_>| match record.key {
+            Some(key) => self.partition_of(key),
+            None => *sticky.get_or_insert_with(|| self.inner.sticky.of_batch()),
         };
         records.iter().map(place).collect()
     }
