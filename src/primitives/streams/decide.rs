@@ -24,6 +24,11 @@ use crate::journal::entry::Entry;
 /// this bounds what must be read and checked for the sake of one record.
 pub(super) const ITEM_RECORD_BYTES_MAX: usize = LARGE_FRAME_BYTES - 64;
 
+/// A record with no more bytes than this is within the limit of each of its parts.
+const SURELY_WITHIN: usize = KEY_BYTES_MAX;
+
+const _: () = assert!(SURELY_WITHIN <= BODY_BYTES_MAX && SURELY_WITHIN <= HEADER_BLOCK_BYTES_MAX);
+
 /// A refusal, and the object that it reveals.
 struct Refused {
     refusal: Refusal,
@@ -173,11 +178,11 @@ fn decide_append<'c>(
     let [group] = command.groups else {
         return append_groups(view, head, command, now, emit);
     };
-    check_group(head, group)?;
+    let item = check_group(head, group)?;
     within("records per batch", RECORDS_PER_BATCH_MAX, group.records.len())?;
     let mut partition = view.partition(slot, head, group.partition);
     check_offset(head, group, partition.end)?;
-    let first = append(head.log(group.partition), &mut partition, group, now, emit);
+    let first = append(head.log(group.partition), &mut partition, group, item, now, emit);
     Ok(Reply::Appended(Ranges { first, rest: Vec::new() }))
 }
 
@@ -203,41 +208,53 @@ fn append_groups<'c>(
     let mut ranges = command.groups.iter().map(|group| {
         let stored = || view.partition(slot, head, group.partition);
         let partition = partitions.entry(group.partition).or_insert_with(stored);
-        append(head.log(group.partition), partition, group, now, emit)
+        append(head.log(group.partition), partition, group, fill_item(group.records), now, emit)
     });
     let first = ranges.next().ok_or(Refusal::EmptyBatch)?;
     let rest = ranges.collect();
     Ok(Reply::Appended(Ranges { first, rest }))
 }
 
-/// Gives out a group that was checked, in items of bounded size.
+/// Gives out a group that was checked, in items of bounded size, of which the first is known.
 #[inline(always)]
 fn append<'c>(
     log: LogId,
     partition: &mut Partition,
     group: &Group<'c>,
+    mut item: Item,
     now: Now,
     emit: &mut impl FnMut(Event<'c>),
 ) -> Range {
     let range = Range { partition: group.partition, first_offset: partition.end, records: group.records.len() as u32 };
     let timestamp = now.wall.max(partition.last_timestamp);
     let mut rest = group.records;
-    while !rest.is_empty() {
-        let (count, bytes, encoded) = fill_item(rest);
-        let (records, after) = rest.split_at(count);
-        let entry = Entry { log, first: partition.end, count: count as u32, timestamp, expiry: 0 };
-        partition.append(&entry, bytes);
-        emit(Event::Appended(Appended::given(entry, bytes, encoded, records)));
-        rest = after;
+    loop {
+        let (records, after) = rest.split_at(item.count);
+        let entry = Entry { log, first: partition.end, count: item.count as u32, timestamp, expiry: 0 };
+        partition.append(&entry, item.bytes);
+        emit(Event::Appended(Appended::given(entry, item.bytes, item.encoded, records)));
+        if after.is_empty() {
+            return range;
+        }
+        (rest, item) = (after, fill_item(after));
     }
-    range
 }
 
-/// How many of these records go into one item, at least one; their bytes of keys, headers and bodies; and their bytes
-/// in the item.
+/// Records that go into one item.
+struct Item {
+    count: usize,
+    /// Of keys, headers and bodies.
+    bytes: u64,
+    /// Bytes in the item.
+    encoded: usize,
+    /// Their sizes, combined by `or`: none of them has more bytes.
+    sizes: usize,
+}
+
+/// As many of these records as go into one item, at least one.
 #[inline]
-fn fill_item(records: &[Record<'_>]) -> (usize, u64, usize) {
-    let (mut count, mut bytes, mut encoded) = (0, 0, 0);
+fn fill_item(records: &[Record<'_>]) -> Item {
+    let (mut count, mut bytes, mut encoded, mut sizes) = (0, 0, 0, 0);
     for record in records {
         let user_bytes = record.user_bytes();
         let len = record.encoded_len(user_bytes);
@@ -245,17 +262,28 @@ fn fill_item(records: &[Record<'_>]) -> (usize, u64, usize) {
             break;
         }
         (count, bytes, encoded) = (count + 1, bytes + user_bytes as u64, encoded + len);
+        sizes |= user_bytes;
     }
-    (count, bytes, encoded)
+    Item { count, bytes, encoded, sizes }
 }
 
+/// Checks a group and measures its first item, in one pass over its records as long as they are small.
 #[inline]
-fn check_group(head: &Head, group: &Group<'_>) -> Result<(), Refusal> {
+fn check_group(head: &Head, group: &Group<'_>) -> Result<Item, Refusal> {
     check_partition(head, group.partition)?;
     if group.records.is_empty() {
         return Err(Refusal::EmptyBatch);
     }
-    for record in group.records {
+    let item = fill_item(group.records);
+    if item.count < group.records.len() || item.sizes > SURELY_WITHIN {
+        check_limits(group.records)?;
+    }
+    Ok(item)
+}
+
+#[inline(never)]
+fn check_limits(records: &[Record<'_>]) -> Result<(), Refusal> {
+    for record in records {
         within("body bytes", BODY_BYTES_MAX, record.body_len())?;
         within("key bytes", KEY_BYTES_MAX, record.key_len())?;
         within("header block bytes", HEADER_BLOCK_BYTES_MAX, record.header_block_len())?;
