@@ -36,8 +36,8 @@ impl Command<'_> {
     }
 }
 
-/// Names a stream without a look-up by name: its slot in memory, and its id, by which a handle of a deleted stream is
-/// found out. Valid within one life of the database.
+/// Names a stream without a look-up by name: by its id, and by the slot that it has in memory in this life. With the
+/// slot of another life it is found by its id, which takes longer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct StreamHandle {
     pub(crate) slot: u32,

@@ -158,7 +158,7 @@ fn delete<'c>(view: &View<'_>, name: &str, mut emit: impl FnMut(Event<'c>)) -> R
 }
 
 #[inline]
-fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<&'a Head, Refused> {
+fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<(u32, &'a Head), Refused> {
     view.head(stream).ok_or_else(|| Refusal::NotFound.resting_on(stream_row(stream.id)))
 }
 
@@ -169,14 +169,13 @@ fn decide_append<'c>(
     now: Now,
     emit: &mut impl FnMut(Event<'c>),
 ) -> Result<Reply, Refused> {
-    let slot = command.stream.slot;
-    let head = find(view, command.stream)?;
+    let (slot, head) = find(view, command.stream)?;
     if command.mapping_partitions != head.partitions() {
         let stale = Refusal::StaleMapping { partitions: head.partitions(), mapping_epoch: head.mapping_epoch };
         return Err(stale.resting_on(stream_row(command.stream.id)));
     }
     let [group] = command.groups else {
-        return append_groups(view, head, command, now, emit);
+        return append_groups(view, (slot, head), command, now, emit);
     };
     let item = check_group(head, group)?;
     within("records per batch", RECORDS_PER_BATCH_MAX, group.records.len())?;
@@ -189,12 +188,11 @@ fn decide_append<'c>(
 /// Several groups. What earlier ones add counts for later ones of the same partition.
 fn append_groups<'c>(
     view: &View<'_>,
-    head: &Head,
+    (slot, head): (u32, &Head),
     command: &Append<'c>,
     now: Now,
     emit: &mut impl FnMut(Event<'c>),
 ) -> Result<Reply, Refused> {
-    let slot = command.stream.slot;
     let records = command.groups.iter().map(|group| group.records.len()).sum();
     within("records per batch", RECORDS_PER_BATCH_MAX, records)?;
     let mut ends = Map::<u32, u64>::default();
@@ -319,9 +317,9 @@ fn trim_before<'c>(
     context: &Context<'_>,
     mut emit: impl FnMut(Event<'c>),
 ) -> Result<Outcome, Refused> {
-    let head = find(view, stream)?;
+    let (slot, head) = find(view, stream)?;
     check_partition(head, index)?;
-    let (log, partition) = (head.log(index), view.partition(stream.slot, head, index));
+    let (log, partition) = (head.log(index), view.partition(slot, head, index));
     let stored_end = view.stored(log).map_or(0, |stored| stored.end);
     if stored_end < offset && offset < partition.end {
         let reason = "a trim cannot end among records that are appended together with it";

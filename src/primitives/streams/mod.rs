@@ -41,11 +41,13 @@ mod tests;
 
 pub(crate) use command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
 pub(crate) use decide::decide;
-pub(crate) use event::{Event, measure, read_item};
+pub(crate) use event::{Event, measure, options_len, put_options, read_item, take_options};
 pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
-pub(crate) use record::headers;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use record::HeaderList;
 pub use record::{Header, Record};
+pub(crate) use record::{headers, take_record};
 #[cfg(all(test, not(loom)))]
 pub(crate) use reply::Range;
 pub(crate) use reply::{Ranges, Reply};

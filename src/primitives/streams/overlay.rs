@@ -110,10 +110,20 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The stream, unless it was deleted since the handle was made.
+    /// The stream and its slot, unless it was deleted since the handle was made.
     #[inline]
-    pub(super) fn head(&self, handle: StreamHandle) -> Option<&'a Head> {
-        self.at(handle.slot).filter(|head| head.span.stream == handle.id)
+    pub(super) fn head(&self, handle: StreamHandle) -> Option<(u32, &'a Head)> {
+        match self.at(handle.slot) {
+            Some(head) if head.span.stream == handle.id => Some((handle.slot, head)),
+            _ => self.elsewhere(handle.id),
+        }
+    }
+
+    /// A stream whose handle is of an earlier life, in which it had another slot.
+    #[cold]
+    fn elsewhere(&self, id: u64) -> Option<(u32, &'a Head)> {
+        let slot = self.state.slot_of_id(id)?;
+        self.at(slot).filter(|head| head.span.stream == id).map(|head| (slot, head))
     }
 
     pub(super) fn find(&self, name: &str) -> Option<(StreamHandle, &'a Head)> {

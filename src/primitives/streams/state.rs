@@ -260,7 +260,14 @@ impl State {
     /// The stream, unless it was deleted since the handle was made.
     #[inline]
     pub(crate) fn stream(&self, handle: StreamHandle) -> Option<&Stream> {
-        self.at(handle.slot).filter(|stream| stream.head.span.stream == handle.id)
+        let is_it = |stream: &&Stream| stream.head.span.stream == handle.id;
+        self.at(handle.slot).filter(is_it).or_else(|| self.elsewhere(handle.id))
+    }
+
+    /// A stream whose handle is of an earlier life, in which it had another slot.
+    #[cold]
+    fn elsewhere(&self, id: u64) -> Option<&Stream> {
+        self.at(self.slot_of_id(id)?)
     }
 
     /// A reply of an earlier life with the slot that its stream has now; a deleted stream's has none that finds it.

@@ -242,7 +242,7 @@ fn a_stream_may_be_made_filled_deleted_and_made_again_in_one_frame() {
         }
     };
     let create = Command::Create { name: "s", options: partitions(1) };
-    const RECORDS: &[Record<'_>] = &[Record { key: None, headers: &[], body: Some(b"x") }];
+    const RECORDS: &[Record<'_>] = &[Record::new(b"x")];
     const GROUPS: &[Group<'_>] = &[Group { partition: 0, expect_offset: Some(0), records: RECORDS }];
     let first = step(&mut overlay, &create);
     step(&mut overlay, &append(first, 1, GROUPS));
