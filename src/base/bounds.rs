@@ -99,11 +99,44 @@ pub(crate) const DESCRIPTORS_NOT_INHERITED_MAX: usize = 4096;
 /// Connections that wait to be accepted.
 pub(crate) const CONNECTIONS_WAITING_MAX: i32 = 1024;
 
-/// Sessions of attached processes.
+/// Sessions of attached processes, and their connections.
 pub(crate) const SESSIONS_MAX: usize = 1024;
 
 /// Requests of one session whose replies are remembered: those that its process may not have seen.
 pub(crate) const REQUESTS_REMEMBERED_MAX: u64 = 256;
+
+/// One frame between an attached process and its host: the largest batch, and what is said beside it.
+pub(crate) const WIRE_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX as usize + (64 << 10);
+
+/// Questions of one attached process that may be open at the same time; readers that wait are among them.
+pub(crate) const QUESTIONS_OPEN_MAX: usize = 4096;
+
+/// Bytes of requests that an attached process gathers before it sends them although nobody waits.
+pub(crate) const GATHERED_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of records that an answer carries itself; more are mapped by the asker.
+pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
+
+/// How long a new connection has for its greeting.
+pub(crate) const GREETING_MICROS_MAX: u64 = 5_000_000;
+
+/// How long an attached process may leave a full socket unread before the host lets it go.
+pub(crate) const STALL_MICROS_MAX: u64 = 10_000_000;
+
+/// How long the sessions of attached processes outlive the death of the host.
+pub(crate) const RECONNECT_GRACE_MICROS_DEFAULT: u64 = 10_000_000;
+
+/// How long a process looks for a host while somebody holds the directory and does not answer.
+pub(crate) const HOST_AWAITED_MICROS_MAX: u64 = 60_000_000;
+
+/// The longest pause between two looks for a host.
+pub(crate) const LOOK_AGAIN_MICROS_MAX: u64 = 10_000;
+
+/// How much longer than its own deadline a call waits for the host to say what became of it.
+pub(crate) const VERDICT_MICROS: u64 = 500_000;
+
+/// Segments that an attached process keeps mapped.
+pub(crate) const MAPPED_SEGMENTS_MAX: usize = 16;
 
 /// Microseconds after which written bytes are synced although nobody waits for them.
 pub(crate) const FLUSH_INTERVAL_MICROS_DEFAULT: u64 = 50_000;

@@ -24,13 +24,30 @@ pub(crate) struct ReadItem {
     len: u32,
 }
 
+impl ReadItem {
+    /// Which stretch it lies in, where in that, and how long it is.
+    pub(crate) fn chunk(&self) -> u32 {
+        self.chunk
+    }
+
+    pub(crate) fn start(&self) -> u32 {
+        self.start
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+}
+
 /// A stretch of one segment, in memory.
 #[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) bytes: Bytes,
-    pub(super) segment: SegmentId,
+pub(crate) struct Chunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) segment: SegmentId,
     /// Where it starts in the segment.
-    pub(super) base: u32,
+    pub(crate) base: u32,
+    /// The segment's file has these bytes: they are not a copy out of the ring.
+    pub(crate) is_written: bool,
 }
 
 /// Items of one log in the order of their offsets.
@@ -43,6 +60,22 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn items(&self) -> &[ReadItem] {
         &self.items
+    }
+
+    pub(crate) fn chunk(&self, chunk: u32) -> &Chunk {
+        &self.chunks[chunk as usize]
+    }
+
+    /// Adds a stretch that another process has told of, and gives its number.
+    pub(crate) fn add_chunk(&mut self, bytes: Bytes, segment: SegmentId, base: u32) -> u32 {
+        self.chunks.push(Chunk { bytes, segment, base, is_written: false });
+        self.chunks.len() as u32 - 1
+    }
+
+    /// Adds an item that another process has told of; it lies within its stretch.
+    pub(crate) fn add_item(&mut self, entry: Entry, lsn: Lsn, chunk: u32, start: u32, len: u32) {
+        assert!((start + len) as usize <= self.chunks[chunk as usize].bytes.len(), "an item beyond its stretch");
+        self.items.push(ReadItem { entry, lsn, chunk, start, len });
     }
 
     /// The event bytes of an item, tag included.

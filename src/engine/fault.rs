@@ -35,6 +35,14 @@ pub(crate) enum Fault {
     FileGone(Box<Fault>),
     #[error("the directory is held by process {pid}{}", if *exclusive { " for itself alone" } else { "" })]
     Locked { pid: u32, exclusive: bool },
+    #[error("no process hosts the database")]
+    NoHost,
+    #[error("the host speaks protocol {theirs}")]
+    OtherProtocol { theirs: u32 },
+    #[error("{max} processes are attached already")]
+    TooManyProcesses { max: u64 },
+    #[error("user {uid} may not attach")]
+    Stranger { uid: u64 },
     #[error("{path} is not a database: {reason}")]
     NotADatabase { path: String, reason: String },
     #[error("format {found} with features {incompatible:#x}, this program reads up to format {supported}")]

@@ -3,6 +3,7 @@
 //! Whole runs are skipped by what the index and memory know of them; only the run in which the stretch ends is read.
 
 use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
 use crate::base::run::Run;
 use crate::base::time::Timestamp;
 
@@ -65,6 +66,26 @@ impl<M: Machine> Engine<M> {
     }
 
     /// The offset of a log's next record, whoever may see those before it.
+    /// The first offset written at this address or a later one, the end if there is none; `None` if there is no such
+    /// log. Halves the log by reading one item at a time: addresses grow with offsets.
+    pub(crate) fn offset_for_lsn(&self, log: LogId, lsn: Lsn) -> Result<Option<u64>, Fault> {
+        let Some(extent) = self.extent(log)? else { return Ok(None) };
+        let (mut low, mut high) = (extent.start, extent.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.read(log, middle, 1, &mut Cursor::default())? {
+                Read::Items(batch) => match batch.items().first() {
+                    Some(item) if item.lsn < lsn => low = item.entry.end(),
+                    Some(item) => high = item.entry.first.max(low).min(middle),
+                    None => high = middle,
+                },
+                Read::Below { start, .. } if start > low => low = start.min(high),
+                _ => high = middle,
+            }
+        }
+        Ok(Some(low))
+    }
+
     fn end_of(&self, log: LogId) -> Option<u64> {
         self.core.lock().logs.get(log).map(|cell| cell.end)
     }

@@ -32,8 +32,9 @@ mod wait;
 pub(crate) mod wake;
 mod workers;
 
-use crate::base::lsn::Lsn;
+use crate::base::lsn::{Geometry, Lsn};
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
+use crate::base::time::ClockIdentity;
 use crate::index::Index;
 use crate::journal::commit::Commit;
 use crate::journal::maker::Maker;
@@ -114,6 +115,23 @@ impl<M: Machine> Engine<M> {
 
     pub(crate) fn counters(&self) -> (&crate::journal::commit::Counters, &KeeperCounters) {
         (&self.commit.counters, &self.keeper_counters)
+    }
+
+    /// The number of this life.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.control.lock().state().epoch
+    }
+
+    pub(crate) fn database_id(&self) -> [u8; 16] {
+        self.database_id
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.segments.geometry()
+    }
+
+    pub(crate) fn clock_identity(&self) -> std::io::Result<ClockIdentity> {
+        self.clock.identity()
     }
 
     /// Looks at the machine's state under the core lock; `look` must be short.

@@ -67,6 +67,13 @@ pub(crate) struct Cursor {
     sealed: Option<SealedRun>,
 }
 
+impl Cursor {
+    /// Whether it saves the next read a search.
+    pub(crate) fn is_of_use(&self) -> bool {
+        self.sealed.is_some()
+    }
+}
+
 #[derive(Debug)]
 struct SealedRun {
     segment: SegmentFile,
@@ -231,7 +238,12 @@ impl<M: Machine> Engine<M> {
             let base = place_of(geometry.place_in_segment(frame_lsn));
             let mut collect = Collect { batch: &mut batch, chunk, base };
             collect.frame(log, item.offset, u64::MAX, &frame).ok()?;
-            batch.chunks.push(Chunk { bytes: owned, segment: SegmentId::Journal(item.segment), base });
+            batch.chunks.push(Chunk {
+                bytes: owned,
+                segment: SegmentId::Journal(item.segment),
+                base,
+                is_written: false,
+            });
         }
         (!batch.items.is_empty()).then_some(batch)
     }
@@ -386,7 +398,7 @@ impl<M: Machine> Engine<M> {
         }
         let end = window.end;
         let bytes = shared(&segment.map, first as usize, (end - first) as usize);
-        batch.chunks.push(Chunk { bytes, segment: segment.id, base: first });
+        batch.chunks.push(Chunk { bytes, segment: segment.id, base: first, is_written: true });
         Ok(past)
     }
 
@@ -489,6 +501,13 @@ impl<'a> Window<'a> {
         self.end = self.end.max(start + len);
         Ok((start, item))
     }
+}
+
+/// A stretch of a segment as shared bytes; `None` if it ends beyond the segment. Its last bytes must have been verified
+/// by whoever hosts the database.
+pub(crate) fn mapped(segment: &SegmentFile, start: u32, len: u32) -> Option<Bytes> {
+    let is_within = (start as usize).checked_add(len as usize)? <= segment.map.len();
+    is_within.then(|| shared(&segment.map, start as usize, len as usize))
 }
 
 /// A stretch of a map as shared bytes.

@@ -83,6 +83,16 @@ impl<M: Machine> Engine<M> {
         self.issue_one(command, level.into(), true, deadline)
     }
 
+    /// Submits one command for a caller who waits for durability by itself, and at once.
+    pub(crate) fn accept(
+        &self,
+        command: &M::Command<'_>,
+        level: impl Into<Wanted>,
+        deadline: Option<BootTime>,
+    ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
+        self.issue_one(command, level.into(), false, deadline)
+    }
+
     #[inline(always)]
     fn issue_one(
         &self,

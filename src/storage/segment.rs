@@ -132,12 +132,18 @@ impl SegmentFile {
 pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     geometry: Geometry,
+    open_max: usize,
     open: Mutex<HashMap<SegmentId, SegmentFile, foldhash::fast::RandomState>>,
 }
 
 impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, geometry: Geometry) -> Segments {
-        Segments { disk, geometry, open: Mutex::new(HashMap::default()) }
+        Segments::with_open(disk, geometry, OPEN_SEGMENTS_MAX)
+    }
+
+    /// Of which at most this many are kept open.
+    pub(crate) fn with_open(disk: Arc<dyn Disk>, geometry: Geometry, open_max: usize) -> Segments {
+        Segments { disk, geometry, open_max, open: Mutex::new(HashMap::default()) }
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -155,7 +161,7 @@ impl Segments {
             return Ok(segment.clone());
         }
         let segment = SegmentFile::open(&*self.disk, id, self.geometry)?;
-        if open.len() >= OPEN_SEGMENTS_MAX
+        if open.len() >= self.open_max
             && let Some(oldest) = open.keys().min_by_key(|id| (matches!(id, SegmentId::Journal(_)), **id)).copied()
         {
             // Readers that hold it keep it; the committer's are the newest of the journal and stay.

@@ -71,7 +71,7 @@ fn a_checkpoint_after_closing_is_refused_before_it_begins() {
 #[test]
 fn an_open_that_gets_too_few_threads_ends_those_it_got_and_lets_the_directory_go() {
     let (disk, clock) = (SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)));
-    let open = || Database::open_on(disk.attach(), options(&clock), Level::Sync, "simulated".into(), None);
+    let open = || Database::open_on(disk.attach(), options(&clock), Level::Sync);
     for threads in 0..4 {
         refuse_threads_after(threads);
         let refused = open().expect_err("not all of its threads can be had");

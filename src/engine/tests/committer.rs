@@ -26,10 +26,10 @@ fn a_flush_for_which_nothing_is_left_wakes_nobody() {
 fn who_waits_for_the_ring_is_served_at_once_however_little_stands_in_it() {
     let clock = ManualClock::starting_at(Timestamp(NOON));
     let options = OpenOptions { flush_interval_micros: HOUR, ..options(&clock) };
-    let opened = Database::open_on(SimDisk::new(1).attach(), options, Level::Buffered, "simulated".into(), None);
+    let opened = Database::open_on(SimDisk::new(1).attach(), options, Level::Buffered);
     let db = opened.expect("nothing refuses it");
     let orders = db.create_stream("orders", StreamOptions::new()).expect("a new stream");
-    let place = || db.shared.engine.positions().issued.0 % GEOMETRY_BYTES_MIN;
+    let place = || db.shared.link.engine().positions().issued.0 % GEOMETRY_BYTES_MIN;
     let fill_to = |kibibytes: u64| {
         while place() < kibibytes << 10 {
             orders.append(&[7; 32 << 10][..]).expect("there is room");
@@ -38,12 +38,12 @@ fn who_waits_for_the_ring_is_served_at_once_however_little_stands_in_it() {
     fill_to(1700);
     db.sync().expect("nothing fails");
     fill_to(2150);
-    let positions = db.shared.engine.positions();
+    let positions = db.shared.link.engine().positions();
     assert!(positions.issued.since(positions.written) < DRAIN_BYTES, "nobody drains it by itself");
     let bodies = [vec![7; 1 << 20], vec![7; 960 << 10]];
     let patience = AppendOptions::new().timeout(Duration::from_secs(20));
     // The rest of the lap is too short for it, and what is left of the ring behind that too.
     orders.append_batch(&[Record::new(&bodies[0]), Record::new(&bodies[1])], &patience).expect("it is served");
-    let positions = db.shared.engine.positions();
+    let positions = db.shared.link.engine().positions();
     assert!(positions.durable < positions.issued, "room takes no sync");
 }

@@ -77,7 +77,7 @@ fn a_reader_that_waits_is_woken_when_the_disk_fails() {
 fn blocking_calls_of_every_kind_end_when_the_disk_fails() {
     let disk = SimDisk::new(1);
     let clock = ManualClock::starting_at(Timestamp(NOON));
-    let opened = Database::open_on(disk.attach(), options(&clock), Level::Sync, "simulated".into(), None);
+    let opened = Database::open_on(disk.attach(), options(&clock), Level::Sync);
     let db = opened.expect("nothing refuses it");
     let orders = db.create_stream("orders", StreamOptions::new()).expect("a new stream");
     let patience = std::time::Duration::from_micros(PATIENCE_MICROS);

@@ -8,7 +8,7 @@ use crate::{AppendOptions, Database, Error, Record, Start, Stream, StreamOptions
 fn unhurried() -> (Database, Stream) {
     let clock = ManualClock::starting_at(Timestamp(NOON));
     let options = OpenOptions { flush_interval_micros: HOUR, ..options(&clock) };
-    let opened = Database::open_on(SimDisk::new(1).attach(), options, Level::Sync, "simulated".into(), None);
+    let opened = Database::open_on(SimDisk::new(1).attach(), options, Level::Sync);
     let db = opened.expect("nothing refuses it");
     let orders = db.create_stream("orders", StreamOptions::new().partitions(2)).expect("a new stream");
     orders.append_with(Record::new(b"one blue mug"), &AppendOptions::new().partition(0)).expect("there is room");
@@ -18,14 +18,14 @@ fn unhurried() -> (Database, Stream) {
 
 /// Writes a fact for a `Sync` caller who has not waited yet, and tells where its frame ends.
 fn issue(db: &Database, command: streams::Command<'_>) -> Lsn {
-    let issued = db.shared.engine.issue(&Command::Streams(command), Level::Sync, None).expect("it is accepted");
-    assert!(db.shared.engine.positions().durable < issued.rests_on, "nobody syncs it meanwhile");
+    let issued = db.shared.link.engine().issue(&Command::Streams(command), Level::Sync, None).expect("it is accepted");
+    assert!(db.shared.link.engine().positions().durable < issued.rests_on, "nobody syncs it meanwhile");
     issued.rests_on
 }
 
 #[track_caller]
 fn expect_durable(db: &Database, end: Lsn) {
-    assert!(db.shared.engine.positions().durable >= end, "it was revealed before it was on disk");
+    assert!(db.shared.link.engine().positions().durable >= end, "it was revealed before it was on disk");
 }
 
 #[test]
@@ -85,16 +85,16 @@ fn a_buffered_no_op_is_answered_once_what_it_rests_on_is_on_disk() {
     let (db, orders) = unhurried();
     let partition = AppendOptions::new().partition(0);
     let waiting = orders.submit(Record::new(b"two green plates"), &partition).expect("there is room");
-    let end = db.shared.engine.positions().issued;
+    let end = db.shared.link.engine().positions().issued;
     orders.trim_before(1, 0).expect("nothing of that partition is on its way");
     assert!(!waiting.is_done());
     orders.trim_before(0, 0).expect("it does nothing");
     expect_durable(&db, end);
     let buffered = partition.clone().level(Level::Buffered);
     orders.append_with(Record::new(b"three red cups"), &buffered).expect("there is room");
-    let end = db.shared.engine.positions().issued;
+    let end = db.shared.link.engine().positions().issued;
     orders.trim_before(0, 0).expect("it does nothing");
-    assert!(db.shared.engine.positions().durable < end, "it rests on nothing written at `Sync`");
+    assert!(db.shared.link.engine().positions().durable < end, "it rests on nothing written at `Sync`");
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Table {
     }
 }
 
-pub(super) fn own_pid() -> u32 {
+pub(crate) fn own_pid() -> u32 {
     getpid().as_raw_nonzero().get().unsigned_abs()
 }
 

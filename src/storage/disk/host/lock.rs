@@ -68,7 +68,6 @@ impl Drop for HostLock {
 
 impl HostDisk {
     /// Who holds the lock now, if anybody does. Takes nothing and leaves nothing behind.
-    #[cfg_attr(any(not(test), loom), expect(dead_code, reason = "no process attaches yet"))]
     pub(crate) fn lock_holder(&self) -> io::Result<Option<Holder>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = match retry_on_intr(|| fs::openat(&self.directory, LOCK, flags, Mode::empty())) {

@@ -9,9 +9,9 @@
 mod file;
 mod file_system;
 pub(crate) mod fork;
-mod inherit;
+pub(crate) mod inherit;
 mod lock;
-#[cfg_attr(any(not(test), loom), expect(dead_code, unused_imports, reason = "no process attaches yet"))]
+
 pub(crate) mod socket;
 
 #[cfg(all(test, not(loom)))]

@@ -23,7 +23,9 @@ use rustix::io::{Errno, ioctl_fionbio, retry_on_intr};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
 pub(crate) use peer::{Peer, own_uid};
-pub(crate) use wait::{Alarm, Ready, wait};
+#[cfg(test)]
+pub(crate) use wait::Ready;
+pub(crate) use wait::{Alarm, wait};
 
 use super::super::Disk;
 use super::inherit::NotInherited;
