@@ -48,14 +48,15 @@ mod index;
 mod journal;
 pub mod measure;
 mod primitives;
+mod processes;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod storage;
 
 pub use api::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, CheckReport, Database, Error, Options, PartitionDescription,
-    Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats, Stream, StreamDescription, StreamOptions,
-    Ticket,
+    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, Database, Error, OpenMode,
+    OperationCount, Options, PartitionDescription, Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats,
+    Stream, StreamDescription, StreamOptions, Ticket,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;

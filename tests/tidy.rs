@@ -21,6 +21,7 @@ const LAYERS: &[(&str, Imports)] = &[
     ("index", Imports::Only(&["base"])),
     ("engine", Imports::Only(&["base", "journal", "index"])),
     ("primitives", Imports::Only(&["base", "engine::machine", "journal::entry"])),
+    ("processes", Imports::Only(&["base", "storage", "engine", "primitives"])),
     ("api", Imports::Any),
     ("sim", Imports::Any),
 ];
@@ -28,6 +29,7 @@ const LAYERS: &[(&str, Imports)] = &[
 /// Imports beyond the table, each with its reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("index", "storage::disk", "the storage backend of redb reads and writes through the one door to the files"),
+    ("processes", "journal::entry", "an item that another process tells of has the head that it has in the journal"),
     ("engine", "storage", "opening puts the layers below together, and reading goes straight to maps and frames"),
 ];
 

@@ -202,17 +202,21 @@ fn a_time_without_a_zone_is_of_the_zone_of_the_system() {
 }
 
 #[test]
-fn a_second_process_is_told_that_the_database_is_in_use() {
+fn a_command_works_beside_another_and_a_check_is_told_that_the_database_is_in_use() {
     let place = Place::new("in-use");
     place.text(&["stream", "create", "s"]);
     place.append(&["s"], b"a\n");
     let mut holder = place.piped(&["stream", "read", "s", "--follow"]);
     holder.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
-    let output = place.run(&["stream", "list"]);
+    place.append(&["s"], b"b\n");
+    let mut followed = [0; 2];
+    holder.stdout.as_mut().unwrap().read_exact(&mut followed).unwrap();
+    assert_eq!(&followed, b"b\n");
+    let output = place.run(&["check"]);
+    assert_eq!(code(&output), 75, "{}", told(&output));
     holder.kill().unwrap();
     holder.wait().unwrap();
-    assert_eq!(code(&output), 75, "{}", told(&output));
-    place.text(&["stream", "list"]);
+    place.text(&["check"]);
 }
 
 #[test]

@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::Level;
 use crate::base::sync::Arc;
-use crate::engine::{Engine, OpenOptions, Refused, Submitted};
-use crate::primitives::{Command, Primitives, Refusal, Reply, streams};
-use crate::storage::disk::Disk;
+use crate::engine::Refused;
+use crate::primitives::{Command, Refusal, streams};
+use crate::processes::link::Link;
+use crate::processes::operation::Question;
+use crate::processes::questions::{FindStream, MakeCheckpoint, Processes, StatsOf, StreamNames, SyncAll};
+use crate::processes::stats::{AttachedProcess, Stats};
+use crate::storage::disk::clock::random_id;
 
 use super::check::CheckReport;
 use super::error::Error;
 use super::options::Options;
 use super::outcomes::StreamDescription;
-use super::stats::Stats;
 use super::sticky::Spread;
 use super::stream::Stream;
 use super::stream_options::StreamOptions;
@@ -42,7 +44,7 @@ pub struct Database {
 /// What all handles share; dropping it closes.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) engine: Arc<Engine<Primitives>>,
+    pub(crate) link: Link,
     pub(crate) level: Level,
     pub(crate) spread: Spread,
     path: PathBuf,
@@ -51,8 +53,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn close(&self) -> Result<(), Error> {
-        let closed = self.engine.close();
-        if let Some(path) = &self.remove_on_close {
+        let is_ours = self.link.is_host();
+        let closed = self.link.close();
+        if let Some(path) = self.remove_on_close.as_ref().filter(|_| is_ours) {
             // A temporary database: what cannot be removed is the system's to clear away.
             let _ = crate::storage::disk::host::remove_tree(path);
         }
@@ -76,19 +79,25 @@ impl Database {
         Options::new().open(path)
     }
 
+    /// Opens it on a simulated disk.
+    #[cfg(test)]
     pub(crate) fn open_on(
-        disk: Arc<dyn Disk>,
-        options: OpenOptions,
+        disk: Arc<dyn crate::storage::disk::Disk>,
+        options: crate::engine::OpenOptions,
+        level: Level,
+    ) -> Result<Database, Error> {
+        Database::of_link(Link::host_alone(disk, options)?, level, "simulated".into(), None)
+    }
+
+    pub(super) fn of_link(
+        link: Link,
         level: Level,
         path: PathBuf,
         remove_on_close: Option<PathBuf>,
     ) -> Result<Database, Error> {
-        let engine = Arc::new(Engine::open(disk, options)?);
-        let spread = Spread::new(engine.positions().issued.get());
-        // From here on dropping it closes: also if a thread cannot be had.
-        let shared = Arc::new(Shared { engine, level, spread, path, remove_on_close });
-        shared.engine.start()?;
-        Ok(Database { shared })
+        let start = random_id().map_err(|source| Error::Io { attempt: "asking for randomness", source })?;
+        let spread = Spread::new(u64::from_le_bytes(*start.first_chunk().expect("an id has sixteen bytes")));
+        Ok(Database { shared: Arc::new(Shared { link, level, spread, path, remove_on_close }) })
     }
 
     /// Creates a stream, or opens it if it exists with equal options. Durable on return.
@@ -97,8 +106,8 @@ impl Database {
     /// [`Error::Mismatch`] if it exists with other options, [`Error::InvalidName`], [`Error::LimitExceeded`],
     /// [`Error::InvalidOption`], and what any write may meet.
     pub fn create_stream(&self, name: &str, options: StreamOptions) -> Result<Stream, Error> {
-        let command = streams::Command::Create { name, options: options.to_machine() };
-        self.stream_of(name, self.submit(name, command)?)
+        self.submit(name, streams::Command::Create { name, options: options.to_machine() })?;
+        self.stream(name)
     }
 
     /// Creates a stream, or gives the one that exists these limits of retention and this level: what `options` does not
@@ -107,8 +116,8 @@ impl Database {
     /// # Errors
     /// [`Error::Mismatch`] if it exists with another number of partitions; else as for [`Database::create_stream`].
     pub fn ensure_stream(&self, name: &str, options: StreamOptions) -> Result<Stream, Error> {
-        let command = streams::Command::Ensure { name, options: options.to_machine() };
-        self.stream_of(name, self.submit(name, command)?)
+        self.submit(name, streams::Command::Ensure { name, options: options.to_machine() })?;
+        self.stream(name)
     }
 
     /// Opens a stream that exists. Waits for nothing, unless the stream is just being created, altered or deleted: then
@@ -118,11 +127,10 @@ impl Database {
     /// [`Error::NotFound`], [`Error::Poisoned`] (readers that are open go on then), [`Error::OutcomeUnknown`] if the
     /// disk failed in that sync, [`Error::Closed`], [`Error::Forked`].
     pub fn stream(&self, name: &str) -> Result<Stream, Error> {
-        let engine = &self.shared.engine;
-        let handle = engine.inspect(|machine| machine.streams.lookup(name))?;
-        engine.reveal_object(handle.map_or(streams::COUNTERS, |handle| streams::stream_row(handle.id)))?;
-        let handle = handle.ok_or_else(|| Error::NotFound { kind: "stream", name: name.to_owned() })?;
-        self.stream_of(name, streams::Reply::Stream(handle))
+        let question = FindStream { name: name.into() };
+        let found = self.shared.link.ask(&question).map_err(|refused| refusal(refused, name))?;
+        let found = found.ok_or_else(|| Error::NotFound { kind: "stream", name: name.to_owned() })?;
+        Ok(Stream::new(self.clone(), name, found))
     }
 
     /// Every stream, by name, described as by [`Stream::describe`]. Takes as long as there are partitions. One that is
@@ -134,8 +142,7 @@ impl Database {
         let mut described = Vec::new();
         let mut last = String::new();
         loop {
-            let names = self.shared.engine.inspect(|machine| machine.streams.names_after(&last, FREEZE_CHUNK))?;
-            self.shared.engine.reveal_object(streams::COUNTERS)?;
+            let names = self.ask(&StreamNames { after: last.clone() })?;
             let Some(name) = names.last() else { return Ok(described) };
             last.clone_from(name);
             for name in &names {
@@ -153,7 +160,7 @@ impl Database {
     /// # Errors
     /// [`Error::NotFound`], and what any write may meet.
     pub fn delete_stream(&self, name: &str) -> Result<(), Error> {
-        self.submit(name, streams::Command::Delete { name }).map(|_| ())
+        self.submit(name, streams::Command::Delete { name })
     }
 
     /// Waits until everything that was written before this call, at any level, is on disk.
@@ -161,7 +168,7 @@ impl Database {
     /// # Errors
     /// [`Error::OutcomeUnknown`] if the disk failed, [`Error::Poisoned`], [`Error::Closed`].
     pub fn sync(&self) -> Result<(), Error> {
-        Ok(self.shared.engine.sync(None)?)
+        self.ask(&SyncAll)
     }
 
     /// The same without blocking a thread, on any runtime: the future is ready once everything that was written before
@@ -190,8 +197,8 @@ impl Database {
     /// # Errors
     /// As for [`Database::sync`].
     pub fn sync_async(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let barrier = self.shared.engine.barrier();
-        async move { Ok(barrier?.await?) }
+        let barrier = self.shared.link.barrier();
+        async move { barrier.map_err(unnamed)?.await.map_err(unnamed) }
     }
 
     /// Moves what the journal holds into the index now, as is done by itself every 16 MiB: the next open has nothing to
@@ -200,7 +207,7 @@ impl Database {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::OutcomeUnknown`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn checkpoint(&self) -> Result<(), Error> {
-        Ok(self.shared.engine.checkpoint()?)
+        self.ask(&MakeCheckpoint)
     }
 
     /// Figures of the journal, the store and the threads. Waits for nothing, and answers when the disk has failed too.
@@ -208,7 +215,22 @@ impl Database {
     /// # Errors
     /// [`Error::Closed`], [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats, Error> {
-        Stats::of(&self.shared.engine)
+        self.ask(&StatsOf)
+    }
+
+    /// The processes that are attached to the host now, as the host knows them.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Forked`], [`Error::NoHost`].
+    pub fn attached_processes(&self) -> Result<Vec<AttachedProcess>, Error> {
+        self.ask(&Processes)
+    }
+
+    /// Whether this process hosts the database. One that is attached may become the host at any time, when the host
+    /// goes away.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.shared.link.is_host()
     }
 
     /// Flushes, checkpoints and lets the directory go: everything is on disk on return. Blocks for a few syncs, and
@@ -235,21 +257,20 @@ impl Database {
         super::check::check(path.as_ref())
     }
 
-    fn stream_of(&self, name: &str, reply: streams::Reply) -> Result<Stream, Error> {
-        match reply {
-            streams::Reply::Stream(handle) => Stream::new(self.clone(), name, handle),
-            _ => unreachable!("creating or finding a stream answers with the stream"),
-        }
+    pub(crate) fn ask<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Error> {
+        self.shared.link.ask(question).map_err(unnamed)
     }
 
     /// Submits a command about a stream as a whole, at `Sync`.
-    fn submit(&self, name: &str, command: streams::Command<'_>) -> Result<streams::Reply, Error> {
-        match self.shared.engine.submit(&Command::Streams(command), Level::Sync, None) {
-            Ok(Submitted { reply: Reply::Streams(reply), .. }) => Ok(reply),
-            Ok(_) => unreachable!("streams answer what streams are asked"),
-            Err(refused) => Err(refusal(refused, name)),
-        }
+    fn submit(&self, name: &str, command: streams::Command<'_>) -> Result<(), Error> {
+        let submitted = self.shared.link.submit(&Command::Streams(command), Level::Sync, None);
+        submitted.map(|_| ()).map_err(|refused| refusal(refused, name))
     }
+}
+
+/// A refusal of what names no stream.
+pub(crate) fn unnamed(refused: Refused<Refusal>) -> Error {
+    refusal(refused, "")
 }
 
 /// A refusal in the words of the public error.

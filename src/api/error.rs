@@ -7,6 +7,7 @@ use crate::base::bounds::NAME_BYTES_MAX;
 use crate::base::lsn::Lsn;
 use crate::base::name::NameFault;
 use crate::engine::fault::Fault;
+use crate::processes::wire::PROTOCOL;
 
 /// Why a call was refused or failed. Its text says what was attempted, on what, and what to do next.
 ///
@@ -181,6 +182,27 @@ pub enum Error {
     /// The handle was inherited by a forked process.
     #[error("this process was forked from the one that opened the database; open it after the fork")]
     Forked,
+    /// No process hosts the database, and this one may not: it was opened with
+    /// [`OpenMode::Attach`](crate::OpenMode::Attach), or could not when the host went away.
+    #[error("no process hosts the database; start one that does (`towpath host`), or open it with mode `Auto`")]
+    NoHost,
+    /// The host is of another version, whose messages this one does not understand.
+    #[error(
+        "the host speaks protocol {theirs}, this process {ours}; upgrade {}",
+        if theirs < ours { "the process that hosts the database" } else { "this process" }
+    )]
+    OtherProtocol {
+        /// The version that this process speaks.
+        ours: u32,
+        /// The version that the host speaks.
+        theirs: u32,
+    },
+    /// Only the user who owns the database, and root, may attach to its host.
+    #[error("user {uid} may not attach to this database; run as the user who hosts it")]
+    NotPermitted {
+        /// The user that was refused.
+        uid: u64,
+    },
     /// The operating system refused.
     #[error("{attempt} failed: {source}")]
     Io {
@@ -237,6 +259,9 @@ impl Error {
             Error::Forked => -20,
             Error::Io { .. } => -21,
             Error::Unconfirmed => -22,
+            Error::NoHost => -23,
+            Error::OtherProtocol { .. } => -24,
+            Error::NotPermitted { .. } => -25,
         }
     }
 
@@ -258,6 +283,7 @@ fn over_limit(limit: &str, max: u64, actual: u64) -> String {
         "partitions of all streams" => {
             ("all streams together have at most {} partitions", "ask for fewer, or delete a stream")
         }
+        "attached processes" => ("at most {} processes may be attached at once", "close the database in one of them"),
         "records per batch" => ("a batch has at most {} records", "split it"),
         "batch bytes" => ("a batch has at most {} bytes", "split it"),
         "body bytes" => ("a body has at most {} bytes", "split it, or store a reference to it"),
@@ -292,6 +318,12 @@ impl From<Fault> for Error {
             Fault::Corrupt { file, offset, from, to, reason } => Error::Corrupt { file, offset, from, to, reason },
             Fault::FileGone(lost) => Error::from(*lost),
             Fault::Locked { pid, .. } => Error::Locked { pid },
+            Fault::NoHost => Error::NoHost,
+            Fault::OtherProtocol { theirs } => Error::OtherProtocol { ours: PROTOCOL, theirs },
+            Fault::TooManyProcesses { max } => {
+                Error::LimitExceeded { limit: "attached processes", max, actual: max + 1 }
+            }
+            Fault::Stranger { uid } => Error::NotPermitted { uid },
             Fault::NotADatabase { path, reason } => Error::NotADatabase { path: path.into(), reason },
             Fault::UnsupportedFormat { found, incompatible, supported } => {
                 Error::UnsupportedFormat { found, features: incompatible, supported }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::bounds::{
-    FLUSH_INTERVAL_MICROS_DEFAULT, GEOMETRY_BYTES_MIN, RING_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
+    FLUSH_INTERVAL_MICROS_DEFAULT, GEOMETRY_BYTES_MIN, RECONNECT_GRACE_MICROS_DEFAULT, RING_BYTES_DEFAULT,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
 };
 use crate::base::level::Level;
 use crate::base::lsn::Geometry;
 use crate::base::sync::Arc;
 use crate::engine::OpenOptions;
 use crate::engine::clock::{Clock, ManualClock};
+use crate::processes::link::{Link, OpenMode, Opening};
 use crate::storage::disk::clock::random_id;
 use crate::storage::disk::host::HostDisk;
 
@@ -37,6 +39,8 @@ pub struct Options {
     level: Level,
     flush_interval: Duration,
     clock: Clock,
+    mode: OpenMode,
+    reconnect_grace: Duration,
 }
 
 impl Default for Options {
@@ -56,6 +60,8 @@ impl Options {
             level: Level::Sync,
             flush_interval: Duration::from_micros(FLUSH_INTERVAL_MICROS_DEFAULT),
             clock: Clock::Host,
+            mode: OpenMode::Auto,
+            reconnect_grace: Duration::from_micros(RECONNECT_GRACE_MICROS_DEFAULT),
         }
     }
 
@@ -104,6 +110,19 @@ impl Options {
         Options { clock: Clock::Manual(clock), ..self }
     }
 
+    /// Whether this process shares the directory with others, and how. Default: [`OpenMode::Auto`].
+    #[must_use]
+    pub fn mode(self, mode: OpenMode) -> Options {
+        Options { mode, ..self }
+    }
+
+    /// How long the sessions of attached processes outlive the death of the host: who has not come back to the next one
+    /// by then has lost what it held. Default: 10 seconds. Counts where the database is hosted.
+    #[must_use]
+    pub fn reconnect_grace(self, reconnect_grace: Duration) -> Options {
+        Options { reconnect_grace, ..self }
+    }
+
     /// Opens the database in the directory `path`, after recovering it if it was not closed in order.
     ///
     /// Blocks while it replays what was written since the last checkpoint, at most 64 MiB of journal.
@@ -141,11 +160,13 @@ impl Options {
     }
 
     fn open_in(self, path: &Path, remove_on_close: Option<PathBuf>) -> Result<Database, Error> {
-        let (create, level) = (self.create, self.level);
+        let (create, level, mode) = (self.create && self.mode != OpenMode::Attach, self.level, self.mode);
+        let reconnect_grace_micros = u64::try_from(self.reconnect_grace.as_micros()).unwrap_or(u64::MAX);
         // Before the directory is made: what is refused leaves nothing behind.
         let options = self.open_options(path)?;
-        let disk = open_directory(path, create)?;
-        Database::open_on(Arc::new(disk), options, level, path.to_owned(), remove_on_close)
+        let disk = Arc::new(open_directory(path, create)?);
+        let link = Link::open(Opening { disk, options, mode, reconnect_grace_micros })?;
+        Database::of_link(link, level, path.to_owned(), remove_on_close)
     }
 
     fn open_options(self, path: &Path) -> Result<OpenOptions, Error> {

@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::base::bounds::RECORDS_PER_READ_MAX;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
-use crate::base::sync::{EventListener, wait_listener};
 use crate::base::time::{BootTime, Timestamp};
-use crate::engine::fault::Fault;
 use crate::engine::read::{Cursor, Read};
-use crate::engine::{deadline_in, micros_left};
+use crate::engine::{Refused, deadline_in};
+use crate::primitives::Refusal;
+use crate::processes::questions::{ExtentOf, OffsetForLsn, OffsetForTime};
 
+use super::database::unnamed;
 use super::error::Error;
 use super::records::Records;
 use super::stream::Stream;
@@ -80,17 +81,18 @@ impl Reader {
     /// # Errors
     /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::NotFound`] if the stream was deleted.
     pub fn seek(&mut self, from: Start) -> Result<(), Error> {
-        let engine = &self.stream.database.shared.engine;
-        let extent = engine.extent(self.log)?.ok_or_else(|| self.stream.not_found())?;
+        let (database, log) = (&self.stream.database, self.log);
+        let extent = database.ask(&ExtentOf { log })?;
+        let (start, end) = extent.ok_or_else(|| self.stream.not_found())?;
         self.offset = match from {
-            Start::Earliest => extent.start,
-            Start::Latest => extent.end,
-            Start::Offset(offset) if offset < extent.start || offset > extent.end => {
-                return Err(self.out_of_range(offset, extent.start, extent.end));
+            Start::Earliest => start,
+            Start::Latest => end,
+            Start::Offset(offset) if offset < start || offset > end => {
+                return Err(self.out_of_range(offset, start, end));
             }
             Start::Offset(offset) => offset,
-            Start::Time(time) => engine.offset_for_time(self.log, time)?.unwrap_or(extent.end),
-            Start::Lsn(lsn) => self.offset_for_lsn(lsn, extent.start, extent.end)?,
+            Start::Time(time) => database.ask(&OffsetForTime { log, time })?.unwrap_or(end),
+            Start::Lsn(lsn) => database.ask(&OffsetForLsn { log, lsn })?.ok_or_else(|| self.stream.not_found())?,
         };
         Ok(())
     }
@@ -112,18 +114,10 @@ impl Reader {
     /// As for [`Reader::receive`].
     pub fn try_receive(&mut self, max: usize) -> Result<Option<Records>, Error> {
         let max = max.clamp(1, RECORDS_PER_READ_MAX);
-        let engine = &self.stream.database.shared.engine;
-        let read = engine.read(self.log, self.offset, max, &mut self.cursor);
-        match read.map_err(|fault| self.unread(fault))? {
-            Read::Items(batch) => {
-                let records = Records::of(batch, self.partition, self.offset, max)?;
-                self.offset = records.end();
-                Ok(Some(records))
-            }
-            Read::AtEnd => Ok(None),
-            Read::Below { start, end } => Err(self.out_of_range(self.offset, start, end)),
-            Read::Gone => Err(self.stream.not_found()),
-        }
+        let link = &self.stream.database.shared.link;
+        let read = link.read(self.log, self.offset, max, &mut self.cursor);
+        let read = read.map_err(|refused| self.unread(refused))?;
+        self.taken(read, max)
     }
 
     /// Up to `max` records; waits at most `timeout` for the first, then `None`.
@@ -144,54 +138,38 @@ impl Reader {
             if let Some(records) = self.try_receive(max)? {
                 return Ok(records);
             }
-            if let Some(mut waiting) = self.wait_for_more()? {
-                (&mut waiting.listener).await;
-            }
+            let waited = self.stream.database.shared.link.wait_to_read(self.log, self.offset).await;
+            waited.map_err(|refused| self.unread(refused))?;
         }
     }
 
     fn receive_until(&mut self, max: usize, deadline: Option<BootTime>) -> Result<Option<Records>, Error> {
-        loop {
-            if let Some(records) = self.try_receive(max)? {
-                return Ok(Some(records));
-            }
-            let Some(waiting) = self.wait_for_more()? else { continue };
-            match micros_left(deadline).map_err(Error::from) {
-                Ok(left) => waiting.sleep(left),
-                Err(Error::TimedOut) => return Ok(None),
-                Err(error) => return Err(error),
-            }
+        let max = max.clamp(1, RECORDS_PER_READ_MAX);
+        let link = &self.stream.database.shared.link;
+        let read = link.read_waiting(self.log, self.offset, max, &mut self.cursor, deadline);
+        match read.map_err(|refused| self.unread(refused))? {
+            Some(read) => self.taken(read, max),
+            None => Ok(None),
         }
     }
 
-    fn wait_for_more(&self) -> Result<Option<Waiting>, Error> {
-        let registered = self.stream.database.shared.engine.wait_for(self.log, self.offset)?;
-        Ok(registered
-            .map(|(_, listener)| Waiting { listener, _place: Place { stream: self.stream.clone(), log: self.log } }))
-    }
-
-    /// Halves the partition by reading one item at a time: addresses grow with offsets.
-    fn offset_for_lsn(&self, lsn: Lsn, start: u64, end: u64) -> Result<u64, Error> {
-        let engine = &self.stream.database.shared.engine;
-        let (mut low, mut high) = (start, end);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match engine.read(self.log, middle, 1, &mut Cursor::default())? {
-                Read::Items(batch) => match batch.items().first() {
-                    Some(item) if item.lsn < lsn => low = item.entry.end(),
-                    Some(item) => high = item.entry.first.max(low).min(middle),
-                    None => high = middle,
-                },
-                Read::Below { start, .. } if start > low => low = start.min(high),
-                _ => high = middle,
+    /// Goes past what was read.
+    fn taken(&mut self, read: Read, max: usize) -> Result<Option<Records>, Error> {
+        match read {
+            Read::Items(batch) => {
+                let records = Records::of(batch, self.partition, self.offset, max)?;
+                self.offset = records.end();
+                Ok(Some(records))
             }
+            Read::AtEnd => Ok(None),
+            Read::Below { start, end } => Err(self.out_of_range(self.offset, start, end)),
+            Read::Gone => Err(self.stream.not_found()),
         }
-        Ok(low)
     }
 
     /// Says whose records a damaged place held.
-    fn unread(&self, fault: Fault) -> Error {
-        match fault.into() {
+    fn unread(&self, refused: Refused<Refusal>) -> Error {
+        match unnamed(refused) {
             Error::Corrupt { file, offset, from, to, reason } => {
                 let reason = format!("{reason} of partition {} of stream `{}`", self.partition, self.stream.name());
                 Error::Corrupt { file, offset, from, to, reason }
@@ -203,29 +181,5 @@ impl Reader {
     fn out_of_range(&self, offset: u64, start: u64, end: u64) -> Error {
         let (stream, partition) = (self.stream.name().to_owned(), self.partition);
         Error::OffsetOutOfRange { stream, partition, offset, start, end }
-    }
-}
-
-/// A place in the line of those who wait for a log; leaves it when dropped.
-struct Waiting {
-    listener: EventListener,
-    _place: Place,
-}
-
-struct Place {
-    stream: Stream,
-    log: LogId,
-}
-
-impl Waiting {
-    fn sleep(self, micros: Option<u64>) {
-        let Waiting { listener, _place } = self;
-        wait_listener(listener, micros);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.stream.database.shared.engine.stop_waiting(self.log);
     }
 }

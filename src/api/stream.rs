@@ -3,12 +3,15 @@
 use crate::base::bounds::{FREEZE_CHUNK, RECORDS_PER_BATCH_MAX};
 use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
-use crate::base::lsn::Lsn;
 use crate::base::sync::Arc;
 use crate::base::time::Timestamp;
-use crate::engine::{DurableWait, Extent, Refused, Submitted, deadline_in};
+use crate::engine::{Refused, Submitted, deadline_in};
 use crate::primitives::streams::{self, Group, Record, StreamHandle};
 use crate::primitives::{Command, Refusal, Reply};
+use crate::processes::link::Issued;
+use crate::processes::questions::{
+    DescribePartitions, DescribeStream, FoundStream, OffsetForTime, PartitionFacts, RevealStream,
+};
 
 use super::database::{Database, refusal};
 use super::error::Error;
@@ -35,7 +38,7 @@ pub struct Stream {
 
 #[derive(Debug)]
 struct Inner {
-    name: String,
+    name: Arc<str>,
     handle: StreamHandle,
     partitions: u32,
     first_log: LogId,
@@ -43,16 +46,10 @@ struct Inner {
 }
 
 impl Stream {
-    pub(crate) fn new(database: Database, name: &str, handle: StreamHandle) -> Result<Stream, Error> {
-        let facts = database.shared.engine.inspect(|machine| {
-            let head = machine.streams.stream(handle)?.head();
-            Some((head.partitions(), head.log(0)))
-        })?;
-        let missing = || Error::NotFound { kind: "stream", name: name.to_owned() };
-        let (partitions, first_log) = facts.ok_or_else(missing)?;
+    pub(crate) fn new(database: Database, name: &str, found: FoundStream) -> Stream {
+        let FoundStream { handle, partitions, first_log } = found;
         let sticky = Sticky::new(partitions, &database.shared.spread);
-        let inner = Inner { name: name.to_owned(), handle, partitions, first_log, sticky };
-        Ok(Stream { database, inner: Arc::new(inner) })
+        Stream { database, inner: Arc::new(Inner { name: name.into(), handle, partitions, first_log, sticky }) }
     }
 
     /// Its name.
@@ -102,7 +99,7 @@ impl Stream {
         let deadline = deadline_in(options.timeout);
         let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
         let command = Command::Streams(self.append_command(&groups));
-        let submitted = self.database.shared.engine.submit(&command, level, deadline);
+        let submitted = self.database.shared.link.submit(&command, level, deadline);
         Ok(appended(submitted.map_err(|refused| refusal(refused, self.name()))?))
     }
 
@@ -125,11 +122,11 @@ impl Stream {
     /// # Errors
     /// As for [`Stream::append_with`]; what comes after the append is the ticket's.
     pub fn submit(&self, record: Record<'_>, options: &AppendOptions) -> Result<Ticket<Appended>, Error> {
-        let (level, engine) = (self.level(options), &self.database.shared.engine);
+        let level = self.level(options);
         let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
         let command = Command::Streams(self.append_command(&groups));
-        let submitted = engine.issue(&command, level, deadline_in(options.timeout));
-        Ok(self.ticket(submitted.map_err(|refused| refusal(refused, self.name()))?, appended))
+        let issued = self.database.shared.link.issue(&command, level, deadline_in(options.timeout));
+        Ok(self.ticket(issued.map_err(|refused| refusal(refused, self.name()))?, appended))
     }
 
     /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow
@@ -153,7 +150,7 @@ impl Stream {
     pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
         let (level, deadline) = (self.level(options), deadline_in(options.timeout));
         let submitted =
-            self.with_batch(records, options, |command| self.database.shared.engine.submit(&command, level, deadline))?;
+            self.with_batch(records, options, |command| self.database.shared.link.submit(&command, level, deadline))?;
         Ok(appended_batch(submitted))
     }
 
@@ -180,18 +177,18 @@ impl Stream {
         options: &AppendOptions,
     ) -> Result<Ticket<AppendedBatch>, Error> {
         let (level, deadline) = (self.level(options), deadline_in(options.timeout));
-        let submitted =
-            self.with_batch(records, options, |command| self.database.shared.engine.issue(&command, level, deadline))?;
-        Ok(self.ticket(submitted, appended_batch))
+        let issued =
+            self.with_batch(records, options, |command| self.database.shared.link.issue(&command, level, deadline))?;
+        Ok(self.ticket(issued, appended_batch))
     }
 
     /// Makes the command that appends these records, sorted by partition, and does this with it.
-    fn with_batch(
+    fn with_batch<T>(
         &self,
         records: &[Record<'_>],
         options: &AppendOptions,
-        act: impl FnOnce(Command<'_>) -> Result<Submitted<Reply>, Refused<Refusal>>,
-    ) -> Result<Submitted<Reply>, Error> {
+        act: impl FnOnce(Command<'_>) -> Result<T, Refused<Refusal>>,
+    ) -> Result<T, Error> {
         if records.len() > RECORDS_PER_BATCH_MAX {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
             return Err(Error::LimitExceeded { limit: "records per batch", max, actual });
@@ -224,10 +221,8 @@ impl Stream {
     }
 
     /// A ticket that waits as long as the level of the write asks.
-    fn ticket<T>(&self, submitted: Submitted<Reply>, outcome: impl FnOnce(Submitted<Reply>) -> T) -> Ticket<T> {
-        let rests_on = if submitted.is_held { submitted.rests_on } else { Lsn(0) };
-        let wait = DurableWait::new(self.database.shared.engine.clone(), rests_on);
-        Ticket::new(outcome(submitted), wait)
+    fn ticket<T>(&self, issued: Issued, outcome: fn(Submitted<Reply>) -> T) -> Ticket<T> {
+        Ticket::new(issued, outcome, self.inner.name.clone())
     }
 
     /// Opens a cursor on one partition. Readers are independent of each other, and any number of them may be open.
@@ -249,7 +244,7 @@ impl Stream {
     pub fn trim_before(&self, partition: u32, offset: u64) -> Result<(), Error> {
         let stream = self.inner.handle;
         let command = Command::Streams(streams::Command::TrimBefore { stream, partition, offset });
-        let submitted = self.database.shared.engine.submit(&command, Level::Buffered, None);
+        let submitted = self.database.shared.link.submit(&command, Level::Buffered, None);
         submitted.map(|_| ()).map_err(|refused| refusal(refused, self.name()))
     }
 
@@ -258,7 +253,7 @@ impl Stream {
     /// # Errors
     /// [`Error::NotFound`], [`Error::InvalidOption`], [`Error::Corrupt`].
     pub fn offset_for_time(&self, partition: u32, time: Timestamp) -> Result<Option<u64>, Error> {
-        Ok(self.database.shared.engine.offset_for_time(self.log(partition)?, time)?)
+        self.database.ask(&OffsetForTime { log: self.log(partition)?, time })
     }
 
     /// Options, offsets and bytes, as readers see them: what is still on its way to the disk does not count. Waits for
@@ -267,10 +262,8 @@ impl Stream {
     /// # Errors
     /// [`Error::NotFound`] if the stream was deleted, [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
     pub fn describe(&self) -> Result<StreamDescription, Error> {
-        let engine = &self.database.shared.engine;
-        let options = engine.inspect(|machine| Some(*machine.streams.stream(self.inner.handle)?.head().options()))?;
+        let options = self.database.ask(&DescribeStream { stream: self.inner.handle })?;
         let options = options.ok_or_else(|| self.not_found())?;
-        engine.reveal_object(streams::stream_row(self.inner.handle.id))?;
         let mut partitions = Vec::with_capacity(self.inner.partitions as usize);
         for first in (0..self.inner.partitions).step_by(FREEZE_CHUNK) {
             partitions.extend(self.describe_partitions(first)?);
@@ -284,14 +277,11 @@ impl Stream {
 
     /// As many partitions as one hold of the core lock is for, from `first` on.
     fn describe_partitions(&self, first: u32) -> Result<Vec<PartitionDescription>, Error> {
-        let count = FREEZE_CHUNK.min((self.inner.partitions - first) as usize);
-        let engine = &self.database.shared.engine;
-        let described: Option<_> = engine.inspect_logs(self.log(first)?, count, |machine, extents| {
-            let partitions = &machine.streams.stream(self.inner.handle)?.partitions()[first as usize..];
-            let described = (first..).zip(partitions.iter().zip(extents));
-            described.map(|(number, (partition, extent))| Some(describe(number, partition, (*extent)?))).collect()
-        })?;
-        described.ok_or_else(|| self.not_found())
+        let Inner { handle: stream, first_log, partitions, .. } = *self.inner;
+        let count = (FREEZE_CHUNK as u32).min(partitions - first);
+        let facts = self.database.ask(&DescribePartitions { stream, first_log, first, count })?;
+        let facts = facts.ok_or_else(|| self.not_found())?;
+        Ok((first..).zip(facts).map(|(partition, facts)| describe(partition, facts)).collect())
     }
 
     pub(crate) fn log(&self, partition: u32) -> Result<LogId, Error> {
@@ -305,9 +295,9 @@ impl Stream {
 
     /// The stream was deleted: told once that is on disk.
     pub(crate) fn not_found(&self) -> Error {
-        match self.database.shared.engine.reveal_object(streams::stream_row(self.inner.handle.id)) {
+        match self.database.ask(&RevealStream { id: self.inner.handle.id }) {
             Ok(()) => Error::NotFound { kind: "stream", name: self.name().to_owned() },
-            Err(fault) => fault.into(),
+            Err(error) => error,
         }
     }
 
@@ -359,20 +349,9 @@ impl Stream {
     }
 }
 
-/// A partition as readers see it.
-fn describe(number: u32, partition: &streams::Partition, extent: Extent) -> PartitionDescription {
-    let (hidden_bytes, last_timestamp) = match extent.hidden {
-        None => (0, (partition.end > 0).then_some(partition.last_timestamp)),
-        Some(hidden) => (hidden.bytes, hidden.last_timestamp),
-    };
-    PartitionDescription {
-        partition: number,
-        start_offset: extent.start,
-        end_offset: extent.end,
-        // Records that are not shown yet may have been trimmed: then nothing before them is left either.
-        bytes: partition.bytes.saturating_sub(hidden_bytes),
-        last_timestamp,
-    }
+fn describe(partition: u32, facts: PartitionFacts) -> PartitionDescription {
+    let PartitionFacts { start, end, bytes, last_timestamp } = facts;
+    PartitionDescription { partition, start_offset: start, end_offset: end, bytes, last_timestamp }
 }
 
 #[inline]

@@ -4,58 +4,103 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::engine::{DurableWait, deadline_in};
-use crate::primitives::Primitives;
+use crate::base::sync::Arc;
+use crate::engine::{DurableWait, Submitted, deadline_in};
+use crate::primitives::{Primitives, Reply};
+use crate::processes::client::{PendingWrite, Unasked};
+use crate::processes::link::Issued;
 
+use super::database::refusal;
 use super::error::Error;
 
 /// A write that was made and may not be on disk yet. Wait for it by [`Ticket::wait`] or as a future; dropping it does
 /// not undo the write, which is synced within the flush interval anyway.
+///
+/// In a process that is attached to the host the write may still be on its way to it: then its refusals come with the
+/// ticket too.
 #[derive(Debug)]
 #[must_use = "a ticket that is not waited for does not say whether the write is on disk"]
 pub struct Ticket<T> {
-    outcome: Option<T>,
-    wait: DurableWait<Primitives>,
+    waiting: Waiting<T>,
+}
+
+#[derive(Debug)]
+enum Waiting<T> {
+    /// Made in this process.
+    Here { outcome: Option<T>, wait: DurableWait<Primitives> },
+    /// Sent to the host.
+    There { pending: PendingWrite, outcome: fn(Submitted<Reply>) -> T, stream: Arc<str> },
 }
 
 // The outcome is plain data; nothing in a ticket refers to its own address.
 impl<T> Unpin for Ticket<T> {}
 
 impl<T> Ticket<T> {
-    pub(crate) fn new(outcome: T, wait: DurableWait<Primitives>) -> Ticket<T> {
-        Ticket { outcome: Some(outcome), wait }
+    pub(crate) fn new(issued: Issued, outcome: fn(Submitted<Reply>) -> T, stream: Arc<str>) -> Ticket<T> {
+        let waiting = match issued {
+            Issued::Here(submitted, wait) => Waiting::Here { outcome: Some(outcome(submitted)), wait },
+            Issued::There(pending) => Waiting::There { pending, outcome, stream },
+        };
+        Ticket { waiting }
     }
 
-    /// Whether waiting would return at once: the write is as durable as its level asks, or the disk has failed and
+    /// Whether waiting would return at once: the write is as durable as its level asks, or it failed and
     /// [`Ticket::wait`] tells so.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.wait.is_done()
+        match &self.waiting {
+            Waiting::Here { wait, .. } => wait.is_done(),
+            Waiting::There { pending, .. } => pending.is_done(),
+        }
     }
 
     /// Blocks until the write is as durable as its level asks.
     ///
     /// # Errors
-    /// [`Error::OutcomeUnknown`] if the disk failed before.
-    pub fn wait(mut self) -> Result<T, Error> {
-        self.wait.wait(None)?;
-        Ok(self.take())
+    /// [`Error::OutcomeUnknown`] if the disk failed before, or the host went away and nobody can tell; in an attached
+    /// process also what the append itself may be refused with.
+    pub fn wait(self) -> Result<T, Error> {
+        match self.waiting {
+            Waiting::Here { outcome, wait } => {
+                wait.wait(None)?;
+                Ok(taken(outcome))
+            }
+            Waiting::There { pending, outcome, stream } => {
+                pending.wait_done(None)?;
+                pending.outcome().map(outcome).map_err(|unasked| unanswered(unasked, &stream))
+            }
+        }
     }
 
     /// The same, for at most `timeout`; gives the ticket back when that has passed, and the write goes on.
     ///
     /// # Errors
     /// As for [`Ticket::wait`].
-    pub fn wait_timeout(mut self, timeout: Duration) -> Result<Result<T, Error>, Ticket<T>> {
-        match self.wait.wait(deadline_in(Some(timeout))).map_err(Error::from) {
-            Ok(()) => Ok(Ok(self.take())),
-            Err(Error::TimedOut) => Err(self),
-            Err(error) => Ok(Err(error)),
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, Error>, Ticket<T>> {
+        let deadline = deadline_in(Some(timeout));
+        match self.waiting {
+            Waiting::Here { outcome, wait } => match wait.wait(deadline).map_err(Error::from) {
+                Ok(()) => Ok(Ok(taken(outcome))),
+                Err(Error::TimedOut) => Err(Ticket { waiting: Waiting::Here { outcome, wait } }),
+                Err(error) => Ok(Err(error)),
+            },
+            Waiting::There { pending, outcome, stream } => match pending.wait_done(deadline) {
+                Ok(true) => Ok(pending.outcome().map(outcome).map_err(|unasked| unanswered(unasked, &stream))),
+                Ok(false) => Err(Ticket { waiting: Waiting::There { pending, outcome, stream } }),
+                Err(fault) => Ok(Err(fault.into())),
+            },
         }
     }
+}
 
-    fn take(&mut self) -> T {
-        self.outcome.take().expect("a ticket gives its outcome once")
+fn taken<T>(outcome: Option<T>) -> T {
+    outcome.expect("a ticket gives its outcome once")
+}
+
+fn unanswered(unasked: Unasked, stream: &str) -> Error {
+    match unasked {
+        Unasked::Refused(refused) => refusal(refused, stream),
+        Unasked::Moved => unreachable!("a process that becomes the host answers its own writes"),
     }
 }
 
@@ -63,10 +108,16 @@ impl<T> Future for Ticket<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match Pin::new(&mut self.wait).poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(self.take())),
-            Poll::Ready(Err(fault)) => Poll::Ready(Err(fault.into())),
+        match &mut self.waiting {
+            Waiting::Here { outcome, wait } => match Pin::new(wait).poll(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(taken(outcome.take()))),
+                Poll::Ready(Err(fault)) => Poll::Ready(Err(fault.into())),
+            },
+            Waiting::There { pending, outcome, stream } => {
+                let outcome = *outcome;
+                pending.poll(context).map(|answer| answer.map(outcome).map_err(|unasked| unanswered(unasked, stream)))
+            }
         }
     }
 }

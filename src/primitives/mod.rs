@@ -14,10 +14,6 @@
 
 mod once;
 mod reply;
-#[cfg_attr(
-    not(any(test, feature = "sim")),
-    allow(dead_code, unused_imports, reason = "the simulator alone has sessions until other processes can attach")
-)]
 pub(crate) mod sessions;
 pub(crate) mod streams;
 
@@ -50,10 +46,6 @@ impl std::fmt::Debug for Primitives {
 // A tag of its own: asking for the variant takes 20 instructions of an append where the tag is a niche.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    not(any(test, feature = "sim")),
-    allow(dead_code, reason = "the simulator alone has sessions until other processes can attach")
-)]
 pub(crate) enum Command<'a> {
     Streams(streams::Command<'a>),
     Sessions(sessions::Command),

@@ -37,9 +37,9 @@ fn forked<T>(answer: Result<T, Error>) -> bool {
 }
 
 #[test]
-fn handles_answer_forked_in_a_child_and_the_parent_goes_on() {
+fn handles_of_what_is_held_alone_answer_forked_in_a_child_and_the_parent_goes_on() {
     let place = Place::new();
-    let db = place.open();
+    let db = place.open_alone();
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
     orders.append("one blue mug").unwrap();
     let mut reader = orders.reader(0, Start::Earliest).unwrap();
@@ -87,9 +87,9 @@ fn closing_and_dropping_in_a_child_leaves_the_parent_alone() {
 }
 
 #[test]
-fn a_child_cannot_open_what_its_parent_holds() {
+fn a_child_cannot_open_what_its_parent_holds_alone() {
     let place = Place::new();
-    let db = place.open();
+    let db = place.open_alone();
     let data = place.data();
     in_a_fork(|| vec![matches!(towpath::Options::temporary().open(&data), Err(Error::Locked { .. }))]);
     db.create_stream("orders", StreamOptions::new()).unwrap().append("one blue mug").unwrap();

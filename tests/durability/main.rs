@@ -62,7 +62,7 @@ fn dropping_the_last_handle_closes() {
         fill(&db);
         (everything(&db), db.stream("orders").unwrap())
     };
-    assert!(matches!(Database::open(place.data()), Err(Error::Locked { .. })), "a stream's handle keeps it open");
+    assert!(matches!(place_check(&place), Err(Error::Locked { .. })), "a stream's handle keeps it open");
     drop(orders);
     assert!(everything(&place.open()) == before);
 }
@@ -194,9 +194,9 @@ fn files_are_for_their_owner_only() {
 const DATA: &str = "TOWPATH_SECOND_OPENER";
 
 #[test]
-fn a_second_opener_is_told_who_holds_the_directory() {
+fn a_second_opener_is_told_who_holds_the_directory_alone() {
     let place = Place::new();
-    let db = place.open();
+    let db = place.open_alone();
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
     let child = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -219,9 +219,9 @@ fn place_check(place: &Place) -> Result<(), Error> {
 }
 
 #[test]
-fn opening_twice_in_one_process_is_refused_too() {
+fn what_is_held_alone_opens_no_second_time_in_one_process_either() {
     let place = Place::new();
-    let db = place.open();
+    let db = place.open_alone();
     let refused = Database::open(place.data());
     assert!(matches!(refused, Err(Error::Locked { pid }) if pid == std::process::id()), "{refused:?}");
     assert!(refused.unwrap_err().is_retryable());

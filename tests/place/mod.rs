@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use towpath::{Database, Lsn, Options, Reader, RecordView, Start, Stream, Timestamp};
+use towpath::{Database, Lsn, OpenMode, Options, Reader, RecordView, Start, Stream, Timestamp};
 
 /// Far beyond what anything here takes; a test that reaches it would hang.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +37,11 @@ impl Place {
     /// Opens the database with the least sizes.
     pub fn open(&self) -> Database {
         Options::temporary().open(self.data()).unwrap()
+    }
+
+    /// The same, for this process alone.
+    pub fn open_alone(&self) -> Database {
+        Options::temporary().mode(OpenMode::Exclusive).open(self.data()).unwrap()
     }
 }
 
@@ -127,7 +132,12 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            let kind = fs::symlink_metadata(&path).unwrap().file_type();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if !kind.is_socket() {
+                files.push(path);
+            }
         }
     }
     files.sort();

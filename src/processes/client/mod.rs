@@ -1,0 +1,326 @@
+//! The attached side: requests go out, answers come in, and when the host goes away the next is found.
+//!
+//! * Who waits for an answer reads the socket itself, if nobody else does, and hands other answers to those who wait
+//!   for them; when it leaves, another goes on. So a lone call costs two wakes, as a bare ping does.
+//! * The *keeper* (`keeper.rs`) is the client's one thread. It sleeps until the host hangs up, and reads while only
+//!   futures wait.
+//! * Requests that nobody waits for are gathered while others are under way, and sent with the next that must go.
+//! * Nobody who has the reading in hand sends, because a send may have to wait until answers are read.
+//! * Every request is kept as it was sent until it is answered (`unanswered.rs`).
+
+mod exchange;
+mod keeper;
+mod pending;
+mod slot;
+mod unanswered;
+
+use std::io;
+
+use once_cell::race::OnceBox;
+
+use crate::base::bounds::{LOOK_AGAIN_MICROS_MAX, MAPPED_SEGMENTS_MAX, WIRE_FRAME_BYTES_MAX};
+use crate::base::codec::Take;
+use crate::base::level::Wanted;
+use crate::base::lsn::Geometry;
+use crate::base::sync::{Arc, Event, JoinHandle, Mutex};
+use crate::base::time::BootTime;
+use crate::engine::fault::Fault;
+use crate::engine::read::Read;
+use crate::engine::{Refused, Submitted, micros_left};
+use crate::primitives::sessions::SessionId;
+use crate::primitives::{Command, Refusal, Reply};
+use crate::storage::disk::host::fork::ForkMark;
+use crate::storage::disk::host::socket::{Alarm, Socket};
+use crate::storage::segment::Segments;
+
+use super::connection::Input;
+use super::link::{Opening, Station};
+use super::operation::{Kind, Question};
+use super::questions::unreadable;
+use super::reading::{Fetched, ReadRecords, take_read};
+use super::wire::{Out, Submit, Welcome};
+pub(crate) use pending::{PendingQuestion, PendingWrite};
+use slot::Slot;
+use unanswered::{Request, Unanswered};
+
+/// Times that a segment may have gone away before its bytes are asked for.
+const MAPPINGS_MAX: usize = 4;
+
+/// Why an attached process has no answer.
+#[derive(Debug)]
+pub(crate) enum Unasked {
+    /// This process hosts the database now: ask here.
+    Moved,
+    Refused(Refused<Refusal>),
+}
+
+impl From<Fault> for Unasked {
+    fn from(fault: Fault) -> Unasked {
+        Unasked::Refused(Refused::Fault(fault))
+    }
+}
+
+/// A process's connection to whoever hosts the database.
+#[derive(Debug)]
+pub(crate) struct Client {
+    opening: Opening,
+    here: ForkMark,
+    // Wakes the keeper.
+    alarm: Alarm,
+    stopping: Event,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+    state: Mutex<State>,
+    /// Held by whoever reads.
+    input: Mutex<Input>,
+    /// Set once, when this process has become the host.
+    moved_to: OnceBox<Station>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    session: SessionId,
+    epoch: u32,
+    segments: Arc<Segments>,
+    unanswered: Unanswered,
+    /// Frames that are to be sent.
+    outbox: Out,
+    is_sending: bool,
+    is_reading: bool,
+    /// Those who wait while somebody else reads; one of them goes on when that one leaves.
+    followers: Vec<Arc<Slot>>,
+    keeper_is_asked: bool,
+}
+
+/// Where the host is.
+#[derive(Debug)]
+enum Phase {
+    Attached(Arc<Socket>),
+    /// It has gone; the keeper looks for the next.
+    Lost,
+    /// It is this process.
+    Moved,
+    Over(Over),
+}
+
+/// Why nobody is asked any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Over {
+    Closed,
+    /// No host was found.
+    Unattached,
+}
+
+impl Phase {
+    fn socket(&self) -> Option<Arc<Socket>> {
+        match self {
+            Phase::Attached(socket) => Some(socket.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// Speaks to the host over a connection that has its welcome.
+    pub(crate) fn start(
+        opening: Opening,
+        socket: Arc<Socket>,
+        session: SessionId,
+        welcome: &Welcome,
+    ) -> Result<Arc<Client>, Fault> {
+        let io = Fault::io("attaching to the host");
+        let state = State {
+            phase: Phase::Attached(socket),
+            session,
+            epoch: welcome.epoch,
+            segments: segments_of(&opening, welcome)?,
+            unanswered: Unanswered::default(),
+            outbox: Out::new(),
+            is_sending: false,
+            is_reading: false,
+            followers: Vec::new(),
+            keeper_is_asked: false,
+        };
+        let new = || -> io::Result<(ForkMark, Alarm)> { Ok((ForkMark::new()?, Alarm::new()?)) };
+        let (here, alarm) = new().map_err(io)?;
+        let client = Arc::new(Client {
+            opening,
+            here,
+            alarm,
+            stopping: Event::new(),
+            keeper: Mutex::new(None),
+            state: Mutex::new(state),
+            input: Mutex::new(Input::default()),
+            moved_to: OnceBox::new(),
+        });
+        client.start_keeper()?;
+        Ok(client)
+    }
+
+    /// Where the database is, once it is in this process.
+    #[inline]
+    pub(crate) fn moved_to(&self) -> Option<&Station> {
+        self.moved_to.get()
+    }
+
+    /// Whether this is the process that attached, and no fork of it.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.here.is_here()
+    }
+
+    /// Sends a write and does not wait for its answer. Waits only while as many are unanswered as the host remembers.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        command: &Command<'_>,
+        wanted: Wanted,
+        deadline: Option<BootTime>,
+    ) -> Result<PendingWrite, Unasked> {
+        let (sequence, slot) = self.enter_write(command, wanted, deadline)?;
+        self.send_gathered();
+        Ok(PendingWrite { client: self.clone(), slot, sequence })
+    }
+
+    /// Sends a write and waits for its answer.
+    pub(crate) fn submit_and_wait(
+        self: &Arc<Self>,
+        command: &Command<'_>,
+        wanted: Wanted,
+        deadline: Option<BootTime>,
+    ) -> Result<Submitted<Reply>, Unasked> {
+        let (sequence, slot) = self.enter_write(command, wanted, deadline)?;
+        PendingWrite { client: self.clone(), slot, sequence }.wait(deadline)
+    }
+
+    fn enter_write(
+        &self,
+        command: &Command<'_>,
+        wanted: Wanted,
+        deadline: Option<BootTime>,
+    ) -> Result<(u64, Arc<Slot>), Unasked> {
+        loop {
+            let mut state = self.state.lock();
+            state.check()?;
+            if state.unanswered.is_full() {
+                let first = state.unanswered.first_slot().expect("a full window has a first write");
+                drop(state);
+                if !self.wait_done(&first, deadline) {
+                    return Err(Fault::TimedOut.into());
+                }
+                continue;
+            }
+            let (sequence, seen_below) = (state.unanswered.next_write(), state.unanswered.seen_below());
+            let timeout = micros_left(deadline)?.map(std::time::Duration::from_micros);
+            let submit = Submit { seen_below, wanted, timeout, command: *command };
+            let mut frame = Out::new();
+            frame.frame(Kind::Submit as u8, |out| {
+                out.varint(sequence);
+                submit.put(out);
+            });
+            if frame.len() > WIRE_FRAME_BYTES_MAX {
+                let max = state.segments.geometry().frame_bytes_max();
+                return Err(Fault::FrameTooLarge { max, actual: frame.len() as u64 }.into());
+            }
+            let (frame, slot) = (frame.into_bytes(), Slot::new());
+            state.outbox.raw(&frame);
+            state.unanswered.push_write(Request { frame, slot: slot.clone() });
+            return Ok((sequence, slot));
+        }
+    }
+
+    /// Asks a question and waits for its answer.
+    pub(crate) fn ask<Q: Question>(self: &Arc<Self>, question: &Q) -> Result<Q::Answer, Unasked> {
+        let pending = self.enter_question(Q::KIND, |out| question.put(out))?;
+        let bytes = pending.wait(None)?.expect("without a deadline it waits for the answer");
+        let mut take = Take::new(&bytes);
+        Ok(Q::take_answer(&mut take).map_err(unreadable)?)
+    }
+
+    /// Asks a question of which only that it was answered counts.
+    pub(crate) fn begin<Q: Question>(self: &Arc<Self>, question: &Q) -> Result<PendingQuestion, Unasked> {
+        self.enter_question(Q::KIND, |out| question.put(out))
+    }
+
+    fn enter_question(self: &Arc<Self>, kind: Kind, put: impl FnOnce(&mut Out)) -> Result<PendingQuestion, Unasked> {
+        let mut state = self.state.lock();
+        state.check()?;
+        let number = state.unanswered.next_question();
+        let mut frame = Out::new();
+        frame.frame(kind as u8, |out| {
+            out.varint(number);
+            put(out);
+        });
+        let (frame, slot) = (frame.into_bytes(), Slot::new());
+        state.outbox.raw(&frame);
+        state.unanswered.push_question(number, Request { frame, slot: slot.clone() });
+        Ok(PendingQuestion { client: self.clone(), slot, number })
+    }
+
+    /// Reads records; with `waits` until there are some or the deadline has passed: `None` then.
+    pub(crate) fn read(
+        self: &Arc<Self>,
+        read: &ReadRecords,
+        deadline: Option<BootTime>,
+    ) -> Result<Option<Read>, Unasked> {
+        let mut read = *read;
+        for attempt in 0.. {
+            read.inline = attempt >= MAPPINGS_MAX;
+            let Some(bytes) = self.ask_to_read(&read)?.wait(deadline)? else { return Ok(None) };
+            if let Fetched::Read(found) = self.take_read(&bytes, &read)? {
+                return Ok(Some(found));
+            }
+        }
+        unreachable!("an answer with all bytes in it needs no segment")
+    }
+
+    pub(crate) fn ask_to_read(self: &Arc<Self>, read: &ReadRecords) -> Result<PendingQuestion, Unasked> {
+        self.enter_question(Kind::Read, |out| read.put(out))
+    }
+
+    pub(crate) fn take_read(&self, bytes: &[u8], read: &ReadRecords) -> Result<Fetched, Unasked> {
+        let segments = self.state.lock().segments.clone();
+        Ok(take_read(&mut Take::new(bytes), read.log, &segments)?)
+    }
+
+    /// Leaves the host: the session ends, and what waits is answered with `Closed`.
+    pub(crate) fn close(&self) {
+        let (unanswered, socket) = {
+            let mut state = self.state.lock();
+            if matches!(state.phase, Phase::Moved | Phase::Over(_)) {
+                (Vec::new(), None)
+            } else {
+                let socket = state.phase.socket();
+                state.phase = Phase::Over(Over::Closed);
+                (state.unanswered.take_all(), socket)
+            }
+        };
+        unanswered.iter().for_each(|request| request.slot.complete(Fault::Closed.into()));
+        if let Some(socket) = socket {
+            let mut leave = Out::new();
+            leave.frame(Kind::Leave as u8, |out| out.varint(0));
+            // If the host does not take it, the end of the connection tells the same.
+            let _ = socket.send_all(leave.bytes(), Some(LOOK_AGAIN_MICROS_MAX));
+            socket.shutdown();
+        }
+        self.stop_keeper();
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), Unasked> {
+        match self.phase {
+            Phase::Attached(_) | Phase::Lost => Ok(()),
+            Phase::Moved => Err(Unasked::Moved),
+            Phase::Over(Over::Closed) => Err(Fault::Closed.into()),
+            Phase::Over(Over::Unattached) => Err(Fault::NoHost.into()),
+        }
+    }
+}
+
+fn segments_of(opening: &Opening, welcome: &Welcome) -> Result<Arc<Segments>, Fault> {
+    let geometry = Geometry::stored(welcome.ring_bytes, welcome.segment_bytes).ok_or_else(|| Fault::Io {
+        attempt: "reading the host's welcome",
+        source: io::ErrorKind::InvalidData.into(),
+    })?;
+    Ok(Arc::new(Segments::with_open(opening.disk.clone(), geometry, MAPPED_SEGMENTS_MAX)))
+}

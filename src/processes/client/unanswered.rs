@@ -1,0 +1,153 @@
+//! What was asked and not answered yet, as it was sent: if the host goes away, the next is asked the same.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::bounds::REQUESTS_REMEMBERED_MAX;
+use crate::base::sync::Arc;
+
+use super::slot::Slot;
+
+/// A request, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The whole frame.
+    pub(super) frame: Vec<u8>,
+    pub(super) slot: Arc<Slot>,
+}
+
+/// All requests without an answer. Writes lie in the order of their sequences, with holes where one was answered before
+/// earlier ones.
+#[derive(Default, Debug)]
+pub(super) struct Unanswered {
+    first_write: u64,
+    writes: VecDeque<Option<Request>>,
+    /// Writes below have been sent at least once, as far as anybody can know.
+    sent_below: u64,
+    next_question: u64,
+    questions: BTreeMap<u64, Request>,
+}
+
+impl Unanswered {
+    /// Whether another write would be further from the first unanswered one than the host remembers.
+    pub(super) fn is_full(&self) -> bool {
+        self.writes.len() as u64 >= REQUESTS_REMEMBERED_MAX
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.questions.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.writes.len() + self.questions.len()
+    }
+
+    /// Every reply below is here.
+    pub(super) fn seen_below(&self) -> u64 {
+        self.first_write
+    }
+
+    pub(super) fn next_write(&self) -> u64 {
+        self.first_write + self.writes.len() as u64
+    }
+
+    pub(super) fn next_question(&mut self) -> u64 {
+        self.next_question += 1;
+        self.next_question
+    }
+
+    /// The write with the sequence that `next_write` told.
+    pub(super) fn push_write(&mut self, request: Request) {
+        self.writes.push_back(Some(request));
+    }
+
+    pub(super) fn push_question(&mut self, number: u64, request: Request) {
+        self.questions.insert(number, request);
+    }
+
+    /// The slot of the earliest write without an answer.
+    pub(super) fn first_slot(&self) -> Option<Arc<Slot>> {
+        self.writes.front().and_then(Option::as_ref).map(|request| request.slot.clone())
+    }
+
+    pub(super) fn take_write(&mut self, sequence: u64) -> Option<Request> {
+        let at = usize::try_from(sequence.checked_sub(self.first_write)?).ok()?;
+        let request = self.writes.get_mut(at)?.take();
+        while matches!(self.writes.front(), Some(None)) {
+            self.writes.pop_front();
+            self.first_write += 1;
+        }
+        request
+    }
+
+    pub(super) fn take_question(&mut self, number: u64) -> Option<Request> {
+        self.questions.remove(&number)
+    }
+
+    /// Takes a write back that was never sent. `false` if it may have been.
+    pub(super) fn withdraw_write(&mut self, sequence: u64) -> bool {
+        sequence >= self.sent_below && self.take_write(sequence).is_some()
+    }
+
+    pub(super) fn sent(&mut self) {
+        self.sent_below = self.next_write();
+    }
+
+    /// Takes out the writes that may have been applied by a host that nobody can ask any more.
+    pub(super) fn take_sent_writes(&mut self) -> Vec<Request> {
+        (self.first_write..self.sent_below).filter_map(|sequence| self.take_write(sequence)).collect()
+    }
+
+    /// Every unanswered write with its sequence, in order.
+    pub(super) fn writes(&self) -> impl Iterator<Item = (u64, &Request)> {
+        (self.first_write..).zip(&self.writes).filter_map(|(sequence, request)| Some((sequence, request.as_ref()?)))
+    }
+
+    pub(super) fn questions(&self) -> impl Iterator<Item = &Request> {
+        self.questions.values()
+    }
+
+    pub(super) fn take_questions(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.questions).into_values().collect()
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Request> {
+        let end = self.next_write();
+        let mut all: Vec<Request> = (self.first_write..end).filter_map(|sequence| self.take_write(sequence)).collect();
+        all.extend(self.take_questions());
+        all
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request { frame: Vec::new(), slot: Slot::new() }
+    }
+
+    #[test]
+    fn what_is_seen_ends_before_the_first_write_without_an_answer() {
+        let mut unanswered = Unanswered::default();
+        for _ in 0..3 {
+            unanswered.push_write(request());
+        }
+        assert!(unanswered.take_write(1).is_some() && unanswered.take_write(1).is_none());
+        assert_eq!((unanswered.seen_below(), unanswered.next_write()), (0, 3));
+        assert!(unanswered.take_write(0).is_some());
+        assert_eq!((unanswered.seen_below(), unanswered.next_write()), (2, 3));
+        assert!(unanswered.take_write(7).is_none() && unanswered.take_write(0).is_none());
+    }
+
+    #[test]
+    fn a_write_can_be_taken_back_until_it_is_sent() {
+        let mut unanswered = Unanswered::default();
+        unanswered.push_write(request());
+        unanswered.sent();
+        unanswered.push_write(request());
+        assert!(!unanswered.withdraw_write(0));
+        assert!(unanswered.withdraw_write(1));
+        assert_eq!(unanswered.take_sent_writes().len(), 1);
+        assert!(unanswered.is_empty());
+    }
+}

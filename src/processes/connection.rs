@@ -1,0 +1,522 @@
+//! The host's side of one attached process: a thread that takes requests and gives answers.
+//!
+//! Requests are begun in the order in which they come. A write that is to be on disk is answered once it is: the thread
+//! takes what else has come, and only then waits for the newest of them, so that one sync covers all. A reader that
+//! waits is entered with its log and answered when records come; meanwhile other requests go on.
+//!
+//! What an attached process can make the host hold is bounded: the answers that it does not read (the thread waits, and
+//! lets it go when it has read nothing for `STALL_MICROS_MAX`), one frame, and its open questions.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::base::bounds::{QUESTIONS_OPEN_MAX, SESSIONS_MAX, STALL_MICROS_MAX};
+use crate::base::codec::{Malformed, Take};
+use crate::base::level::Level;
+use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, EventListener, Ordering};
+use crate::base::time::BootTime;
+use crate::engine::fault::Fault;
+use crate::engine::{Engine, Refused, Submitted, deadline_in};
+use crate::primitives::sessions::{self, Request, SessionId};
+use crate::primitives::{Command, Once, Primitives, Refusal, Reply};
+use crate::storage::disk::clock;
+use crate::storage::disk::host::socket::{Alarm, Peer, Socket, wait};
+
+use super::operation::{Kind, Question};
+use super::questions as ask;
+use super::reading::{Cursors, ReadRecords, put_read};
+use super::server::{Attached, Host};
+use super::wire::{
+    ANSWERED, Greeting, LENGTH_BYTES, NoWelcome, OF_WRITE, Out, REFUSED, Submit, Welcome, put_refused, put_submitted,
+    receive_greeting, refuse, split_frame, welcome,
+};
+
+/// Bytes received at once, and kept for the next.
+const INPUT_BYTES: usize = 64 << 10;
+
+/// Answers gathered before they are sent although more requests are there.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Serves a connection until it ends.
+pub(super) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
+    let greeting = match receive_greeting(socket) {
+        Ok(greeting) => greeting,
+        Err(why) => return turn_away(socket, peer, &why),
+    };
+    let process = Arc::new(Attached {
+        session: greeting.session,
+        peer,
+        since: clock::boot(),
+        requests: AtomicU64::new(0),
+        writes: AtomicU64::new(0),
+        waiting: AtomicU64::new(0),
+    });
+    if !host.enter(process.clone()) {
+        return turn_away(socket, peer, &NoWelcome::SessionInUse);
+    }
+    let _leaving = Leaving { host, session: greeting.session };
+    let ended = begin(host, socket, &greeting)
+        .and_then(|()| Connection::new(host, socket.clone(), process).and_then(|mut connection| connection.run()));
+    if let Err(error) = ended
+        && !host.is_closing()
+    {
+        tracing::warn!(pid = peer.pid, %error, "an attached process was let go");
+    }
+    socket.shutdown();
+}
+
+fn turn_away(socket: &Socket, peer: Peer, why: &NoWelcome) {
+    tracing::warn!(pid = peer.pid, uid = peer.uid, %why, "a connection was refused");
+    // Whoever does not read why is not told.
+    let _ = refuse(socket, why);
+}
+
+/// Ends the session, however the thread ends.
+struct Leaving<'a> {
+    host: &'a Host,
+    session: SessionId,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.host.leave(self.session);
+    }
+}
+
+/// Begins or resumes the session and says so.
+fn begin(host: &Host, socket: &Socket, greeting: &Greeting) -> io::Result<()> {
+    let open = Command::Sessions(sessions::Command::Open { session: greeting.session });
+    let known = match host.engine.submit(&open, Level::Buffered, None) {
+        Ok(Submitted { reply: Reply::Sessions(sessions::Reply::Opened { known }), .. }) => known,
+        Ok(_) => unreachable!("opening a session answers whether it was known"),
+        Err(Refused::Refusal(_)) => {
+            let max = SESSIONS_MAX as u64;
+            refuse(socket, &NoWelcome::TooMany { max })?;
+            return Err(io::Error::other("too many sessions"));
+        }
+        Err(Refused::Fault(fault)) => return Err(io::Error::other(fault.to_string())),
+    };
+    let engine = &host.engine;
+    let geometry = engine.geometry();
+    welcome(
+        socket,
+        &Welcome {
+            pid: crate::storage::disk::host::inherit::own_pid(),
+            epoch: engine.epoch(),
+            database_id: engine.database_id(),
+            ring_bytes: geometry.ring_bytes(),
+            segment_bytes: geometry.segment_bytes(),
+            clock: engine.clock_identity()?,
+            session_is_known: known,
+            issued: engine.positions().issued,
+        },
+    )
+}
+
+struct Connection<'a> {
+    host: &'a Host,
+    socket: Arc<Socket>,
+    process: Arc<Attached>,
+    input: Input,
+    out: Out,
+    held: Vec<Held>,
+    waiting: Vec<WaitingRead>,
+    bell: Arc<Bell>,
+    cursors: Cursors,
+}
+
+/// An answer that may be given once `durable` has reached an address.
+struct Held {
+    request: u64,
+    outcome: u8,
+    rests_on: Lsn,
+    deadline: Option<BootTime>,
+    frame: Vec<u8>,
+}
+
+/// A reader that waits for records.
+struct WaitingRead {
+    request: u64,
+    read: ReadRecords,
+    listener: EventListener,
+    _place: Place,
+}
+
+/// A place in the line of those who wait for a log; leaves it when dropped.
+struct Place {
+    engine: Arc<Engine<Primitives>>,
+    log: LogId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.engine.stop_waiting(self.log);
+    }
+}
+
+/// Rings the connection's alarm when a log that it waits for has records.
+struct Bell {
+    alarm: Alarm,
+    has_rung: AtomicBool,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.has_rung.swap(true, Ordering::SeqCst) {
+            self.alarm.ring();
+        }
+    }
+}
+
+/// Whether the connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    GoOn,
+    End,
+}
+
+impl<'a> Connection<'a> {
+    fn new(host: &'a Host, socket: Arc<Socket>, process: Arc<Attached>) -> io::Result<Connection<'a>> {
+        Ok(Connection {
+            host,
+            socket,
+            process,
+            input: Input::default(),
+            out: Out::new(),
+            held: Vec::new(),
+            waiting: Vec::new(),
+            bell: Arc::new(Bell { alarm: Alarm::new()?, has_rung: AtomicBool::new(false) }),
+            cursors: Cursors::default(),
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        while self.fill()? == Then::GoOn {
+            if self.serve_input().map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))?
+                == Then::End
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is more input, giving every answer that can be given meanwhile.
+    fn fill(&mut self) -> io::Result<Then> {
+        loop {
+            if !self.held.is_empty() {
+                match self.input.try_fill(&self.socket)? {
+                    Some(0) => return Ok(Then::End),
+                    Some(_) => return Ok(Then::GoOn),
+                    None => self.settle_held()?,
+                }
+                continue;
+            }
+            self.flush()?;
+            if self.waiting.is_empty() {
+                let received = self.input.fill(&self.socket)?;
+                return Ok(if received == 0 { Then::End } else { Then::GoOn });
+            }
+            let ready = wait(&self.socket, Some(&self.bell.alarm), true, None)?;
+            if ready.alarmed {
+                self.look_at_waiting();
+            }
+            if ready.readable || ready.hung_up {
+                match self.input.try_fill(&self.socket)? {
+                    Some(0) => return Ok(Then::End),
+                    Some(_) => return Ok(Then::GoOn),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.out.is_empty() {
+            self.socket.send_all(self.out.bytes(), Some(STALL_MICROS_MAX))?;
+            self.out.clear(OUTPUT_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Waits until the newest of the held answers may be given, and gives them.
+    fn settle_held(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let newest = self.held.iter().map(|held| held.rests_on).max().expect("something is held");
+        let deadline = self.held.iter().filter_map(|held| held.deadline).min();
+        let outcome = self.host.engine.wait_durable(newest, deadline);
+        let now = clock::boot();
+        for held in std::mem::take(&mut self.held) {
+            match &outcome {
+                Ok(()) => self.out.raw(&held.frame),
+                Err(Fault::TimedOut) if held.deadline.is_none_or(|deadline| deadline > now) => self.held.push(held),
+                Err(Fault::TimedOut) => self.refuse(held.outcome, held.request, &Fault::Unconfirmed.into()),
+                Err(_) => self.refuse(held.outcome, held.request, &Fault::OutcomeUnknown.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn serve_input(&mut self) -> Result<Then, Malformed> {
+        let mut input = std::mem::take(&mut self.input);
+        let mut then = Then::GoOn;
+        while then == Then::GoOn
+            && let Some(frame) = input.next()?
+        {
+            then = self.serve(frame)?;
+            if self.out.len() > OUTPUT_BYTES && self.flush().is_err() {
+                then = Then::End;
+            }
+        }
+        self.input = input;
+        Ok(then)
+    }
+
+    fn serve(&mut self, frame: &[u8]) -> Result<Then, Malformed> {
+        let mut take = Take::new(frame);
+        let kind = Kind::of(take.u8()?)?;
+        let request = take.varint()?;
+        self.host.count(kind);
+        self.process.requests.fetch_add(1, Ordering::Relaxed);
+        match kind {
+            Kind::Submit => self.submit(request, take.rest())?,
+            Kind::Leave => {
+                let _ = self.flush();
+                return Ok(Then::End);
+            }
+            Kind::Withdraw => {
+                self.waiting.retain(|waiting| waiting.request != request);
+                self.process.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
+            }
+            Kind::Sync => self.hold_sync(request),
+            Kind::Read => {
+                let read = ReadRecords::take(&mut take)?;
+                take.end()?;
+                self.read(request, read);
+            }
+            _ => self.answer(kind, request, take)?,
+        }
+        Ok(Then::GoOn)
+    }
+
+    fn submit(&mut self, sequence: u64, bytes: &[u8]) -> Result<(), Malformed> {
+        self.process.writes.fetch_add(1, Ordering::Relaxed);
+        let (submitted, deadline) = submit_once(&self.host.engine, self.process.session, sequence, bytes)?;
+        match submitted {
+            Ok(submitted) if submitted.is_held && self.host.engine.positions().durable < submitted.rests_on => {
+                let mut frame = Out::new();
+                put_answer(ANSWERED | OF_WRITE, sequence, &mut frame, |out| put_submitted(&submitted, out));
+                let (outcome, rests_on) = (OF_WRITE, submitted.rests_on);
+                self.held.push(Held { request: sequence, outcome, rests_on, deadline, frame: frame.into_bytes() });
+            }
+            Ok(submitted) => {
+                put_answer(ANSWERED | OF_WRITE, sequence, &mut self.out, |out| put_submitted(&submitted, out));
+            }
+            Err(refused) => self.refuse(OF_WRITE, sequence, &refused),
+        }
+        Ok(())
+    }
+
+    fn hold_sync(&mut self, request: u64) {
+        let mut frame = Out::new();
+        put_answer(ANSWERED, request, &mut frame, |_| {});
+        let rests_on = self.host.engine.positions().issued;
+        self.held.push(Held { request, outcome: 0, rests_on, deadline: None, frame: frame.into_bytes() });
+    }
+
+    fn read(&mut self, request: u64, read: ReadRecords) {
+        match self.try_read(request, &read) {
+            Ok(true) => {}
+            Ok(false) if self.waiting.len() >= QUESTIONS_OPEN_MAX => self.refuse(0, request, &Fault::Contended.into()),
+            Ok(false) => {
+                if let Err(fault) = self.wait_for_records(request, read) {
+                    self.refuse(0, request, &fault.into());
+                }
+            }
+            Err(fault) => self.refuse(0, request, &fault.into()),
+        }
+    }
+
+    /// Answers with what is there now. `false` if nothing is and the asker waits.
+    fn try_read(&mut self, request: u64, read: &ReadRecords) -> Result<bool, Fault> {
+        let found = self.cursors.read(&self.host.engine, read)?;
+        if read.waits && matches!(found, crate::engine::read::Read::AtEnd) {
+            return Ok(false);
+        }
+        put_answer(ANSWERED, request, &mut self.out, |out| put_read(&found, read, out));
+        Ok(true)
+    }
+
+    fn wait_for_records(&mut self, request: u64, read: ReadRecords) -> Result<(), Fault> {
+        let engine = &self.host.engine;
+        loop {
+            if let Some((_, mut listener)) = engine.wait_for(read.log, read.from)? {
+                let place = Place { engine: engine.clone(), log: read.log };
+                let waker = Waker::from(self.bell.clone());
+                if Pin::new(&mut listener).poll(&mut Context::from_waker(&waker)).is_pending() {
+                    self.waiting.push(WaitingRead { request, read, listener, _place: place });
+                    self.process.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
+            if self.try_read(request, &read)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers the readers whose logs have records.
+    fn look_at_waiting(&mut self) {
+        self.bell.alarm.take();
+        self.bell.has_rung.store(false, Ordering::SeqCst);
+        let waker = Waker::from(self.bell.clone());
+        let mut context = Context::from_waker(&waker);
+        let (mut woken, mut asleep) = (Vec::new(), Vec::new());
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match Pin::new(&mut waiting.listener).poll(&mut context) {
+                Poll::Ready(()) => woken.push((waiting.request, waiting.read)),
+                Poll::Pending => asleep.push(waiting),
+            }
+        }
+        self.waiting = asleep;
+        self.process.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
+        woken.into_iter().for_each(|(request, read)| self.read(request, read));
+    }
+
+    fn answer(&mut self, kind: Kind, request: u64, take: Take<'_>) -> Result<(), Malformed> {
+        match kind {
+            Kind::Checkpoint => self.ask::<ask::MakeCheckpoint>(request, take),
+            Kind::Stats => self.ask::<ask::StatsOf>(request, take),
+            Kind::Processes => self.ask::<ask::Processes>(request, take),
+            Kind::FindStream => self.ask::<ask::FindStream>(request, take),
+            Kind::StreamNames => self.ask::<ask::StreamNames>(request, take),
+            Kind::DescribeStream => self.ask::<ask::DescribeStream>(request, take),
+            Kind::DescribePartitions => self.ask::<ask::DescribePartitions>(request, take),
+            Kind::Extent => self.ask::<ask::ExtentOf>(request, take),
+            Kind::OffsetForTime => self.ask::<ask::OffsetForTime>(request, take),
+            Kind::OffsetForLsn => self.ask::<ask::OffsetForLsn>(request, take),
+            Kind::RevealStream => self.ask::<ask::RevealStream>(request, take),
+            Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read => {
+                unreachable!("these have ways of their own")
+            }
+        }
+    }
+
+    fn ask<Q: Question>(&mut self, request: u64, mut take: Take<'_>) -> Result<(), Malformed> {
+        let question = Q::take(&mut take)?;
+        take.end()?;
+        match question.answer(self.host) {
+            Ok(answer) => put_answer(ANSWERED, request, &mut self.out, |out| Q::put_answer(&answer, out)),
+            Err(refused) => self.refuse(0, request, &refused),
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, of: u8, request: u64, refused: &Refused<Refusal>) {
+        put_answer(REFUSED | of, request, &mut self.out, |out| put_refused(refused, out));
+    }
+}
+
+fn put_answer(outcome: u8, request: u64, out: &mut Out, body: impl FnOnce(&mut Out)) {
+    out.frame(outcome, |out| {
+        out.varint(request);
+        body(out);
+    });
+}
+
+type Submitting = (Result<Submitted<Reply>, Refused<Refusal>>, Option<BootTime>);
+
+/// Submits a write as a request of its session: applied once, however often it comes. Tells its deadline too.
+fn submit_once(
+    engine: &Engine<Primitives>,
+    session: SessionId,
+    sequence: u64,
+    bytes: &[u8],
+) -> Result<Submitting, Malformed> {
+    Submit::read(bytes, |submit| {
+        let request = Request { session, sequence, seen_below: submit.seen_below };
+        let deadline = deadline_in(submit.timeout);
+        let once = Command::Once(Once { request, command: &submit.command });
+        (engine.accept(&once, submit.wanted, deadline).map(original), deadline)
+    })
+}
+
+/// Answers a write that an earlier host did not answer, in the process that sent it and is the host now: the bytes of
+/// its answer, or why there is none.
+pub(super) fn answer_write(host: &Host, session: SessionId, frame: &[u8]) -> Result<Vec<u8>, Refused<Refusal>> {
+    let mut take = Take::new(&frame[LENGTH_BYTES..]);
+    let sent = "a write that this process has made reads";
+    assert_eq!(Kind::of(take.u8().expect(sent)), Ok(Kind::Submit));
+    let sequence = take.varint().expect(sent);
+    let (submitted, deadline) = submit_once(&host.engine, session, sequence, take.rest()).expect(sent);
+    let submitted = submitted?;
+    if submitted.is_held {
+        host.engine.wait_durable(submitted.rests_on, deadline).map_err(|fault| match fault {
+            Fault::TimedOut => Fault::Unconfirmed,
+            fault => fault,
+        })?;
+    }
+    let mut out = Out::new();
+    put_submitted(&submitted, &mut out);
+    Ok(out.into_bytes())
+}
+
+/// What the first of several equal requests was answered with.
+fn original(submitted: Submitted<Reply>) -> Submitted<Reply> {
+    match submitted.reply {
+        Reply::Repeated(repeated) => Submitted { reply: repeated.reply, lsn: repeated.lsn, ..submitted },
+        _ => submitted,
+    }
+}
+
+/// What was received and not taken yet.
+#[derive(Default, Debug)]
+pub(super) struct Input {
+    bytes: Vec<u8>,
+    taken: usize,
+    filled: usize,
+}
+
+impl Input {
+    pub(super) fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
+        let received = socket.receive(self.room())?;
+        self.filled += received;
+        Ok(received)
+    }
+
+    pub(super) fn try_fill(&mut self, socket: &Socket) -> io::Result<Option<usize>> {
+        let received = socket.try_receive(self.room())?;
+        self.filled += received.unwrap_or(0);
+        Ok(received)
+    }
+
+    /// Room for more. It grows with what has come, not with what is announced.
+    fn room(&mut self) -> &mut [u8] {
+        if self.taken > 0 {
+            self.bytes.copy_within(self.taken..self.filled, 0);
+            self.filled -= self.taken;
+            self.taken = 0;
+        }
+        let room = self.filled.max(INPUT_BYTES / 2) + INPUT_BYTES / 2;
+        if self.bytes.len() < room || (self.filled == 0 && self.bytes.len() > INPUT_BYTES) {
+            self.bytes.resize(room, 0);
+            self.bytes.shrink_to(room);
+        }
+        &mut self.bytes[self.filled..]
+    }
+
+    /// The next whole frame.
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Malformed> {
+        let there = &self.bytes[self.taken..self.filled];
+        let Some((frame, end)) = split_frame(there)? else { return Ok(None) };
+        self.taken += end;
+        Ok(Some(frame))
+    }
+}

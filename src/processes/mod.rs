@@ -1,0 +1,28 @@
+//! Several processes on one directory: one of them hosts the database, the others attach to it over a socket.
+//!
+//! A handle does not know where the database is. It asks its [`Link`](link::Link), which either performs the operation
+//! on the engine of this process or sends it to the host as plain data and waits for the answer. When the host dies or
+//! closes, the processes that were attached to it race for the directory's lock; one becomes the host, the others
+//! attach to it, and what was not answered is asked again. A write carries its session and its sequence, so that it is
+//! applied once, however often it is asked for (`primitives::sessions`).
+//!
+//! | file            | holds                                                                       |
+//! |-----------------|-----------------------------------------------------------------------------|
+//! | `operation.rs`  | what may be asked: the one list of operations                               |
+//! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
+//! | `reading.rs`    | reading records: what is sent, and what the asker maps itself               |
+//! | `wire`          | the bytes: frames, greeting, commands, refusals                             |
+//! | `server.rs`     | the host: accepting, ending sessions, closing                               |
+//! | `connection.rs` | the host's side of one attached process                                     |
+//! | `client`        | the attached side: asking, waiting, going over to the next host             |
+//! | `link.rs`       | where the database is now, for the handles of one process                   |
+
+pub(crate) mod client;
+mod connection;
+pub(crate) mod link;
+pub(crate) mod operation;
+pub(crate) mod questions;
+pub(crate) mod reading;
+pub(crate) mod server;
+pub(crate) mod stats;
+pub(crate) mod wire;

@@ -1,0 +1,144 @@
+//! Writes to streams as bytes.
+//!
+//! ```text
+//! kind u8 · fields
+//!   1 create, 2 ensure   name · options · partitions u32
+//!   3 delete             name
+//!   4 append             stream · partitions u32 · count · groups
+//!   5 trim before        stream · partition u32 · offset u64
+//! stream                 slot · id
+//! group                  partition u32 · expected offset (option u8, u64) · count · records
+//! ```
+//!
+//! Options are as in `primitives/streams/event.rs`, records as in an item (`primitives/streams/record.rs`).
+
+use crate::base::codec::{Malformed, Take};
+use crate::primitives::streams::{self, Append, Group, Record, StreamHandle};
+
+use super::{Out, take_option};
+
+pub(super) fn put_of_streams(command: &streams::Command<'_>, out: &mut Out) {
+    use streams::Command as C;
+    match command {
+        C::Create { name, options } => put_definition(1, name, options, out),
+        C::Ensure { name, options } => put_definition(2, name, options, out),
+        C::Delete { name } => {
+            out.u8(3);
+            out.text(name);
+        }
+        C::Append(append) => {
+            out.u8(4);
+            put_handle(append.stream, out);
+            out.u32(append.mapping_partitions);
+            out.varint(append.groups.len() as u64);
+            append.groups.iter().for_each(|group| put_group(group, out));
+        }
+        C::TrimBefore { stream, partition, offset } => {
+            out.u8(5);
+            put_handle(*stream, out);
+            out.u32(*partition);
+            out.u64(*offset);
+        }
+        C::Expire { .. } => unreachable!("only the host's own timers tick"),
+    }
+}
+
+fn put_definition(kind: u8, name: &str, options: &streams::Options, out: &mut Out) {
+    out.u8(kind);
+    out.text(name);
+    out.put(streams::options_len(options), |put| {
+        streams::put_options(options, put);
+    });
+    out.u32(options.partitions);
+}
+
+pub(crate) fn put_handle(handle: StreamHandle, out: &mut Out) {
+    out.varint(u64::from(handle.slot));
+    out.varint(handle.id);
+}
+
+pub(crate) fn take_handle(take: &mut Take<'_>) -> Result<StreamHandle, Malformed> {
+    Ok(StreamHandle { slot: take.varint32()?, id: take.varint()? })
+}
+
+#[inline]
+fn put_group(group: &Group<'_>, out: &mut Out) {
+    out.u32(group.partition);
+    out.option(group.expect_offset, Out::u64);
+    out.varint(group.records.len() as u64);
+    for record in group.records {
+        out.put(record.encoded_len(record.user_bytes()), |put| record.encode(put));
+    }
+}
+
+pub(super) fn with_command_of_streams<T>(
+    mut take: Take<'_>,
+    then: impl FnOnce(streams::Command<'_>) -> T,
+) -> Result<T, Malformed> {
+    use streams::Command as C;
+    let command = match take.u8()? {
+        1 => {
+            let (name, options) = take_definition(&mut take)?;
+            C::Create { name, options }
+        }
+        2 => {
+            let (name, options) = take_definition(&mut take)?;
+            C::Ensure { name, options }
+        }
+        3 => C::Delete { name: take.text()? },
+        4 => return with_append(take, then),
+        5 => C::TrimBefore { stream: take_handle(&mut take)?, partition: take.u32()?, offset: take.u64()? },
+        _ => return Err(Malformed("a command that there is not")),
+    };
+    take.end()?;
+    Ok(then(command))
+}
+
+fn take_definition<'a>(take: &mut Take<'a>) -> Result<(&'a str, streams::Options), Malformed> {
+    let name = take.text()?;
+    let options = streams::take_options(0, take)?;
+    Ok((name, streams::Options { partitions: take.u32()?, ..options }))
+}
+
+fn with_append<T>(mut take: Take<'_>, then: impl FnOnce(streams::Command<'_>) -> T) -> Result<T, Malformed> {
+    let (stream, mapping_partitions) = (take_handle(&mut take)?, take.u32()?);
+    let count = take.varint()?;
+    if count == 1 {
+        let (partition, expect_offset, count) = take_group_head(&mut take)?;
+        if count == 1 {
+            // One record, the usual number, takes no allocation.
+            let record = [streams::take_record(&mut take)?];
+            take.end()?;
+            let groups = [Group { partition, expect_offset, records: &record }];
+            return Ok(then(streams::Command::Append(Append { stream, mapping_partitions, groups: &groups })));
+        }
+        let records = take_records(count, &mut take)?;
+        take.end()?;
+        let groups = [Group { partition, expect_offset, records: &records }];
+        return Ok(then(streams::Command::Append(Append { stream, mapping_partitions, groups: &groups })));
+    }
+    let mut heads = Vec::new();
+    for _ in 0..count {
+        let (partition, expect_offset, count) = take_group_head(&mut take)?;
+        heads.push((partition, expect_offset, take_records(count, &mut take)?));
+    }
+    take.end()?;
+    let groups: Vec<Group<'_>> = heads
+        .iter()
+        .map(|(partition, expect_offset, records)| Group {
+            partition: *partition,
+            expect_offset: *expect_offset,
+            records,
+        })
+        .collect();
+    Ok(then(streams::Command::Append(Append { stream, mapping_partitions, groups: &groups })))
+}
+
+fn take_group_head(take: &mut Take<'_>) -> Result<(u32, Option<u64>, u64), Malformed> {
+    Ok((take.u32()?, take_option(take, Take::u64)?, take.varint()?))
+}
+
+/// The vector grows with what is there, not with what is announced.
+fn take_records<'a>(count: u64, take: &mut Take<'a>) -> Result<Vec<Record<'a>>, Malformed> {
+    (0..count).map(|_| streams::take_record(take)).collect()
+}
