@@ -8,7 +8,7 @@ use std::fmt;
 
 use once_cell::race::OnceBox;
 
-use crate::base::bounds::{HOST_AWAITED_MICROS_MAX, LOOK_AGAIN_MICROS_MAX};
+use crate::base::bounds::{HOST_AWAITED_MICROS_MAX, LOOK_AGAIN_MICROS_MAX, VERDICT_MICROS};
 use crate::base::level::Wanted;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -529,10 +529,14 @@ impl Link {
                     }
                 }
                 Station::Attached(client) => {
-                    let read = ReadRecords { log, from, records, waits: true, inline: false };
-                    match client.read(&read, deadline) {
+                    // Without time left what is there is still asked for.
+                    let waits = micros_left(deadline).is_ok();
+                    let read = ReadRecords { log, from, records, waits, inline: false };
+                    let answered_by = if waits { deadline } else { Some(clock::boot().plus(VERDICT_MICROS)) };
+                    match client.read(&read, answered_by) {
                         Err(Unasked::Moved) => {}
                         Err(Unasked::Refused(refused)) => return Err(refused),
+                        Ok(Some(Read::AtEnd)) if !waits => return Ok(None),
                         Ok(found) => return Ok(found),
                     }
                 }

@@ -210,7 +210,8 @@ impl Client {
                 continue;
             }
             let (sequence, seen_below) = (state.unanswered.next_write(), state.unanswered.seen_below());
-            let timeout = micros_left(deadline)?.map(std::time::Duration::from_micros);
+            // Without time left the host still takes what it need not wait for.
+            let timeout = micros_left(deadline).unwrap_or(Some(0)).map(std::time::Duration::from_micros);
             let submit = Submit { seen_below, wanted, timeout, command: *command };
             let mut frame = Out::new();
             frame.frame(Kind::Submit as u8, |out| {
