@@ -89,6 +89,59 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/durability/fork.rs",
 ];
 
+/// What a method of a handle comes to.
+enum Asks {
+    /// Operations of `src/processes/operation.rs`, by which it is performed from an attached process too.
+    Operations(&'static [&'static str]),
+    /// Nothing is asked of the host, for this reason.
+    Local(&'static str),
+}
+
+use Asks::{Local, Operations};
+
+/// Every public method of a handle. What an operation is used by is also exercised attached: `tests/attached` asks for
+/// every operation and runs all tests of streams.
+const METHODS: &[(&str, &str, Asks)] = &[
+    ("database", "create_stream", Operations(&["Submit", "FindStream"])),
+    ("database", "ensure_stream", Operations(&["Submit", "FindStream"])),
+    ("database", "stream", Operations(&["FindStream"])),
+    ("database", "streams", Operations(&["StreamNames", "FindStream", "DescribeStream", "DescribePartitions"])),
+    ("database", "delete_stream", Operations(&["Submit"])),
+    ("database", "sync", Operations(&["Sync"])),
+    ("database", "sync_async", Operations(&["Sync"])),
+    ("database", "checkpoint", Operations(&["Checkpoint"])),
+    ("database", "stats", Operations(&["Stats"])),
+    ("database", "attached_processes", Operations(&["Processes"])),
+    ("database", "close", Operations(&["Sync", "Leave"])),
+    ("database", "is_host", Local("a process knows whether it hosts")),
+    ("database", "path", Local("as it was opened")),
+    ("stream", "name", Local("as it was opened")),
+    ("stream", "partitions", Local("a stream keeps its number of partitions")),
+    ("stream", "partition_of", Local("a hash of the key")),
+    ("stream", "append", Operations(&["Submit"])),
+    ("stream", "append_with", Operations(&["Submit"])),
+    ("stream", "submit", Operations(&["Submit"])),
+    ("stream", "append_batch", Operations(&["Submit"])),
+    ("stream", "submit_batch", Operations(&["Submit"])),
+    ("stream", "reader", Operations(&["Extent", "OffsetForTime", "OffsetForLsn", "RevealStream"])),
+    ("stream", "trim_before", Operations(&["Submit"])),
+    ("stream", "offset_for_time", Operations(&["OffsetForTime"])),
+    ("stream", "describe", Operations(&["DescribeStream", "DescribePartitions", "RevealStream"])),
+    ("reader", "position", Local("the position is the reader's own")),
+    ("reader", "seek", Operations(&["Extent", "OffsetForTime", "OffsetForLsn", "RevealStream"])),
+    ("reader", "receive", Operations(&["Read"])),
+    ("reader", "try_receive", Operations(&["Read"])),
+    ("reader", "receive_timeout", Operations(&["Read", "Withdraw"])),
+    ("reader", "receive_async", Operations(&["Read", "Withdraw"])),
+    ("ticket", "is_done", Local("the answer comes by itself")),
+    ("ticket", "wait", Local("the answer comes by itself")),
+    ("ticket", "wait_timeout", Local("the answer comes by itself")),
+];
+
+/// The files of handles, and the one list of operations.
+const HANDLES: &[&str] = &["database", "stream", "reader", "ticket"];
+const OPERATIONS: &str = "src/processes/operation.rs";
+
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 100;
 /// Nine functions in ten are no longer than this.
@@ -136,6 +189,11 @@ fn unsafe_code_stands_in_listed_files_only() {
 fn every_event_tag_stands_in_the_format() {
     let format = std::fs::read_to_string(tree::root().join("docs/format.md")).unwrap_or_default();
     expect_none(rules::event_tags(&Tree::read(&["src/primitives"]), &format));
+}
+
+#[test]
+fn every_method_of_a_handle_has_its_operation() {
+    expect_none(rules::methods(&Tree::read(&["src/api", "src/processes"]), HANDLES, METHODS, OPERATIONS));
 }
 
 #[test]
@@ -217,6 +275,23 @@ mod the_rules_see {
         let tree = broken("src/primitives/streams/event.rs", source);
         assert_eq!(rules::event_tags(&tree, "").len(), 2);
         assert!(rules::event_tags(&tree, "| 0x04 | trimmed | … |\n| 0x81 | appended | … |").is_empty());
+    }
+
+    #[test]
+    fn a_method_without_an_operation_and_an_entry_without_a_method() {
+        let list = (OPERATIONS, "kinds! {\n    // Writes.\n    Submit = 1, \"submit\";\n    Sync = 2, \"sync\";\n}\n");
+        let handle =
+            "pub fn open() {}\npub(crate) fn a(&self) {}\npub fn sync(\n    &self,\n) {}\npub fn put(mut self) {}\n";
+        let tree = Tree::of(&[list, ("src/api/database.rs", handle)]);
+        let check = |table: &[(&str, &str, Asks)]| rules::methods(&tree, &["database"], table, OPERATIONS).len();
+        let (sync, put) = (|| Operations(&["Sync"]), || Operations(&["Submit"]));
+        assert_eq!(check(&[("database", "sync", sync()), ("database", "put", put())]), 0);
+        assert_eq!(check(&[("database", "put", Operations(&["Submit", "Sync"]))]), 1, "a method is missing");
+        let stale = ("database", "open", Local("it has no receiver"));
+        assert_eq!(check(&[("database", "sync", sync()), ("database", "put", put()), stale]), 1);
+        let no_operation = ("database", "put", Operations(&["Submit", "Remove"]));
+        assert_eq!(check(&[("database", "sync", sync()), no_operation]), 1);
+        assert_eq!(check(&[("database", "sync", sync()), ("database", "put", Local("here"))]), 1, "Submit is unused");
     }
 
     #[test]

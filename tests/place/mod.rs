@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use towpath::{Database, Lsn, OpenMode, Options, Reader, RecordView, Start, Stream, Timestamp};
+use towpath::{CheckReport, Database, Lsn, OpenMode, Options, Reader, RecordView, Start, Stream, Timestamp};
 
 /// Far beyond what anything here takes; a test that reaches it would hang.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +41,16 @@ impl Place {
 
     /// The same, for this process alone.
     pub fn open_alone(&self) -> Database {
-        Options::temporary().mode(OpenMode::Exclusive).open(self.data()).unwrap()
+        self.open_with(Options::temporary().mode(OpenMode::Exclusive))
+    }
+
+    pub fn open_with(&self, options: Options) -> Database {
+        options.open(self.data()).unwrap()
+    }
+
+    /// Checks what nobody has open.
+    pub fn check(&self) -> CheckReport {
+        Database::check(self.data()).unwrap()
     }
 }
 

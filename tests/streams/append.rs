@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use towpath::{AppendOptions, Database, Error, Level, ManualClock, Options, Record, StreamOptions, Timestamp};
 
+use crate::opening::{database, database_with, refusal_of, stream};
 use crate::place::{Kept, Place, extent, read_all, texts};
-use crate::stream;
 
 fn to(partition: u32) -> AppendOptions {
     AppendOptions::new().partition(partition)
@@ -134,7 +134,7 @@ fn a_key_goes_to_the_partition_that_kafkas_clients_compute() {
         ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
         ("abc", 479_470_107),
     ];
-    let db = Options::temporary().open_temporary().unwrap();
+    let db = database();
     for partitions in [1, 2, 7, 12, 100] {
         let orders = db.create_stream(&format!("orders-{partitions}"), StreamOptions::new().partitions(partitions));
         let orders = orders.unwrap();
@@ -249,8 +249,8 @@ fn an_expected_offset_that_is_not_the_end_stores_nothing() {
         }
         let refused = orders.append_batch(&[Record::new(b"a"), Record::new(b"b")], &expect(wrong));
         assert!(matches!(refused, Err(Error::WrongOffset { end: 1, .. })), "{refused:?}");
-        let refused = orders.submit(Record::new(b"a"), &expect(wrong));
-        assert!(matches!(refused, Err(Error::WrongOffset { end: 1, .. })), "{refused:?}");
+        let refused = refusal_of(orders.submit(Record::new(b"a"), &expect(wrong)));
+        assert!(matches!(refused, Error::WrongOffset { end: 1, .. }), "{refused:?}");
     }
     orders.append_batch(&[Record::new(b"two green plates"), Record::new(b"three forks")], &expect(1)).unwrap();
     assert_eq!(texts(&orders, 0), ["one blue mug", "two green plates", "three forks"]);
@@ -303,7 +303,7 @@ fn an_expected_offset_needs_all_records_in_one_partition() {
 fn timestamps_of_a_partition_never_decrease() {
     let noon = Timestamp::from_micros(1_790_000_000_000_000);
     let clock = ManualClock::starting_at(noon);
-    let db = Options::temporary().clock(clock.clone()).open_temporary().unwrap();
+    let db = database_with(Options::temporary().clock(clock.clone()));
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
     orders.append("one blue mug").unwrap();
     clock.step_wall(Timestamp::from_micros(noon.as_micros() - 3_000_000));
@@ -322,7 +322,7 @@ fn timestamps_do_not_decrease_over_a_restart_with_the_clock_set_back() {
     let place = Place::new();
     let noon = Timestamp::from_micros(1_790_000_000_000_000);
     for (run, wall) in [noon, Timestamp::from_micros(noon.as_micros() - 7_200_000_000)].into_iter().enumerate() {
-        let db = Options::temporary().clock(ManualClock::starting_at(wall)).open(place.data()).unwrap();
+        let db = place.open_with(Options::temporary().clock(ManualClock::starting_at(wall)));
         let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
         orders.append(&format!("order of run {run}")).unwrap();
         let kept = read_all(&orders, 0);
@@ -333,7 +333,7 @@ fn timestamps_do_not_decrease_over_a_restart_with_the_clock_set_back() {
 
 #[test]
 fn the_level_is_the_calls_else_the_streams_else_the_databases() {
-    let db = Options::temporary().level(Level::Buffered).open_temporary().unwrap();
+    let db = database_with(Options::temporary().level(Level::Buffered));
     let plain = db.create_stream("plain", StreamOptions::new()).unwrap();
     let strict = db.create_stream("strict", StreamOptions::new().level(Level::Sync)).unwrap();
     assert_eq!(plain.append("a").unwrap().receipt.level, Level::Buffered);
@@ -356,7 +356,7 @@ fn a_sync_append_returns_when_its_record_is_durable() {
 
 #[test]
 fn sync_makes_everything_before_it_durable() {
-    let db = Options::temporary().flush_interval(Duration::from_secs(3600)).open_temporary().unwrap();
+    let db = database_with(Options::temporary().flush_interval(Duration::from_secs(3600)));
     let orders = db.create_stream("orders", StreamOptions::new().level(Level::Buffered)).unwrap();
     let appended: Vec<_> = (0..100).map(|n| orders.append(&format!("order {n}")).unwrap()).collect();
     let last = appended[99];
@@ -367,7 +367,7 @@ fn sync_makes_everything_before_it_durable() {
 
 #[test]
 fn addresses_order_all_writes_of_the_database() {
-    let db = Options::temporary().open_temporary().unwrap();
+    let db = database();
     let orders = db.create_stream("orders", StreamOptions::new().partitions(2)).unwrap();
     let audit = db.create_stream("audit", StreamOptions::new()).unwrap();
     let mut last = 0;

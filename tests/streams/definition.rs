@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use towpath::{AppendOptions, Error, Level, Options, Record, Start, StreamOptions};
+use towpath::{AppendOptions, Error, Level, Record, Start, StreamOptions};
 
+use crate::opening::{database, stream};
 use crate::place::{Place, texts};
-use crate::stream;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -34,7 +34,7 @@ fn creating_what_exists_with_other_options_lists_every_difference_and_changes_no
 
 #[test]
 fn ensure_creates_what_is_missing() {
-    let db = Options::temporary().open_temporary().unwrap();
+    let db = database();
     let orders = db.ensure_stream("orders", StreamOptions::new().partitions(2)).unwrap();
     assert_eq!(orders.partitions(), 2);
     assert_eq!(orders.append("one blue mug").unwrap().offset, 0);
@@ -102,7 +102,7 @@ fn a_tightened_retention_holds_for_what_is_there() {
 
 #[test]
 fn a_stream_that_was_not_created_is_not_found() {
-    let db = Options::temporary().open_temporary().unwrap();
+    let db = database();
     let Err(Error::NotFound { kind, name }) = db.stream("orders") else { panic!("found") };
     assert_eq!((kind, name.as_str()), ("stream", "orders"));
     assert!(matches!(db.delete_stream("orders"), Err(Error::NotFound { .. })));
@@ -110,7 +110,7 @@ fn a_stream_that_was_not_created_is_not_found() {
 
 #[test]
 fn streams_are_listed_by_name_with_what_they_hold() {
-    let db = Options::temporary().open_temporary().unwrap();
+    let db = database();
     assert!(db.streams().unwrap().is_empty());
     for name in ["payments", "audit", "orders"] {
         db.create_stream(name, StreamOptions::new().partitions(2)).unwrap();
@@ -171,7 +171,7 @@ fn a_name_used_again_after_a_delete_begins_anew() {
 
 #[test]
 fn names_have_1_to_255_bytes_of_utf_8_without_control_characters_or_a_leading_dollar() {
-    let db = Options::temporary().open_temporary().unwrap();
+    let db = database();
     let long = "ü".repeat(127) + "x";
     for name in ["o", "orders.eu-west/2026", "Aufträge 注文 📦", "a$b", " ", long.as_str()] {
         db.create_stream(name, StreamOptions::new()).unwrap();
@@ -188,7 +188,7 @@ fn names_have_1_to_255_bytes_of_utf_8_without_control_characters_or_a_leading_do
 
 #[test]
 fn a_stream_needs_at_least_one_partition() {
-    let db = Options::temporary().open_temporary().unwrap();
+    let db = database();
     let refused = db.create_stream("orders", StreamOptions::new().partitions(0));
     assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{refused:?}");
     assert!(db.streams().unwrap().is_empty());

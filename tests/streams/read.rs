@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use towpath::Timestamp;
 use towpath::{AppendOptions, Error, Header, Level, Lsn, ManualClock, Options, Record, Start, Stream, StreamOptions};
-use towpath::{Database, Timestamp};
 
+use crate::opening::{Opened, database_with, stream};
 use crate::place::{Kept, drain, extent, read_all, texts};
-use crate::stream;
 
 const NOON: u64 = 1_790_000_000_000_000;
 const SECOND: u64 = 1_000_000;
 
-fn numbered(count: u32) -> (Database, Stream) {
+fn numbered(count: u32) -> (Opened, Stream) {
     let (db, orders) = stream(StreamOptions::new().level(Level::Buffered));
     for number in 0..count {
         orders.append(&format!("order {number}")).unwrap();
@@ -83,7 +83,7 @@ fn a_reader_that_retention_overtook_is_told_what_is_there_and_goes_on_after_a_se
 #[test]
 fn a_time_begins_with_the_first_record_of_that_time_or_later() {
     let clock = ManualClock::starting_at(Timestamp::from_micros(NOON));
-    let db = Options::temporary().clock(clock.clone()).open_temporary().unwrap();
+    let db = database_with(Options::temporary().clock(clock.clone()));
     let orders = db.create_stream("orders", StreamOptions::new().level(Level::Buffered)).unwrap();
     let at = |seconds: u64| Timestamp::from_micros(NOON + seconds * SECOND);
     assert_eq!(orders.offset_for_time(0, at(0)).unwrap(), None, "an empty partition has none");
@@ -111,7 +111,7 @@ fn a_time_begins_with_the_first_record_of_that_time_or_later() {
 #[test]
 fn a_time_is_found_in_segments_that_were_sealed_long_ago() {
     let clock = ManualClock::starting_at(Timestamp::from_micros(NOON));
-    let db = Options::temporary().clock(clock.clone()).open_temporary().unwrap();
+    let db = database_with(Options::temporary().clock(clock.clone()));
     let orders = db.create_stream("orders", StreamOptions::new().level(Level::Buffered)).unwrap();
     let body = vec![b'x'; 64 << 10];
     let mut addresses = Vec::new();
@@ -245,7 +245,7 @@ fn any_bytes_come_back_as_they_were_given() {
 #[test]
 fn a_view_tells_partition_offset_time_and_address() {
     let clock = ManualClock::starting_at(Timestamp::from_micros(NOON));
-    let db = Options::temporary().clock(clock).open_temporary().unwrap();
+    let db = database_with(Options::temporary().clock(clock));
     let orders = db.create_stream("orders", StreamOptions::new().partitions(3)).unwrap();
     let appended = orders.append_with(Record::new(b"a mug"), &AppendOptions::new().partition(2)).unwrap();
     let records = orders.reader(2, Start::Earliest).unwrap().receive(1).unwrap();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use towpath::{AppendOptions, Database, Level, ManualClock, Options, Record, Stream, StreamOptions, Timestamp};
+use towpath::{AppendOptions, Level, ManualClock, Options, Record, Stream, StreamOptions, Timestamp};
 
+use crate::opening::{Opened, database_with, stream};
 use crate::place::{Place, disk_bytes, eventually, extent, noise, read_all, texts};
-use crate::stream;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MIB: u64 = 1 << 20;
@@ -14,8 +14,8 @@ fn noon() -> Timestamp {
     Timestamp::from_micros(1_790_000_000_000_000)
 }
 
-fn aged(clock: &ManualClock) -> (Database, Stream) {
-    let db = Options::temporary().clock(clock.clone()).open_temporary().unwrap();
+fn aged(clock: &ManualClock) -> (Opened, Stream) {
+    let db = database_with(Options::temporary().clock(clock.clone()));
     let orders = db.create_stream("orders", StreamOptions::new().retention_age(HOUR)).unwrap();
     (db, orders)
 }
@@ -196,8 +196,9 @@ fn a_stream_that_keeps_longer_survives_cleaning_byte_for_byte() {
     assert!(read_all(&audit, 0).iter().map(told).eq(before.iter().cloned()));
     drop((orders, audit));
     db.close().unwrap();
-    let report = Database::check(place.data()).unwrap();
+    let report = place.check();
     assert!(report.problems.is_empty(), "{:?}", report.problems);
-    let audit = place.open().stream("audit").unwrap();
+    let db = place.open();
+    let audit = db.stream("audit").unwrap();
     assert!(read_all(&audit, 0).iter().map(told).eq(before));
 }

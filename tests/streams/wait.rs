@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use towpath::{AppendOptions, Error, Level, Record, Records, Start, StreamOptions};
 
+use crate::opening::stream;
 use crate::place::{Kept, PATIENCE, extent};
-use crate::stream;
 
 /// The least executor: a thread that sleeps until it is woken.
 struct Unpark(Thread);

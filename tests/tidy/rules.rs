@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::text::{declarations, functions, identifier, words};
 use crate::tree::{File, Tree, module_folder};
-use crate::{Home, Imports};
+use crate::{Asks, Home, Imports};
 
 /// Where a rule is broken, which, and what to do.
 pub(crate) struct Violation {
@@ -191,6 +191,56 @@ fn tag_of(code: &str) -> Option<(&str, String)> {
     let number = u8::from_str_radix(value.rsplit("0x").next()?.trim(), 16).ok()?;
     let log_tag = if value.contains("LOG_TAG") { 0x80 } else { 0 };
     (kind.trim() == "u8").then(|| (name.trim(), format!("0x{:02x}", number | log_tag)))
+}
+
+/// Public methods of the handles against the table that tells their operations, both ways, and the operations of the
+/// table against the list of those that there are, both ways.
+pub(crate) fn methods(tree: &Tree, handles: &[&str], table: &[(&str, &str, Asks)], list: &str) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut found = BTreeSet::new();
+    for handle in handles {
+        let path = format!("src/api/{handle}.rs");
+        let Some(file) = tree.files.get(&path) else { continue };
+        for (at, name) in public_methods(&file.code).filter(|(at, _)| !file.is_test(*at)) {
+            if !table.iter().any(|(of, method, _)| of == handle && *method == name) {
+                let what = format!("`{name}` is not in METHODS of tests/tidy.rs: enter its operations");
+                violations.push(violation(&path, file.line_of(at), what));
+            }
+            found.insert((*handle, name));
+        }
+    }
+    let operations: BTreeSet<&str> = tree.files.get(list).map(|file| operations(&file.code)).unwrap_or_default();
+    let mut used = BTreeSet::new();
+    for (handle, method, asks) in table {
+        if !found.contains(&(*handle, *method)) {
+            let what = format!("METHODS of tests/tidy.rs tells of `{method}`, which is no public method");
+            violations.push(violation(&format!("src/api/{handle}.rs"), 1, what));
+        }
+        match asks {
+            Asks::Operations(asked) => used.extend(asked.iter().copied()),
+            Asks::Local(reason) => assert!(!reason.is_empty(), "`{method}` is local for a reason"),
+        }
+    }
+    let told = |operation: &&str, what| violation(list, 1, format!("`{operation}` {what}"));
+    violations.extend(used.difference(&operations).map(|operation| told(operation, "is in METHODS and no operation")));
+    violations.extend(operations.difference(&used).map(|operation| told(operation, "is used by no method of METHODS")));
+    violations
+}
+
+/// Where `pub fn` or `pub async fn` with a receiver stands, and its name.
+fn public_methods(code: &str) -> impl Iterator<Item = (usize, &str)> {
+    words(code, "pub").filter_map(move |at| {
+        let rest = code[at + "pub".len()..].trim_start();
+        let name = identifier(rest.strip_prefix("async ").unwrap_or(rest).strip_prefix("fn ")?);
+        let arguments = code[at..].split_once('(')?.1.split([',', ')']).next()?;
+        words(arguments, "self").next().map(|_| (at, name))
+    })
+}
+
+/// The names of the lines `Name = 1, …` of the macro that lists the operations.
+fn operations(code: &str) -> BTreeSet<&str> {
+    let list = code.rsplit_once("kinds! {").map_or("", |(_, list)| list.split('}').next().unwrap_or(""));
+    list.lines().filter_map(|line| Some(line.split_once('=')?.0.trim())).collect()
 }
 
 /// Files that no `mod` reaches from a root.

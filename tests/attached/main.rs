@@ -1,0 +1,30 @@
+//! What streams promise, from a process that is attached to the host: the tests of `tests/streams` once more.
+//!
+//! The host is another process, which ends with the test; where the test moves the clock or asks for other options, it
+//! is another handle of this one.
+
+#[path = "../streams/append.rs"]
+mod append;
+#[path = "../place/child.rs"]
+mod child;
+#[path = "../streams/definition.rs"]
+mod definition;
+#[path = "../streams/limits.rs"]
+mod limits;
+mod opening;
+mod operations;
+mod place;
+#[path = "../streams/read.rs"]
+mod read;
+#[path = "../streams/retention.rs"]
+mod retention;
+#[path = "../streams/tickets.rs"]
+mod tickets;
+#[path = "../streams/wait.rs"]
+mod wait;
+
+/// Does nothing unless it is the child.
+#[test]
+fn child_plays_its_role() {
+    child::play(|_, _| panic!("the only role is the host"));
+}

@@ -1,0 +1,58 @@
+//! Every operation that there is, asked for by an attached process.
+
+use std::time::Duration;
+
+use towpath::{AppendOptions, Error, Level, OpenMode, Options, Record, Start, StreamOptions, Timestamp};
+
+use crate::place::{Place, drain, eventually};
+use crate::wait::block_on;
+
+/// Asks for what the host counts by its name, each by the methods that tests/tidy.rs enters for it.
+#[test]
+fn every_operation_is_asked_for_by_an_attached_process() {
+    let place = Place::new();
+    let db = place.open();
+    let orders = db.create_stream("orders", StreamOptions::new().partitions(2)).unwrap();
+    db.ensure_stream("orders", StreamOptions::new().partitions(2)).unwrap();
+    let audit = db.create_stream("audit", StreamOptions::new()).unwrap();
+    let to = AppendOptions::new().partition(0);
+    let first = orders.append_with(Record::new(b"one blue mug"), &to).unwrap();
+    orders.submit(Record::new(b"two green plates"), &to).unwrap().wait().unwrap();
+    orders.append_batch(&[Record::new(b"three forks")], &to).unwrap();
+    block_on(orders.submit_batch(&[Record::new(b"four spoons")], &to.level(Level::Buffered)).unwrap()).unwrap();
+    assert_eq!(orders.describe().unwrap().partitions[0].end_offset, 4);
+    assert_eq!(db.streams().unwrap().len(), 2);
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
+    assert_eq!(reader.receive(1).unwrap().len(), 1);
+    assert_eq!(drain(&mut reader).len(), 3);
+    assert!(reader.receive_timeout(1, Duration::from_millis(1)).unwrap().is_none());
+    reader.seek(Start::Lsn(first.lsn())).unwrap();
+    assert_eq!(reader.position(), 0);
+    assert!(reader.try_receive(1).unwrap().is_some());
+    assert_eq!(block_on(reader.receive_async(1)).unwrap().len(), 1);
+    assert_eq!(orders.offset_for_time(0, Timestamp::from_micros(0)).unwrap(), Some(0));
+    orders.trim_before(0, 1).unwrap();
+    db.delete_stream("audit").unwrap();
+    assert!(matches!(audit.append("login of carol"), Err(Error::NotFound { .. })));
+    assert!(matches!(audit.describe(), Err(Error::NotFound { .. })));
+    assert!(reader.seek(Start::Offset(0)).is_err());
+    db.sync().unwrap();
+    block_on(db.sync_async()).unwrap();
+    db.checkpoint().unwrap();
+    assert_eq!(db.attached_processes().unwrap().len(), 1);
+    db.stats().unwrap();
+    // Leaving is an operation too, which only another can see counted.
+    let other = Options::temporary().mode(OpenMode::Attach).open(place.data()).unwrap();
+    db.close().unwrap();
+    eventually("every operation is counted", || {
+        let missing = uncounted(&other);
+        assert!(missing.iter().all(|operation| *operation == "leave"), "nobody asked for {missing:?}");
+        missing.is_empty()
+    });
+}
+
+/// The operations that the host has not been asked for.
+fn uncounted(db: &towpath::Database) -> Vec<&'static str> {
+    let operations = db.stats().unwrap().operations;
+    operations.iter().filter(|operation| operation.count == 0).map(|operation| operation.operation).collect()
+}

@@ -1,0 +1,67 @@
+//! The places of `tests/place`, where what is opened is attached to a host.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use towpath::{CheckReport, Database, OpenMode, Options};
+
+use crate::child::ChildProcess;
+
+#[path = "../place/mod.rs"]
+mod base;
+
+pub use base::*;
+
+/// A directory for one test, and the host that the test is attached to.
+pub struct Place {
+    host: Mutex<Option<Host>>,
+    directory: base::Place,
+}
+
+#[expect(dead_code, reason = "what hosts the database does so until it is dropped")]
+enum Host {
+    Child(ChildProcess),
+    Here(Database),
+}
+
+impl Place {
+    pub fn new() -> Place {
+        Place { host: Mutex::new(None), directory: base::Place::new() }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.data()
+    }
+
+    /// Has another process host the database, and attaches to it. The host before it ends first.
+    pub fn open(&self) -> Database {
+        self.end_host();
+        let host = Host::Child(ChildProcess::host(&self.data()));
+        self.attach(Options::temporary(), host)
+    }
+
+    /// The same, with a host in this process.
+    pub fn open_with(&self, options: Options) -> Database {
+        self.end_host();
+        let host = Host::Here(options.clone().open(self.data()).unwrap());
+        self.attach(options, host)
+    }
+
+    pub fn check(&self) -> CheckReport {
+        self.end_host();
+        self.directory.check()
+    }
+
+    fn attach(&self, options: Options, host: Host) -> Database {
+        *self.host.lock().unwrap() = Some(host);
+        let attached = options.mode(OpenMode::Attach).open(self.data()).unwrap();
+        assert!(!attached.is_host());
+        attached
+    }
+
+    fn end_host(&self) {
+        if let Some(Host::Child(child)) = self.host.lock().unwrap().take() {
+            child.end();
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Another process: this test program once more, in a role.
+
+#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use towpath::{Database, Options};
+
+/// Set for the child.
+const ROLE: &str = "TOWPATH_TEST_ROLE";
+const DATA: &str = "TOWPATH_TEST_DATA";
+const GRACE: &str = "TOWPATH_TEST_GRACE_MICROS";
+
+/// Begins every line that a child tells; what the test harness says of itself begins otherwise.
+const TELLS: &str = "> ";
+
+const HOST: &str = "host";
+
+/// The test that every program with children has.
+const TEST: &str = "child_plays_its_role";
+
+/// A child in its role; killed when dropped.
+pub struct ChildProcess {
+    child: Child,
+    asks: Option<ChildStdin>,
+    tells: BufReader<ChildStdout>,
+}
+
+impl ChildProcess {
+    /// One that hosts the database, or attaches to who does, until it is ended.
+    pub fn host(data: &Path) -> ChildProcess {
+        ChildProcess::host_with_grace(data, Duration::from_secs(10))
+    }
+
+    /// The same, with as long for others to come back once it hosts.
+    pub fn host_with_grace(data: &Path, grace: Duration) -> ChildProcess {
+        let mut host = ChildProcess::start_with_grace(HOST, data, grace);
+        assert_eq!(host.next().as_deref(), Some("open"));
+        host
+    }
+
+    pub fn start(role: &str, data: &Path) -> ChildProcess {
+        ChildProcess::start_with_grace(role, data, Duration::from_secs(10))
+    }
+
+    pub fn start_with_grace(role: &str, data: &Path, grace: Duration) -> ChildProcess {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([TEST, "--exact", "--nocapture"])
+            .env(ROLE, role)
+            .env(DATA, data)
+            .env(GRACE, grace.as_micros().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (asks, tells) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        ChildProcess { child, asks, tells }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next that it tells; `None` when it has ended.
+    pub fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        while self.tells.read_line(&mut line).unwrap() > 0 {
+            if let Some(told) = line.strip_prefix(TELLS).and_then(|told| told.strip_suffix('\n')) {
+                return Some(told.to_owned());
+            }
+            line.clear();
+        }
+        None
+    }
+
+    /// All that it tells until it ends.
+    pub fn rest(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    /// Lets it go on by a line.
+    pub fn ask(&mut self, line: &str) {
+        writeln!(self.asks.as_mut().expect("it was not ended"), "{line}").unwrap();
+    }
+
+    /// Ends it in order.
+    pub fn end(mut self) {
+        let status = self.wait();
+        assert!(status.success(), "{status}");
+    }
+
+    /// Has it see the end of its input, and waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.asks = None;
+        self.child.wait().unwrap()
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed, and that is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Plays the role that this process was started in, if it is a child. `others` are the roles besides the host.
+pub fn play(others: impl FnOnce(&str, PathBuf)) {
+    let (Ok(role), Some(data)) = (std::env::var(ROLE), std::env::var_os(DATA)) else { return };
+    // A thread that fails ends the child, which the parent takes for the failure it is.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(1);
+    }));
+    match role.as_str() {
+        HOST => {
+            let db = open(data.as_ref());
+            tell("open");
+            asked();
+            db.close().unwrap();
+        }
+        role => others(role, data.into()),
+    }
+}
+
+/// In the child: opens the database with the least sizes.
+pub fn open(data: &Path) -> Database {
+    options().open(data).unwrap()
+}
+
+pub fn options() -> Options {
+    let grace = std::env::var(GRACE).expect("set for children").parse().expect("a number");
+    Options::temporary().reconnect_grace(Duration::from_micros(grace))
+}
+
+/// In the child: tells the parent. Past the harness, which keeps what is printed.
+pub fn tell(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("{TELLS}{line}\n").as_bytes()).and_then(|()| out.flush()).expect("the parent listens");
+}
+
+/// In the child: waits for the next line of the parent; `None` at the end.
+pub fn asked() -> Option<String> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line).expect("a pipe");
+    (read > 0).then(|| line.trim_end().to_owned())
+}
