@@ -1,8 +1,10 @@
 //! What an attached handle does, and what it finds.
 
+use std::collections::HashSet;
+use std::thread;
 use std::time::Duration;
 
-use towpath::{Database, Error, OpenMode, Options, Start, StreamOptions};
+use towpath::{AppendOptions, Database, Error, Level, OpenMode, Options, Record, Start, StreamOptions};
 
 use crate::place::{Place, texts};
 
@@ -42,8 +44,8 @@ fn a_waiting_reader_is_woken_by_another_process() {
     let orders = host.create_stream("orders", StreamOptions::new()).unwrap();
     let mut reader = attached.stream("orders").unwrap().reader(0, Start::Earliest).unwrap();
     assert!(reader.receive_timeout(1, Duration::from_millis(50)).unwrap().is_none());
-    let waiting = std::thread::spawn(move || reader.receive(10).unwrap().iter().next().unwrap().body().to_vec());
-    std::thread::sleep(Duration::from_millis(50));
+    let waiting = thread::spawn(move || reader.receive(10).unwrap().iter().next().unwrap().body().to_vec());
+    thread::sleep(Duration::from_millis(50));
     orders.append("one blue mug").unwrap();
     assert_eq!(waiting.join().unwrap(), b"one blue mug");
 }
@@ -60,4 +62,52 @@ fn when_the_host_closes_an_attached_process_hosts() {
     assert_eq!(there.append("two green plates").unwrap().offset, 1);
     assert_eq!(texts(&there, 0), ["one blue mug", "two green plates"]);
     assert!(attached.is_host());
+}
+
+/// Closing comes between the sending of many writes and their answers.
+#[test]
+fn a_write_that_closing_refused_is_not_there() {
+    let place = Place::new();
+    let host = place.open();
+    let orders = host.create_stream("orders", StreamOptions::new()).unwrap();
+    let mut refused = HashSet::new();
+    for round in 0..20 {
+        let attached = attach(&place);
+        let there = attached.stream("orders").unwrap();
+        thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let there = &there;
+                    scope.spawn(move || append_until_closed(there, &format!("{round}.{writer}")))
+                })
+                .collect();
+            thread::sleep(Duration::from_millis(5));
+            attached.clone().close().unwrap();
+            refused.extend(writers.into_iter().flat_map(|writer| writer.join().unwrap()));
+        });
+    }
+    assert!(!refused.is_empty());
+    let wrong: Vec<String> = texts(&orders, 0).into_iter().filter(|text| refused.contains(text)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// Pipelined appends, until one is refused because the database is closed. Returns those that were refused so.
+fn append_until_closed(orders: &towpath::Stream, writer: &str) -> Vec<String> {
+    let options = AppendOptions::new().level(Level::Sync);
+    let mut refused = Vec::new();
+    for number in 0.. {
+        let tickets: Vec<_> = (0..8)
+            .map(|part| format!("{writer}.{number}.{part}"))
+            .map(|text| (orders.submit(Record::new(text.as_bytes()), &options), text))
+            .collect();
+        for (ticket, text) in tickets {
+            if let Err(Error::Closed) = ticket.and_then(towpath::Ticket::wait) {
+                refused.push(text);
+            }
+        }
+        if !refused.is_empty() {
+            break;
+        }
+    }
+    refused
 }

@@ -283,18 +283,21 @@ impl Client {
         Ok(take_read(&mut Take::new(bytes), read.log, &segments)?)
     }
 
-    /// Leaves the host: the session ends, and what waits is answered with `Closed`.
+    /// Leaves the host: the session ends, and what waits is answered with `Closed`; writes that were sent, with
+    /// `OutcomeUnknown`.
     pub(crate) fn close(&self) {
-        let (unanswered, socket) = {
+        let (sent, unanswered, socket) = {
             let mut state = self.state.lock();
             if matches!(state.phase, Phase::Moved | Phase::Over(_)) {
-                (Vec::new(), None)
+                (Vec::new(), Vec::new(), None)
             } else {
                 let socket = state.phase.socket();
                 state.phase = Phase::Over(Over::Closed);
-                (state.unanswered.take_all(), socket)
+                (state.unanswered.take_sent_writes(), state.unanswered.take_all(), socket)
             }
         };
+        // The host may have applied them, or may yet.
+        sent.iter().for_each(|request| request.slot.complete(Fault::OutcomeUnknown.into()));
         unanswered.iter().for_each(|request| request.slot.complete(Fault::Closed.into()));
         if let Some(socket) = socket {
             let mut leave = Out::new();
