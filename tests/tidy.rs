@@ -87,6 +87,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/storage/disk/map.rs",
     "src/storage/ring.rs",
     "tests/durability/fork.rs",
+    "tests/nemesis/forked.rs",
 ];
 
 /// What a method of a handle comes to.

@@ -1,0 +1,89 @@
+//! Eight processes on one directory, and a nemesis that kills, stops and forks them, has them close and fills their
+//! disk. Every process keeps a book of what it asked and what it was told; in the end the books are held against each
+//! other and against what the database holds.
+//!
+//! `TOWPATH_NEMESIS_KILLS` sets how many hosts are killed, `TOWPATH_NEMESIS_SECONDS` when it ends at the latest, and
+//! `TOWPATH_NEMESIS_SEED` repeats what an earlier run did, as far as the scheduler does.
+
+mod book;
+mod campaign;
+mod checker;
+mod content;
+mod forked;
+mod ground;
+mod member;
+#[path = "../place/mod.rs"]
+mod place;
+mod rogue;
+mod writers;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use campaign::Outcome;
+use ground::Ground;
+
+/// Name and partitions of each stream.
+pub const STREAMS: [(&str, u32); 2] = [("orders", 3), ("ledger", 1)];
+
+const KILLS: u64 = 30;
+const SECONDS_MAX: u64 = 50;
+
+/// Kills in one campaign, after which the books are compared and the next begins with an empty directory. Every other
+/// campaign has a disk that can be filled.
+const KILLS_PER_CAMPAIGN: u64 = 60;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn the_books_of_eight_processes_are_exact_whatever_is_done_to_them() {
+    let kills = number("TOWPATH_NEMESIS_KILLS").unwrap_or(KILLS);
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let first = number("TOWPATH_NEMESIS_SEED").unwrap_or(since_epoch.as_millis() as u64);
+    let start = Instant::now();
+    let end = start + Duration::from_secs(number("TOWPATH_NEMESIS_SECONDS").unwrap_or(SECONDS_MAX));
+    let mut total = Outcome::default();
+    let per_campaign = KILLS_PER_CAMPAIGN.min(kills.div_ceil(2));
+    for seed in first.. {
+        if total.kills >= kills || Instant::now() >= end {
+            break;
+        }
+        let ground = Ground::new(seed % 2 == 0);
+        let outcome = campaign::run(&ground, seed, per_campaign.min(kills - total.kills), end).unwrap_or_else(|why| {
+            let kept = ground.keep();
+            panic!("TOWPATH_NEMESIS_SEED={seed}: {why}\nthe books and the database are in {}", kept.display())
+        });
+        total.kills += outcome.kills;
+        total.compared += outcome.compared;
+        total.failovers.extend(outcome.failovers);
+        println!("{}", line(&mut total, start.elapsed()));
+    }
+    assert!(total.kills >= kills.min(10), "only {} hosts were killed within the time", total.kills);
+}
+
+fn line(total: &mut Outcome, elapsed: Duration) -> String {
+    let failovers = &mut total.failovers;
+    failovers.sort_unstable();
+    let (median, max) = (failovers.get(failovers.len() / 2).copied(), failovers.last().copied());
+    let millis = |micros: Option<u64>| micros.unwrap_or(0) as f64 / 1000.0;
+    let (kills, seconds) = (total.kills, elapsed.as_secs());
+    format!(
+        "{kills} hosts killed in {seconds} s ({:.1} a minute): {}; failover: median {:.1} ms, longest {:.1} ms of {}",
+        kills as f64 * 60.0 / elapsed.as_secs_f64(),
+        total.compared,
+        millis(median),
+        millis(max),
+        failovers.len(),
+    )
+}
+
+/// Does nothing unless it is a member.
+#[test]
+fn a_member_lives_until_it_is_killed_or_told_to_end() {
+    if let (Some(data), Some(books), Some(number)) =
+        (std::env::var_os(campaign::DATA), std::env::var_os(campaign::BOOKS), number(campaign::NUMBER))
+    {
+        member::run(data.as_ref(), books.as_ref(), number);
+    }
+}
