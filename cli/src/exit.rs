@@ -10,11 +10,13 @@ pub(crate) const CODES: &str = "Exit codes:
   0   done
   1   failed
   2   wrong usage
-  3   not found
-  4   refused (options that differ, a wrong offset, a limit exceeded)
+  3   not found; with --mode attach: no process hosts the database
+  4   refused (options that differ, a wrong offset, a limit exceeded, a host of
+      another version or of another user)
   5   storage full
   6   damaged data; `towpath check` names the places
-  75  the database is in use by another process; try again later
+  75  the database is in use by another process that does not share it; or
+      another one hosts it already, or it is to be checked: try again later
   130, 143  stopped by SIGINT (Ctrl-C) or SIGTERM
 After 4 and 5 nothing of the refused call is stored. `stream append` makes many
 calls and tells how many lines are in, after a signal too.";
@@ -53,6 +55,10 @@ impl Failure {
 
     pub(crate) fn refused(message: impl Into<String>) -> Failure {
         Failure::Told { code: REFUSED, message: message.into() }
+    }
+
+    pub(crate) fn in_use(message: impl Into<String>) -> Failure {
+        Failure::Told { code: IN_USE, message: message.into() }
     }
 
     pub(crate) fn damaged(message: impl Into<String>) -> Failure {
@@ -109,6 +115,10 @@ fn advice(error: &Error) -> Option<String> {
             "offset {offset} is outside partition {partition} of `{stream}`, which begins at {start} and ends before \
              {end}; `--from earliest` reads all of it"
         )),
+        Error::NoHost => Some(
+            "no process hosts the database; leave `--mode attach` away, or start one that does with `towpath host`"
+                .to_owned(),
+        ),
         _ => None,
     }
 }
@@ -128,7 +138,7 @@ impl From<clap::Error> for Failure {
 fn code_of(error: &Error) -> u8 {
     match error {
         _ if error.is_corruption() => DAMAGED,
-        Error::NotFound { .. } | Error::Missing { .. } => NOT_FOUND,
+        Error::NotFound { .. } | Error::Missing { .. } | Error::NoHost => NOT_FOUND,
         Error::StorageFull => STORAGE_FULL,
         Error::Locked { .. } => IN_USE,
         Error::Mismatch { .. }
@@ -139,7 +149,9 @@ fn code_of(error: &Error) -> u8 {
         | Error::OffsetOutOfRange { .. }
         | Error::NotADatabase { .. }
         | Error::UnsupportedFormat { .. }
-        | Error::UnsupportedFileSystem { .. } => REFUSED,
+        | Error::UnsupportedFileSystem { .. }
+        | Error::OtherProtocol { .. }
+        | Error::NotPermitted { .. } => REFUSED,
         _ => FAILED,
     }
 }
@@ -166,6 +178,20 @@ mod tests {
     fn a_closed_pipe_is_no_error() {
         let closed = Failure::output(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(matches!(closed, Failure::OutputClosed));
+    }
+
+    #[test]
+    fn what_stands_between_processes_has_codes_that_say_what_to_do() {
+        for (error, wanted, says) in [
+            (Error::NoHost, NOT_FOUND, "`towpath host`"),
+            (Error::OtherProtocol { ours: 1, theirs: 2 }, REFUSED, "upgrade this process"),
+            (Error::OtherProtocol { ours: 2, theirs: 1 }, REFUSED, "upgrade the process that hosts"),
+            (Error::NotPermitted { uid: 1_000 }, REFUSED, "user 1000"),
+            (Error::Locked { pid: 4_711 }, IN_USE, "process 4711"),
+        ] {
+            let Failure::Told { code, message } = Failure::from(error) else { panic!("it is not told") };
+            assert!(code == wanted && message.contains(says), "{code}: {message}");
+        }
     }
 
     #[test]

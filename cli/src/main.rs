@@ -1,16 +1,22 @@
 //! The `towpath` command.
 //!
-//! One file or folder per noun: [`stream`], [`check`], [`stats`], [`mod@bench`], [`demo`]. What they share is how they
-//! end ([`exit`], [`signals`]), how they write ([`output`]) and how they read times and sizes ([`units`]).
+//! One file or folder per noun: [`stream`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`], [`demo`]. What
+//! they share is how they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how they write
+//! ([`output`], [`log`]) and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;
 mod demo;
 mod exit;
+mod host;
+mod log;
+mod notify;
 mod output;
+mod place;
 mod signals;
 mod stats;
 mod stream;
+mod top;
 mod units;
 
 use std::path::PathBuf;
@@ -19,9 +25,9 @@ use std::process::ExitCode;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use towpath::{Database, Options};
 
 use crate::exit::Failure;
+use crate::place::{ModeName, Place};
 
 /// Streams, from the shell, in a directory of this machine: no server to run.
 #[derive(Parser)]
@@ -30,6 +36,9 @@ struct Arguments {
     /// The directory of the database
     #[arg(long, global = true, value_name = "DIR", env = "TOWPATH_DATA", default_value = "./towpath-data")]
     data: PathBuf,
+    /// How to share the directory with other processes
+    #[arg(long, global = true, value_enum, default_value = "auto", hide_default_value = true)]
+    mode: ModeName,
     #[command(subcommand)]
     noun: Noun,
 }
@@ -39,10 +48,18 @@ enum Noun {
     /// Create, append to, read, describe, trim and delete streams
     #[command(subcommand, arg_required_else_help = true)]
     Stream(stream::Verb),
-    /// Verify every frame, sidecar and the index against each other; changes nothing
-    Check(check::Check),
-    /// Show what the database holds and what it has done since it was opened
+    /// Keep the database open for other processes, until SIGTERM or SIGINT
+    ///
+    /// Any process that opens a directory hosts it for the others, and another takes over when it ends. A process of
+    /// its own for this is of use where those are short or restarted often. It ends with code 0 when it is told to by a
+    /// signal, and with another if the disk fails. A connection that is refused is logged to standard error.
+    Host(host::Host),
+    /// Watch rates, streams and attached processes in the terminal; q ends it
+    Top(top::Top),
+    /// Show what the database holds and what its host has done since it opened it
     Stats(stats::Stats),
+    /// Verify every frame, sidecar and the index against each other; changes nothing, needs the directory alone
+    Check(check::Check),
     /// Measure on this machine
     #[command(subcommand, arg_required_else_help = true)]
     Bench(bench::Verb),
@@ -83,14 +100,17 @@ fn command() -> clap::Command {
 fn run() -> Result<(), Failure> {
     let matches = command().try_get_matches().map_err(help_or_failure)?;
     let data_was_named = matches.value_source("data") != Some(ValueSource::DefaultValue);
-    let Arguments { data, noun } = Arguments::from_arg_matches(&matches).map_err(help_or_failure)?;
+    let Arguments { data, mode, noun } = Arguments::from_arg_matches(&matches).map_err(help_or_failure)?;
+    let place = Place { directory: data, mode };
     match noun {
-        Noun::Stream(verb) => verb.run(&data),
-        Noun::Check(check) => check.run(&data),
-        Noun::Stats(stats) => stats.run(&data),
+        Noun::Stream(verb) => verb.run(&place),
+        Noun::Host(host) => host.run(place),
+        Noun::Top(top) => top.run(place),
+        Noun::Stats(stats) => stats.run(&place),
+        Noun::Check(check) => check.run(place.path()),
         Noun::Bench(verb) => verb.run(),
-        Noun::Demo(demo) => demo.run(data_was_named.then_some(data)),
-        Noun::DemoFeeder(feeder) => feeder.run(&data),
+        Noun::Demo(demo) => demo.run(data_was_named.then_some(place.directory)),
+        Noun::DemoFeeder(feeder) => feeder.run(place.path()),
         Noun::Completions { shell } => completions(shell),
     }
 }
@@ -102,11 +122,6 @@ fn help_or_failure(error: clap::Error) -> Failure {
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
         _ => Failure::from(error),
     }
-}
-
-/// Opens a database that must be there: a mistyped directory is told, not created.
-fn open_existing(data: &std::path::Path) -> Result<Database, Failure> {
-    Ok(Options::new().create(false).open(data)?)
 }
 
 fn completions(shell: Shell) -> Result<(), Failure> {

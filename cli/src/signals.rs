@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
@@ -58,6 +59,23 @@ impl Signals {
         }
     }
 
+    /// Returns when the time has passed; fails when a signal came.
+    pub(crate) fn wait_timeout(&self, timeout: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            self.check()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let left = Timespec::try_from(left).map_err(|_| Failure::failed("cannot wait for so long"))?;
+            match poll(&mut [PollFd::new(&self.wake, PollFlags::IN)], Some(&left)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(cannot_wait(error)),
+            }
+        }
+    }
+
     /// Returns when `input` has something to read or has ended; fails when a signal came.
     pub(crate) fn wait_for_input(&self, input: impl AsFd) -> Result<(), Failure> {
         self.wait(&input, PollFlags::IN)?;
@@ -75,8 +93,12 @@ impl Signals {
     fn wait(&self, other: &impl AsFd, flags: PollFlags) -> Result<(), Failure> {
         let mut waits = [PollFd::new(&self.wake, PollFlags::IN), PollFd::new(other, flags)];
         let outcome = retry_on_intr(|| poll(&mut waits, None));
-        outcome.map(|_| ()).map_err(|error: Errno| Failure::failed(format!("cannot wait: {}", io::Error::from(error))))
+        outcome.map(|_| ()).map_err(cannot_wait)
     }
+}
+
+fn cannot_wait(error: Errno) -> Failure {
+    Failure::failed(format!("cannot wait: {}", io::Error::from(error)))
 }
 
 /// Bit n - 1 is set if signal n is ignored; none where the system does not tell.

@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -18,8 +17,8 @@ use towpath::{AppendOptions, Error, Record, Stream};
 
 use super::{LINE_BYTES_MAX, LevelName};
 use crate::exit::Failure;
-use crate::open_existing;
 use crate::output::{counted, grouped, progress, say};
+use crate::place::Place;
 use crate::signals;
 use crate::units;
 
@@ -45,8 +44,8 @@ pub(crate) struct Append {
 }
 
 impl Append {
-    pub(crate) fn run(self, data: &Path) -> Result<(), Failure> {
-        let database = open_existing(data)?;
+    pub(crate) fn run(self, place: &Place) -> Result<(), Failure> {
+        let database = place.open_existing()?;
         let stream = database.stream(&self.name)?;
         let mut options = AppendOptions::new();
         if let Some(level) = self.level {

@@ -1,17 +1,15 @@
 //! `towpath stream list` and `towpath stream describe`.
 
-use std::path::Path;
-
 use serde::Serialize;
 use towpath::{Level, PartitionDescription, StreamDescription, StreamOptions};
 
 use crate::exit::Failure;
-use crate::open_existing;
 use crate::output::{Output, counted, grouped, say_json, table};
+use crate::place::Place;
 use crate::units::{human_bytes, human_duration, rfc3339};
 
-pub(crate) fn list(data: &Path, json: bool) -> Result<(), Failure> {
-    let database = open_existing(data)?;
+pub(crate) fn list(place: &Place, json: bool) -> Result<(), Failure> {
+    let database = place.open_existing()?;
     let streams = database.streams()?;
     database.close()?;
     let mut output = Output::new();
@@ -30,8 +28,8 @@ pub(crate) fn list(data: &Path, json: bool) -> Result<(), Failure> {
     output.flush()
 }
 
-pub(crate) fn describe(data: &Path, name: &str, json: bool) -> Result<(), Failure> {
-    let database = open_existing(data)?;
+pub(crate) fn describe(place: &Place, name: &str, json: bool) -> Result<(), Failure> {
+    let database = place.open_existing()?;
     let stream = database.stream(name)?.describe()?;
     database.close()?;
     if json {

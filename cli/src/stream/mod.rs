@@ -6,15 +6,14 @@ mod merge;
 mod read;
 mod row;
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use towpath::{Database, Level, PartitionDescription, Record, Stream, StreamOptions};
+use towpath::{Level, PartitionDescription, Record, Stream, StreamOptions};
 
 use crate::exit::Failure;
-use crate::open_existing;
 use crate::output::{counted, grouped, say};
+use crate::place::Place;
 use crate::units;
 
 /// A line longer than this is refused before it is read to its end, so that input without newlines does not fill the
@@ -113,21 +112,21 @@ impl LevelName {
 }
 
 impl Verb {
-    pub(crate) fn run(self, data: &Path) -> Result<(), Failure> {
+    pub(crate) fn run(self, place: &Place) -> Result<(), Failure> {
         match self {
-            Verb::Create(create) => create.run(data),
-            Verb::Append(append) => append.run(data),
-            Verb::Read(read) => read.run(data),
-            Verb::List { json } => describe::list(data, json),
-            Verb::Describe { name, json } => describe::describe(data, &name, json),
-            Verb::Delete { name } => delete(data, &name),
-            Verb::Trim(trim) => trim.run(data),
+            Verb::Create(create) => create.run(place),
+            Verb::Append(append) => append.run(place),
+            Verb::Read(read) => read.run(place),
+            Verb::List { json } => describe::list(place, json),
+            Verb::Describe { name, json } => describe::describe(place, &name, json),
+            Verb::Delete { name } => delete(place, &name),
+            Verb::Trim(trim) => trim.run(place),
         }
     }
 }
 
 impl Create {
-    fn run(self, data: &Path) -> Result<(), Failure> {
+    fn run(self, place: &Place) -> Result<(), Failure> {
         let mut options = StreamOptions::new().partitions(self.partitions);
         if let Some(age) = self.retention_age {
             options = options.retention_age(age);
@@ -138,7 +137,7 @@ impl Create {
         if let Some(records) = self.retention_records {
             options = options.retention_records(records);
         }
-        let database = Database::open(data)?;
+        let database = place.open()?;
         let stream = database.create_stream(&self.name, options)?;
         let partitions = counted(u64::from(stream.partitions()), "partition");
         drop(stream);
@@ -147,16 +146,16 @@ impl Create {
     }
 }
 
-fn delete(data: &Path, name: &str) -> Result<(), Failure> {
-    let database = open_existing(data)?;
+fn delete(place: &Place, name: &str) -> Result<(), Failure> {
+    let database = place.open_existing()?;
     database.delete_stream(name)?;
     database.close()?;
     say(format!("{name} is deleted."))
 }
 
 impl Trim {
-    fn run(self, data: &Path) -> Result<(), Failure> {
-        let database = open_existing(data)?;
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        let database = place.open_existing()?;
         let stream = database.stream(&self.name)?;
         let partition = match (self.partition, stream.partitions()) {
             (Some(partition), _) => partition,

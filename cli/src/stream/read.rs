@@ -1,7 +1,6 @@
 //! `towpath stream read`.
 
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -13,8 +12,8 @@ use super::merge::Merge;
 use super::no_such_partition;
 use super::row::Row;
 use crate::exit::Failure;
-use crate::open_existing;
 use crate::output::Output;
+use crate::place::Place;
 use crate::signals;
 use crate::units::StartName;
 
@@ -47,8 +46,8 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    pub(crate) fn run(&self, data: &Path) -> Result<(), Failure> {
-        let database = open_existing(data)?;
+    pub(crate) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let database = place.open_existing()?;
         let readers = self.readers(&database.stream(&self.name)?)?;
         if self.follow {
             return self.follow(database, readers);
@@ -75,11 +74,13 @@ impl Read {
     }
 
     fn print(&self, mut merge: Merge) -> Result<(), Failure> {
+        let signals = signals::catch()?;
         let mut output = Output::new();
         let mut left = self.max.unwrap_or(u64::MAX);
         while left > 0
             && let Some(row) = merge.next()?
         {
+            signals.check()?;
             row.write(self.json, &mut output)?;
             left -= 1;
         }
