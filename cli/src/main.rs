@@ -63,14 +63,14 @@ enum Noun {
     /// Measure on this machine
     #[command(subcommand, arg_required_else_help = true)]
     Bench(bench::Verb),
-    /// Feed a stream through real SIGKILLs and compare what was acknowledged with what is there
+    /// Feed a stream from several processes through real SIGKILLs and compare what was acknowledged with what is there
     ///
     /// Works in a temporary directory that it removes, unless --data or TOWPATH_DATA names one: then in that one, which
     /// must be new or empty, and leaves it there.
     Demo(demo::Demo),
-    /// The child process of `demo`
+    /// A child process of `demo`
     #[command(hide = true)]
-    DemoFeeder(demo::Feeder),
+    DemoProcess(demo::Worker),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -110,7 +110,7 @@ fn run() -> Result<(), Failure> {
         Noun::Check(check) => check.run(place.path()),
         Noun::Bench(verb) => verb.run(),
         Noun::Demo(demo) => demo.run(data_was_named.then_some(place.directory)),
-        Noun::DemoFeeder(feeder) => feeder.run(place.path()),
+        Noun::DemoProcess(worker) => worker.run(place.path()),
         Noun::Completions { shell } => completions(shell),
     }
 }

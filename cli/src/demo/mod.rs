@@ -1,32 +1,41 @@
-//! `towpath demo`: the main job on real input, through real SIGKILLs.
+//! `towpath demo`: the main job on real input, by several processes, through real SIGKILLs.
 //!
-//! Two processes. The *feeder* ([`feeder`]) opens the database, appends the input line by line into a stream keyed by
-//! the first field, and follows it with one reader per partition. It reports each acknowledgement and each batch that
-//! a reader saw over a pipe ([`report`]). The *parent* ([`parent`]) keeps the books of these reports ([`books`]), kills
-//! the feeder at random moments and starts it again. It never opens the database meanwhile. At the end it does, and
-//! compares what is there with the input, with what was acknowledged and with what readers saw ([`audit`]).
+//! Four processes ([`worker`]) open the same directory: one that only hosts it, two that feed, one that reads. The
+//! first one hosts, the others are attached to it. The feeders ([`feeder`]) append the input line by line into a stream
+//! keyed by the first field, half of the partitions each; the reader ([`reader`]) follows all partitions. They report
+//! each acknowledgement, each batch that was read, and that they have become the host, over pipes ([`report`]).
 //!
-//! A restarted feeder is told nothing: the stream itself says how many lines of each partition it holds, and
+//! The *parent* ([`parent`], [`crew`]) keeps the books of these reports ([`books`]). At random moments it kills whoever
+//! hosts, and now and then one that is attached ([`kills`]), and starts it again. Another process takes over and the
+//! rest go on; the feeders are not told. The parent never opens the database meanwhile. At the end it does, and
+//! compares what is there with the input, with what was acknowledged and with what was read ([`audit`]).
+//!
+//! A feeder that starts again learns from the stream itself how many lines of each partition it holds, and
 //! `expect_offset` refuses an append that would be a second copy.
 
 mod audit;
 mod books;
 mod chance;
+mod crew;
 mod directory;
 mod feeder;
 mod input;
+mod kills;
 mod parent;
+mod reader;
 mod report;
 mod table;
+mod worker;
 
 use std::hash::{DefaultHasher, Hasher};
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-pub(crate) use self::feeder::Feeder;
 use self::input::Input;
+pub(crate) use self::worker::Worker;
 use crate::exit::Failure;
 use crate::stream::LevelName;
 
@@ -37,8 +46,8 @@ const PARTITIONS: u32 = 4;
 pub(crate) struct Demo {
     #[command(flatten)]
     source: Source,
-    /// How often the feeding process is killed
-    #[arg(long, value_name = "K", default_value_t = 3)]
+    /// How often a process is killed: twice the one that hosts the database, then one that is attached, and so on
+    #[arg(long, value_name = "K", default_value_t = 6)]
     kills: u32,
     /// What holds when an append has returned
     #[arg(long, value_enum, default_value = "sync")]
@@ -65,6 +74,47 @@ impl Source {
     }
 }
 
+/// What a process of the demonstration does.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+enum Role {
+    Host,
+    Feeder1,
+    Feeder2,
+    Reader,
+}
+
+impl Role {
+    const ALL: [Role; 4] = [Role::Host, Role::Feeder1, Role::Feeder2, Role::Reader];
+
+    fn name(self) -> &'static str {
+        match self {
+            Role::Host => "dedicated host",
+            Role::Feeder1 => "feeder 1",
+            Role::Feeder2 => "feeder 2",
+            Role::Reader => "reader",
+        }
+    }
+
+    /// As it is written on a command line.
+    fn argument(self) -> &'static str {
+        match self {
+            Role::Host => "host",
+            Role::Feeder1 => "feeder1",
+            Role::Feeder2 => "feeder2",
+            Role::Reader => "reader",
+        }
+    }
+
+    /// The partitions that it feeds.
+    fn feeds(self) -> Range<u32> {
+        match self {
+            Role::Host | Role::Reader => 0..0,
+            Role::Feeder1 => 0..PARTITIONS / 2,
+            Role::Feeder2 => PARTITIONS / 2..PARTITIONS,
+        }
+    }
+}
+
 impl Demo {
     /// Works in `data` if it was named, otherwise in a temporary directory.
     pub(crate) fn run(self, data: Option<PathBuf>) -> Result<(), Failure> {
@@ -84,4 +134,22 @@ fn digest(bytes: &[u8]) -> Digest {
 /// The first field of a line: what comes before the first space.
 fn key_of(line: &[u8]) -> &[u8] {
     line.split(|&byte| byte == b' ').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_is_fed_by_one_process() {
+        let fed: Vec<u32> = Role::ALL.into_iter().flat_map(Role::feeds).collect();
+        assert_eq!(fed, (0..PARTITIONS).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_role_is_read_as_it_is_written() {
+        for role in Role::ALL {
+            assert_eq!(Role::from_str(role.argument(), false), Ok(role));
+        }
+    }
 }

@@ -1,8 +1,6 @@
-//! The parent: starts the feeder, keeps the books, kills, starts again, and judges at the end.
+//! The parent: starts the processes, keeps the books, kills, starts again, and judges at the end.
 
-use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,16 +9,21 @@ use indicatif::ProgressBar;
 use super::audit::audit;
 use super::books::Books;
 use super::chance::Chance;
+use super::crew::{Crew, News, failure};
 use super::directory::Directory;
-use super::report::{Report, receive};
+use super::kills::Kill;
+use super::report::{Report, now_micros};
 use super::table::{Summary, print};
-use super::{Demo, PARTITIONS};
+use super::{Demo, PARTITIONS, Role};
 use crate::exit::Failure;
 use crate::output::progress;
 use crate::signals::{self, Signals};
 
 /// A kill comes up to this much later than the report that it was drawn for.
 const KILL_DELAY_MICROS_MAX: u64 = 2_000;
+
+/// Of so many kills one is of an attached process.
+const KILLS_PER_ATTACHED: usize = 3;
 
 /// Feeds, kills, judges and prints. `Ok` only if the books are exact.
 pub(super) fn run(demo: &Demo, data: Option<PathBuf>) -> Result<(), Failure> {
@@ -31,24 +34,22 @@ pub(super) fn run(demo: &Demo, data: Option<PathBuf>) -> Result<(), Failure> {
         Some(path) => Directory::named(path)?,
         None => Directory::temporary()?,
     };
-    let bar = progress(lines, "acknowledged");
-    let mut feeding = Feeding::new(lines, demo.kills, bar);
     let start = Instant::now();
-    while feeding.live_one_life(demo, directory.path(), signals)? == Ending::Killed {}
+    let mut feeding = Feeding::new(demo, directory.path(), lines, signals);
+    let fed = feeding.run();
+    let Feeding { books, kills, mut acknowledged_at, bar, crew, .. } = feeding;
+    // Before the directory goes away.
+    drop(crew);
+    bar.finish_and_clear();
+    fed?;
     let elapsed = start.elapsed();
-    feeding.bar.finish_and_clear();
-    let findings = audit(directory.path(), &input, &feeding.books, signals)?;
+    acknowledged_at.sort_unstable();
+    let findings = audit(directory.path(), &input, &books, signals)?;
     if !findings.are_exact() {
         directory.keep();
     }
-    let summary = Summary {
-        findings,
-        kills: feeding.kills,
-        elapsed,
-        slowest_reopening: feeding.slowest_reopening,
-        level: demo.level,
-        kept_in: (!directory.is_temporary()).then(|| directory.path().to_owned()),
-    };
+    let kept_in = (!directory.is_temporary()).then(|| directory.path().to_owned());
+    let summary = Summary { findings, kills, acknowledged_at, elapsed, level: demo.level, kept_in };
     print(&summary)?;
     match summary.findings.are_exact() {
         true => Ok(()),
@@ -56,137 +57,153 @@ pub(super) fn run(demo: &Demo, data: Option<PathBuf>) -> Result<(), Failure> {
     }
 }
 
-#[derive(PartialEq, Eq)]
-enum Ending {
-    Finished,
-    Killed,
-}
-
-struct Feeding {
+struct Feeding<'a> {
+    crew: Crew<'a>,
+    signals: &'a Signals,
     books: Books,
+    /// When each acknowledgement came.
+    acknowledged_at: Vec<u64>,
     /// Acknowledged records after which the next kills come, the last one first.
     kill_points: Vec<u64>,
-    kills: u32,
+    kills: Vec<Kill>,
     chance: Chance,
-    slowest_reopening: Duration,
+    /// Who hosts the database, unless that was killed and nobody has taken over yet.
+    host: Option<Role>,
+    /// Who has the database open.
+    open: Vec<Role>,
+    /// Who has done all its work.
+    done: Vec<Role>,
     bar: ProgressBar,
 }
 
-impl Feeding {
-    fn new(lines: u64, kills: u32, bar: ProgressBar) -> Feeding {
+impl<'a> Feeding<'a> {
+    fn new(demo: &'a Demo, data: &Path, lines: u64, signals: &'a Signals) -> Feeding<'a> {
         let mut chance = Chance::unpredictable();
-        let mut kill_points: Vec<u64> = (0..kills).map(|_| chance.below(lines)).collect();
+        let mut kill_points: Vec<u64> = (0..demo.kills).map(|_| chance.below(lines)).collect();
         kill_points.sort_unstable_by(|one, other| other.cmp(one));
-        let books = Books::new(PARTITIONS);
-        Feeding { books, kill_points, kills: 0, chance, slowest_reopening: Duration::ZERO, bar }
+        Feeding {
+            crew: Crew::new(demo, data),
+            signals,
+            books: Books::new(PARTITIONS),
+            acknowledged_at: Vec::new(),
+            kill_points,
+            kills: Vec::new(),
+            chance,
+            host: None,
+            open: Vec::new(),
+            done: Vec::new(),
+            bar: progress(lines, "acknowledged"),
+        }
     }
 
-    /// One life of the feeder, from its start to its end. Everything that it got into the pipe is entered, whether it
-    /// lives or not: a report is in the pipe only after the append has returned.
-    fn live_one_life(&mut self, demo: &Demo, data: &Path, signals: &Signals) -> Result<Ending, Failure> {
-        let mut life = Life::start(demo, data)?;
-        let mut ending = Ending::Finished;
-        while let Some(report) = life.next_report(signals)? {
-            let is_done = report == Report::Done;
-            self.enter(&report);
-            if ending == Ending::Finished && self.is_time_to_kill(is_done) {
-                thread::sleep(Duration::from_micros(self.chance.below(KILL_DELAY_MICROS_MAX)));
-                life.kill()?;
-                ending = Ending::Killed;
-            } else if is_done {
-                life.allow_to_close();
+    fn run(&mut self) -> Result<(), Failure> {
+        self.crew.start(Role::Host)?;
+        while self.host.is_none() || self.open.is_empty() {
+            self.listen()?;
+        }
+        for role in Role::ALL.into_iter().filter(|role| *role != Role::Host) {
+            self.crew.start(role)?;
+        }
+        while !(self.kill_points.is_empty() && self.is_settled() && self.done.len() == Role::ALL.len()) {
+            self.listen()?;
+            if self.is_time_to_kill() {
+                self.kill()?;
             }
         }
-        let status = life.wait()?;
-        // Ctrl-C at a terminal comes to the feeder too.
-        signals.check()?;
-        match ending {
-            Ending::Killed => Ok(ending),
-            Ending::Finished if status.success() => Ok(ending),
-            Ending::Finished => Err(Failure::failed(format!("the feeder ended by itself ({status}); see above"))),
-        }
+        self.close()
     }
 
-    fn enter(&mut self, report: &Report) {
+    fn listen(&mut self) -> Result<(), Failure> {
+        match self.crew.listen(self.signals)? {
+            Some((role, News::Report(report))) => self.enter(role, &report),
+            Some((role, News::Ended)) => return self.start_again(role),
+            Some((role, News::Failed(error))) => return Err(failure(role, &error)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, role: Role, report: &Report) {
         match report {
-            Report::Opened { micros } if self.kills > 0 => {
-                self.slowest_reopening = self.slowest_reopening.max(Duration::from_micros(*micros));
+            Report::Opened => self.open.push(role),
+            Report::Done => self.done.push(role),
+            Report::Hosting { at_micros } => {
+                self.host = Some(role);
+                if let Some(kill) = self.kills.last_mut().filter(|kill| kill.was_host) {
+                    kill.taken_over.get_or_insert((role, *at_micros));
+                }
             }
-            Report::Acknowledged(span) => {
+            Report::Acknowledged { at_micros, span } => {
                 self.books.acknowledged.enter(span);
+                self.acknowledged_at.push(*at_micros);
                 self.bar.set_position(self.books.acknowledged.entries());
             }
             Report::Seen(span) => self.books.seen.enter(span),
-            Report::Opened { .. } | Report::Done => {}
         }
     }
 
-    /// A feeder that has finished before its last kill is killed while it waits with the database open.
-    fn is_time_to_kill(&mut self, is_done: bool) -> bool {
-        let is_time =
-            self.kill_points.last().is_some_and(|&point| is_done || self.books.acknowledged.entries() > point);
-        if is_time {
-            self.kill_points.pop();
-            self.kills += 1;
+    /// One that was killed has ended, and everything that it told is entered.
+    fn start_again(&mut self, role: Role) -> Result<(), Failure> {
+        // Ctrl-C at a terminal comes to all processes.
+        self.signals.check()?;
+        let was_killed = !self.open.contains(&role) && self.kills.last().is_some_and(|kill| kill.role == role);
+        self.crew.bury(role, was_killed)?;
+        if !was_killed {
+            return Err(Failure::failed(format!("the {} ended before its time; this is a bug", role.name())));
         }
-        is_time
-    }
-}
-
-/// A feeder that runs.
-struct Life {
-    child: Child,
-    reports: BufReader<std::process::ChildStdout>,
-    /// The feeder closes the database when this is closed.
-    permission: Option<ChildStdin>,
-}
-
-impl Life {
-    fn start(demo: &Demo, data: &Path) -> Result<Life, Failure> {
-        let cannot = |error: io::Error| Failure::failed(format!("cannot start the feeder: {error}"));
-        let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
-        command.arg("--data").arg(data).arg("demo-feeder").arg("--level").arg(demo.level.name());
-        match &demo.source.input {
-            Some(file) => command.arg("--input").arg(file),
-            None => command.arg("--records").arg(demo.source.records.to_string()),
-        };
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(cannot)?;
-        let permission = child.stdin.take();
-        let reports = child.stdout.take().ok_or_else(|| cannot(io::Error::other("it has no standard output")))?;
-        Ok(Life { child, reports: BufReader::new(reports), permission })
+        self.crew.start(role)
     }
 
-    /// The next report; fails when a signal came to this process.
-    fn next_report(&mut self, signals: &Signals) -> Result<Option<Report>, Failure> {
-        if self.reports.buffer().is_empty() {
-            signals.wait_for_input(self.reports.get_ref())?;
-        }
-        receive(&mut self.reports).map_err(|error| self.failure(&error))
+    /// Everybody has the database open, and writes go on since the last kill or are all done.
+    fn is_settled(&self) -> bool {
+        let feeders_are_done = [Role::Feeder1, Role::Feeder2].iter().all(|role| self.done.contains(role));
+        let since_kill = self.kills.last().map_or(0, |kill| kill.taken_over.map_or(kill.at_micros, |(_, at)| at));
+        let goes_on = feeders_are_done || self.acknowledged_at.last().is_some_and(|&at| at > since_kill);
+        self.host.is_some() && self.open.len() == Role::ALL.len() && goes_on
     }
 
-    fn allow_to_close(&mut self) {
-        self.permission = None;
+    /// Kills that are left when all lines are in come one after the other, while nothing is written.
+    fn is_time_to_kill(&self) -> bool {
+        let Some(&point) = self.kill_points.last() else { return false };
+        let is_reached = self.books.acknowledged.entries() > point || self.done.len() == Role::ALL.len();
+        is_reached && self.is_settled()
     }
 
-    /// SIGKILL: no code of the feeder runs after this.
     fn kill(&mut self) -> Result<(), Failure> {
-        self.child.kill().map_err(|error| self.failure(&error))
+        self.kill_points.pop();
+        let Some(host) = self.host else { return Ok(()) };
+        let attached: Vec<Role> = Role::ALL.into_iter().filter(|role| *role != host).collect();
+        let was_host = self.kills.len() % KILLS_PER_ATTACHED != KILLS_PER_ATTACHED - 1;
+        let role = if was_host { host } else { attached[self.chance.below(attached.len() as u64) as usize] };
+        thread::sleep(Duration::from_micros(self.chance.below(KILL_DELAY_MICROS_MAX)));
+        let (at_micros, acknowledged) = (now_micros(), self.books.acknowledged.entries());
+        self.crew.kill(role)?;
+        self.kills.push(Kill { role, was_host, acknowledged, at_micros, taken_over: None });
+        self.host = self.host.filter(|_| !was_host);
+        self.open.retain(|other| *other != role);
+        self.done.retain(|other| *other != role);
+        Ok(())
     }
 
-    fn wait(&mut self) -> Result<ExitStatus, Failure> {
-        self.permission = None;
-        self.child.wait().map_err(|error| self.failure(&error))
-    }
-
-    fn failure(&self, error: &io::Error) -> Failure {
-        Failure::failed(format!("cannot attend the feeder (process {}): {error}", self.child.id()))
-    }
-}
-
-impl Drop for Life {
-    /// A feeder whose parent gave up must not go on in a directory that is about to be removed.
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The host closes first and hands over to another, until the last one closes.
+    fn close(&mut self) -> Result<(), Failure> {
+        while let Some(role) = self.host.take().or(self.open.first().copied()) {
+            self.crew.allow_to_close(role)?;
+            loop {
+                match self.crew.listen(self.signals)? {
+                    Some((ended, News::Ended)) if ended == role => break,
+                    Some((ended, News::Ended)) => self.crew.bury(ended, false)?,
+                    Some((role, News::Failed(error))) => return Err(failure(role, &error)),
+                    Some((role, News::Report(Report::Hosting { .. }))) => self.host = Some(role),
+                    Some((_, News::Report(_))) | None => {}
+                }
+            }
+            self.signals.check()?;
+            self.crew.bury(role, false)?;
+            self.open.retain(|other| *other != role);
+            // It may have become the host while it was told to close.
+            self.host = self.host.filter(|host| *host != role);
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,11 @@
-//! What the feeder tells its parent over its standard output.
+//! What a process of the demonstration tells its parent over its standard output.
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 1 | kind: 1 opened, 2 acknowledged, 3 seen, 4 done |
+//! | 1 | kind: 1 opened, 2 acknowledged, 3 seen, 4 done, 5 hosting |
 //! | 4 | partition |
-//! | 8 | opened: microseconds that opening took; acknowledged, seen: offset of the first record |
+//! | 8 | acknowledged, seen: offset of the first record |
+//! | 8 | acknowledged, hosting: when, as [`now_micros`] has it |
 //! | 4 | number of digests |
 //! | 8 each | digests of the records' bodies |
 //!
@@ -13,14 +14,23 @@
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::Digest;
 
 const OPENED: u8 = 1;
 const ACKNOWLEDGED: u8 = 2;
 const SEEN: u8 = 3;
 const DONE: u8 = 4;
+const HOSTING: u8 = 5;
 
-const HEADER_BYTES: usize = 17;
+const HEADER_BYTES: usize = 25;
+
+/// Microseconds of a clock that all processes of this machine share and that is never set.
+pub(super) fn now_micros() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1_000
+}
 
 /// Records that lie side by side in a partition.
 #[derive(PartialEq, Eq, Debug)]
@@ -32,32 +42,38 @@ pub(super) struct Span {
 
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Report {
-    /// The database is open, after this many microseconds.
-    Opened { micros: u64 },
+    /// The database is open.
+    Opened,
+    /// This process hosts the database.
+    Hosting { at_micros: u64 },
     /// An append returned.
-    Acknowledged(Span),
+    Acknowledged { at_micros: u64, span: Span },
     /// A reader received these records.
     Seen(Span),
-    /// All lines are appended and every reader has reached the end.
+    /// It has done all its work.
     Done,
 }
 
 impl Report {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Report::Opened { micros } => encode(OPENED, 0, *micros, &[]),
-            Report::Acknowledged(span) => encode(ACKNOWLEDGED, span.partition, span.first_offset, &span.bodies),
-            Report::Seen(span) => encode(SEEN, span.partition, span.first_offset, &span.bodies),
-            Report::Done => encode(DONE, 0, 0, &[]),
+            Report::Opened => encode(OPENED, 0, None),
+            Report::Hosting { at_micros } => encode(HOSTING, *at_micros, None),
+            Report::Acknowledged { at_micros, span } => encode(ACKNOWLEDGED, *at_micros, Some(span)),
+            Report::Seen(span) => encode(SEEN, 0, Some(span)),
+            Report::Done => encode(DONE, 0, None),
         }
     }
 }
 
-fn encode(kind: u8, partition: u32, number: u64, bodies: &[Digest]) -> Vec<u8> {
+fn encode(kind: u8, at_micros: u64, span: Option<&Span>) -> Vec<u8> {
+    let (partition, first_offset) = span.map_or((0, 0), |span| (span.partition, span.first_offset));
+    let bodies = span.map_or(&[][..], |span| &span.bodies);
     let mut bytes = Vec::with_capacity(HEADER_BYTES + 8 * bodies.len());
     bytes.push(kind);
     bytes.extend(partition.to_le_bytes());
-    bytes.extend(number.to_le_bytes());
+    bytes.extend(first_offset.to_le_bytes());
+    bytes.extend(at_micros.to_le_bytes());
     bytes.extend((bodies.len() as u32).to_le_bytes());
     for body in bodies {
         bytes.extend(body.get().to_le_bytes());
@@ -65,7 +81,7 @@ fn encode(kind: u8, partition: u32, number: u64, bodies: &[Digest]) -> Vec<u8> {
     bytes
 }
 
-/// The feeder's end, shared by its threads.
+/// The telling end, shared by the threads of a process.
 pub(super) struct Sender<W>(Mutex<W>);
 
 impl<W: Write> Sender<W> {
@@ -88,22 +104,29 @@ pub(super) fn receive(reader: &mut impl Read) -> io::Result<Option<Report>> {
     if !filled(reader, &mut header)? {
         return Ok(None);
     }
-    let [kind, rest @ ..] = header;
-    let [p0, p1, p2, p3, n0, n1, n2, n3, n4, n5, n6, n7, c0, c1, c2, c3] = rest;
-    let partition = u32::from_le_bytes([p0, p1, p2, p3]);
-    let number = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
-    let mut bytes = vec![0; 8 * u32::from_le_bytes([c0, c1, c2, c3]) as usize];
+    let mut rest = &header[1..];
+    let partition = u32::from_le_bytes(take(&mut rest)?);
+    let first_offset = u64::from_le_bytes(take(&mut rest)?);
+    let at_micros = u64::from_le_bytes(take(&mut rest)?);
+    let mut bytes = vec![0; 8 * u32::from_le_bytes(take(&mut rest)?) as usize];
     if !filled(reader, &mut bytes)? {
         return Ok(None);
     }
-    let span = || -> io::Result<Span> { Ok(Span { partition, first_offset: number, bodies: digests(&bytes)? }) };
-    Ok(Some(match kind {
-        OPENED => Report::Opened { micros: number },
-        ACKNOWLEDGED => Report::Acknowledged(span()?),
+    let span = || -> io::Result<Span> { Ok(Span { partition, first_offset, bodies: digests(&bytes)? }) };
+    Ok(Some(match header[0] {
+        OPENED => Report::Opened,
+        HOSTING => Report::Hosting { at_micros },
+        ACKNOWLEDGED => Report::Acknowledged { at_micros, span: span()? },
         SEEN => Report::Seen(span()?),
         DONE => Report::Done,
         _ => return Err(malformed()),
     }))
+}
+
+fn take<const BYTES: usize>(rest: &mut &[u8]) -> io::Result<[u8; BYTES]> {
+    let (first, after) = rest.split_first_chunk().ok_or_else(malformed)?;
+    *rest = after;
+    Ok(*first)
 }
 
 fn digests(bytes: &[u8]) -> io::Result<Vec<Digest>> {
@@ -112,7 +135,7 @@ fn digests(bytes: &[u8]) -> io::Result<Vec<Digest>> {
 }
 
 fn malformed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the feeder's report makes no sense")
+    io::Error::new(io::ErrorKind::InvalidData, "its report makes no sense")
 }
 
 /// Whether the buffer could be filled before the pipe ended.
@@ -131,7 +154,13 @@ mod tests {
 
     fn reports() -> Vec<Report> {
         let span = || Span { partition: 3, first_offset: 1 << 40, bodies: vec![digest(b"a"), digest(b"b")] };
-        vec![Report::Opened { micros: 7 }, Report::Acknowledged(span()), Report::Seen(span()), Report::Done]
+        vec![
+            Report::Opened,
+            Report::Hosting { at_micros: 7 },
+            Report::Acknowledged { at_micros: 1 << 50, span: span() },
+            Report::Seen(span()),
+            Report::Done,
+        ]
     }
 
     #[test]

@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use comfy_table::Table;
+
 use super::audit::Findings;
+use super::kills::Kill;
 use crate::exit::Failure;
 use crate::output::{Output, counted, grouped, table};
 use crate::stream::LevelName;
 
 pub(super) struct Summary {
     pub(super) findings: Findings,
-    pub(super) kills: u32,
+    pub(super) kills: Vec<Kill>,
+    /// When each acknowledgement came, in order.
+    pub(super) acknowledged_at: Vec<u64>,
     pub(super) elapsed: Duration,
-    pub(super) slowest_reopening: Duration,
     pub(super) level: LevelName,
     /// Where the database is, if it stays.
     pub(super) kept_in: Option<PathBuf>,
@@ -20,6 +24,9 @@ pub(super) struct Summary {
 
 pub(super) fn print(summary: &Summary) -> Result<(), Failure> {
     let mut output = Output::new();
+    if !summary.kills.is_empty() {
+        output.line(kill_table(summary).to_string())?;
+    }
     let mut table = table(&["what", "count", "which means"], &[1]);
     for (what, count, meaning) in rows(summary) {
         table.add_row([what, &count, &meaning]);
@@ -32,17 +39,41 @@ pub(super) fn print(summary: &Summary) -> Result<(), Failure> {
     output.flush()
 }
 
+fn kill_table(summary: &Summary) -> Table {
+    let mut table = table(&["acknowledged", "killed with SIGKILL", "took over", "writes stood still"], &[0, 3]);
+    for kill in &summary.kills {
+        let state = if kill.was_host { "hosting" } else { "attached" };
+        table.add_row([
+            grouped(kill.acknowledged),
+            format!("{}, {state}", kill.role.name()),
+            kill.taken_over.map_or_else(|| "nobody needed to".to_owned(), |(role, _)| role.name().to_owned()),
+            kill.standstill(&summary.acknowledged_at).map_or_else(String::new, millis),
+        ]);
+    }
+    table
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{} ms", grouped(duration.as_millis() as u64))
+}
+
 fn rows(summary: &Summary) -> Vec<(&'static str, String, String)> {
     let Findings { input, acknowledged, found, lost, duplicated, out_of_order, retracted, .. } = summary.findings;
+    let standstill = summary.kills.iter().filter_map(|kill| kill.standstill(&summary.acknowledged_at)).max();
     let mut rows = vec![
-        ("lines fed", grouped(input), "one record each, keyed by its first field".to_owned()),
-        ("killed with SIGKILL", grouped(u64::from(summary.kills)), killed(summary)),
+        ("lines fed", grouped(input), "by two processes, one record each, keyed by the first field".to_owned()),
+        ("killed with SIGKILL", grouped(summary.kills.len() as u64), killed(summary)),
+        (
+            "writes stood still",
+            standstill.map_or_else(|| "-".to_owned(), millis),
+            "at most, until another host answered".into(),
+        ),
         ("acknowledged", grouped(acknowledged), "the database said: stored".to_owned()),
         ("found", grouped(found), found_meaning(&summary.findings)),
         ("lost", grouped(lost), "acknowledged, and not there".to_owned()),
         ("out of order", grouped(out_of_order), "behind a later record with the same key".to_owned()),
         ("duplicated", grouped(duplicated), "there more often than it was fed".to_owned()),
-        ("retracted", grouped(retracted), "shown to a reader, and not there".to_owned()),
+        ("retracted", grouped(retracted), "shown to the reader, and not there".to_owned()),
     ];
     for (what, count, meaning) in [
         ("missing", summary.findings.missing, "fed, and not there"),
@@ -52,26 +83,27 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, String)> {
             rows.push((what, grouped(count), meaning.to_owned()));
         }
     }
-    rows.push((
-        "throughput",
-        format!("{}/s", grouped(rate(summary))),
-        "records, restarts and recoveries included".into(),
-    ));
+    let rate = format!("{}/s", grouped(rate(summary)));
+    rows.push(("throughput", rate, "records, kills and restarts included".into()));
     rows.push(("durability", summary.level.name().to_owned(), durability(summary.level).to_owned()));
     rows
 }
 
 fn killed(summary: &Summary) -> String {
-    match summary.kills {
-        0 => "the feeding process was left alone".to_owned(),
-        _ => format!("at random moments; slowest reopening {} ms", summary.slowest_reopening.as_millis()),
+    let hosts = summary.kills.iter().filter(|kill| kill.was_host).count();
+    match (hosts, summary.kills.len() - hosts) {
+        (0, _) => "all processes were left alone".to_owned(),
+        (hosts, 0) => format!("at random moments; {hosts} x whoever was the host"),
+        (hosts, attached) => {
+            format!("at random moments; {hosts} x whoever was the host, {attached} x one attached to it")
+        }
     }
 }
 
 fn found_meaning(findings: &Findings) -> String {
     match findings.found.saturating_sub(findings.acknowledged) {
-        0 => "there after the last reopening".to_owned(),
-        unheard => format!("there after the last reopening; of {} a kill cut off the answer", grouped(unheard)),
+        0 => "there after all processes had ended".to_owned(),
+        unheard => format!("there after all processes had ended; of {} a kill cut off the answer", grouped(unheard)),
     }
 }
 
@@ -87,7 +119,7 @@ fn rate(summary: &Summary) -> u64 {
 }
 
 fn verdict(summary: &Summary) -> String {
-    let kills = counted(u64::from(summary.kills), "kill");
+    let kills = counted(summary.kills.len() as u64, "kill");
     match summary.findings.are_exact() {
         true => format!("The books are exact: after {kills} every line is there, once, in order."),
         false => format!("The books are NOT exact after {kills}."),
