@@ -73,6 +73,8 @@ struct Feeding<'a> {
     open: Vec<Role>,
     /// Who has done all its work.
     done: Vec<Role>,
+    /// Who was killed and has not been heard to the end. What such a process did counts, what it was does not.
+    dying: Option<Role>,
     bar: ProgressBar,
 }
 
@@ -92,6 +94,7 @@ impl<'a> Feeding<'a> {
             host: None,
             open: Vec::new(),
             done: Vec::new(),
+            dying: None,
             bar: progress(lines, "acknowledged"),
         }
     }
@@ -125,6 +128,7 @@ impl<'a> Feeding<'a> {
 
     fn enter(&mut self, role: Role, report: &Report) {
         match report {
+            Report::Opened | Report::Done | Report::Hosting { .. } if self.dying == Some(role) => {}
             Report::Opened => self.open.push(role),
             Report::Done => self.done.push(role),
             Report::Hosting { at_micros } => {
@@ -146,11 +150,12 @@ impl<'a> Feeding<'a> {
     fn start_again(&mut self, role: Role) -> Result<(), Failure> {
         // Ctrl-C at a terminal comes to all processes.
         self.signals.check()?;
-        let was_killed = !self.open.contains(&role) && self.kills.last().is_some_and(|kill| kill.role == role);
+        let was_killed = self.dying == Some(role);
         self.crew.bury(role, was_killed)?;
         if !was_killed {
             return Err(Failure::failed(format!("the {} ended before its time; this is a bug", role.name())));
         }
+        self.dying = None;
         self.crew.start(role)
     }
 
@@ -178,6 +183,7 @@ impl<'a> Feeding<'a> {
         thread::sleep(Duration::from_micros(self.chance.below(KILL_DELAY_MICROS_MAX)));
         let (at_micros, acknowledged) = (now_micros(), self.books.acknowledged.entries());
         self.crew.kill(role)?;
+        self.dying = Some(role);
         self.kills.push(Kill { role, was_host, acknowledged, at_micros, taken_over: None });
         self.host = self.host.filter(|_| !was_host);
         self.open.retain(|other| *other != role);
