@@ -5,9 +5,9 @@
 //! |---|---|---|
 //! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
 //!
-//! Everything lives in one directory, in one [`Database`], which one process at a time holds. Each write says how
-//! durable it must be before its call returns: see [`Level`]. Each refusal is a typed [`Error`] that says what to do
-//! next.
+//! Everything lives in one directory, in one [`Database`], which several processes of a machine may have open at once:
+//! see [`OpenMode`]. Each write says how durable it must be before its call returns: see [`Level`]. Each refusal is a
+//! typed [`Error`] that says what to do next.
 //!
 //! ```
 //! use towpath::{Database, Record, Start, StreamOptions};

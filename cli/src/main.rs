@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long, global = true, value_name = "DIR", env = "TOWPATH_DATA", default_value = "./towpath-data")]
     data: PathBuf,
     /// How to share the directory with other processes
-    #[arg(long, global = true, value_enum, default_value = "auto", hide_default_value = true)]
+    #[arg(long, global = true, value_enum, default_value = "auto")]
     mode: ModeName,
     #[command(subcommand)]
     noun: Noun,
@@ -58,12 +58,12 @@ enum Noun {
     Top(top::Top),
     /// Show what the database holds and what its host has done since it opened it
     Stats(stats::Stats),
-    /// Verify every frame, sidecar and the index against each other; changes nothing, needs the directory alone
+    /// Verify every frame, sidecar and the index; changes nothing and needs the directory alone
     Check(check::Check),
     /// Measure on this machine
     #[command(subcommand, arg_required_else_help = true)]
     Bench(bench::Verb),
-    /// Feed a stream from several processes through real SIGKILLs and compare what was acknowledged with what is there
+    /// Feed a stream from several processes, through real SIGKILLs, and count what is there
     ///
     /// Works in a temporary directory that it removes, unless --data or TOWPATH_DATA names one: then in that one, which
     /// must be new or empty, and leaves it there.
