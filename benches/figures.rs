@@ -11,6 +11,7 @@ mod figures {
     pub(crate) mod heap;
     pub(crate) mod instructions;
     pub(crate) mod many;
+    pub(crate) mod processes;
     pub(crate) mod stored;
     pub(crate) mod syncs;
     pub(crate) mod usage;
@@ -19,7 +20,7 @@ mod figures {
 use std::path::{Path, PathBuf};
 
 use figures::child::{self, Part};
-use figures::{appends, heap, instructions, many, stored, syncs};
+use figures::{appends, heap, instructions, many, processes, stored, syncs};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
@@ -27,7 +28,7 @@ static ALLOCATOR: heap::Counting = heap::Counting::new();
 type Figure = fn(&Path);
 type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 10] = [
+const FIGURES: [(&str, Figure, &str); 11] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
@@ -37,16 +38,20 @@ const FIGURES: [(&str, Figure, &str); 10] = [
     ("reopen", stored::reopen, "reopening after SIGKILL with 5 GB stored"),
     ("partitions", many::partitions, "opening 100,000 partitions with a record in each"),
     ("empty", stored::empty, "an empty database: size, creation, opening, 1,000 times"),
+    ("processes", processes::processes, "an attached process: round trip, pipelining, waking another, asleep"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
 
 /// What a figure has another process do.
-const PARTS: [(&str, Child); 5] = [
+const PARTS: [(&str, Child); 8] = [
     (stored::FILL, stored::fill),
     (many::MAKE, many::make_partitions),
     (many::OPEN, many::open),
     (instructions::SINGLES, instructions::append_singles),
     (instructions::BATCHES, instructions::append_batches),
+    (processes::HOST, processes::host),
+    (processes::ECHO, processes::echo),
+    (processes::WAIT, processes::wait),
 ];
 
 fn main() {
