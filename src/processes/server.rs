@@ -110,6 +110,7 @@ impl Host {
         if !self.is_closing() {
             self.end_session(session);
         }
+        self.expected.lock().retain(|expected| *expected != session);
         self.attached.lock().retain(|process| process.session != session);
     }
 

@@ -44,8 +44,6 @@ pub(crate) use decide::decide;
 pub(crate) use event::{Event, measure, options_len, put_options, read_item, take_options};
 pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
-#[cfg(any(test, feature = "sim"))]
-pub(crate) use record::HeaderList;
 pub use record::{Header, Record};
 pub(crate) use record::{headers, take_record};
 #[cfg(all(test, not(loom)))]

@@ -29,21 +29,9 @@ pub struct Header<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record<'a> {
     pub(crate) key: Option<&'a [u8]>,
-    pub(crate) headers: HeaderList<'a>,
+    pub(crate) headers: &'a [Header<'a>],
     /// `None` is a tombstone.
     pub(crate) body: Option<&'a [u8]>,
-}
-
-/// The headers of a record to append.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum HeaderList<'a> {
-    Given(&'a [Header<'a>]),
-    /// A header block that another process has encoded, and that reads.
-    Encoded(&'a [u8]),
-}
-
-impl HeaderList<'_> {
-    const NONE: HeaderList<'static> = HeaderList::Given(&[]);
 }
 
 impl<'a> Record<'a> {
@@ -56,13 +44,13 @@ impl<'a> Record<'a> {
     /// A record with this body, without key and headers.
     #[must_use]
     pub const fn new(body: &'a [u8]) -> Record<'a> {
-        Record { key: None, headers: HeaderList::NONE, body: Some(body) }
+        Record { key: None, headers: &[], body: Some(body) }
     }
 
     /// A record without a body: it says that what was written under `key` is gone.
     #[must_use]
     pub fn tombstone(key: &'a [u8]) -> Record<'a> {
-        Record { key: Some(key), headers: HeaderList::NONE, body: None }
+        Record { key: Some(key), headers: &[], body: None }
     }
 
     /// Gives the record a key. Records with equal keys fall into the same partition.
@@ -74,7 +62,7 @@ impl<'a> Record<'a> {
     /// Gives the record headers, in place of those it had.
     #[must_use]
     pub fn headers(self, headers: &'a [Header<'a>]) -> Record<'a> {
-        Record { headers: HeaderList::Given(headers), ..self }
+        Record { headers, ..self }
     }
 
     pub(crate) fn key_len(&self) -> usize {
@@ -87,12 +75,7 @@ impl<'a> Record<'a> {
 
     #[inline]
     pub(crate) fn header_block_len(&self) -> usize {
-        match self.headers {
-            HeaderList::Given(headers) => {
-                headers.iter().map(|header| slice_len(header.name.len()) + slice_len(header.value.len())).sum()
-            }
-            HeaderList::Encoded(block) => block.len(),
-        }
+        self.headers.iter().map(|header| slice_len(header.name.len()) + slice_len(header.value.len())).sum()
     }
 
     /// Bytes of key, header block and body.
@@ -117,14 +100,9 @@ impl<'a> Record<'a> {
         if let Some(key) = self.key {
             out.bytes(key);
         }
-        match self.headers {
-            HeaderList::Given(headers) => {
-                for header in headers {
-                    out.slice(header.name.as_bytes());
-                    out.slice(header.value);
-                }
-            }
-            HeaderList::Encoded(block) => out.bytes(block),
+        for header in self.headers {
+            out.slice(header.name.as_bytes());
+            out.slice(header.value);
         }
         if let Some(body) = self.body {
             out.bytes(body);
@@ -235,15 +213,19 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Reads a record that another process has encoded, and every header in it.
-pub(crate) fn take_record<'a>(take: &mut Take<'a>) -> Result<Record<'a>, Malformed> {
-    let lens = [take.varint()?, take.varint()?, take.varint()?];
-    let mut optional = |len: u64| len.checked_sub(1).map(|len| take.bytes(len as usize)).transpose();
-    let key = optional(lens[1])?;
-    let block = optional(lens[2].saturating_add(1))?.unwrap_or_default();
-    let body = optional(lens[0])?;
-    headers(block).try_for_each(|header| header.map(|_| ()))?;
-    Ok(Record { key, headers: HeaderList::Encoded(block), body })
+/// Reads a record that another process has encoded. Its headers go to `header`, and belong to the record.
+pub(crate) fn take_record<'a>(
+    take: &mut Take<'a>,
+    mut header: impl FnMut(Header<'a>),
+) -> Result<Record<'a>, Malformed> {
+    let (body_len, key_len, block_len) = (take.varint()?, take.varint()?, take.varint()?);
+    let key = key_len.checked_sub(1).map(|len| take.bytes(len as usize)).transpose()?;
+    let block = take.bytes(block_len as usize)?;
+    let body = body_len.checked_sub(1).map(|len| take.bytes(len as usize)).transpose()?;
+    for read in headers(block) {
+        header(read?);
+    }
+    Ok(Record { key, headers: &[], body })
 }
 
 /// The headers of a header block. Ends after the first error.

@@ -13,7 +13,7 @@
 //! Options are as in `primitives/streams/event.rs`, records as in an item (`primitives/streams/record.rs`).
 
 use crate::base::codec::{Malformed, Take};
-use crate::primitives::streams::{self, Append, Group, Record, StreamHandle};
+use crate::primitives::streams::{self, Append, Group, Header, Record, StreamHandle};
 
 use super::{Out, take_option};
 
@@ -103,42 +103,68 @@ fn take_definition<'a>(take: &mut Take<'a>) -> Result<(&'a str, streams::Options
 fn with_append<T>(mut take: Take<'_>, then: impl FnOnce(streams::Command<'_>) -> T) -> Result<T, Malformed> {
     let (stream, mapping_partitions) = (take_handle(&mut take)?, take.u32()?);
     let count = take.varint()?;
+    let append = |groups: &[Group<'_>]| then(streams::Command::Append(Append { stream, mapping_partitions, groups }));
     if count == 1 {
         let (partition, expect_offset, count) = take_group_head(&mut take)?;
         if count == 1 {
             // One record, the usual number, takes no allocation.
-            let record = [streams::take_record(&mut take)?];
+            let mut headers = Vec::new();
+            let record = streams::take_record(&mut take, |header| headers.push(header))?;
             take.end()?;
-            let groups = [Group { partition, expect_offset, records: &record }];
-            return Ok(then(streams::Command::Append(Append { stream, mapping_partitions, groups: &groups })));
+            return Ok(append(&[Group { partition, expect_offset, records: &[record.headers(&headers)] }]));
         }
-        let records = take_records(count, &mut take)?;
+        let parsed = Parsed::default().with(count, &mut take)?;
         take.end()?;
-        let groups = [Group { partition, expect_offset, records: &records }];
-        return Ok(then(streams::Command::Append(Append { stream, mapping_partitions, groups: &groups })));
+        let records = parsed.records();
+        return Ok(append(&[Group { partition, expect_offset, records: &records }]));
     }
-    let mut heads = Vec::new();
+    let (mut heads, mut parsed) = (Vec::new(), Parsed::default());
     for _ in 0..count {
         let (partition, expect_offset, count) = take_group_head(&mut take)?;
-        heads.push((partition, expect_offset, take_records(count, &mut take)?));
+        let first = parsed.records.len();
+        parsed = parsed.with(count, &mut take)?;
+        heads.push((partition, expect_offset, first..parsed.records.len()));
     }
     take.end()?;
-    let groups: Vec<Group<'_>> = heads
-        .iter()
-        .map(|(partition, expect_offset, records)| Group {
-            partition: *partition,
-            expect_offset: *expect_offset,
-            records,
-        })
-        .collect();
-    Ok(then(streams::Command::Append(Append { stream, mapping_partitions, groups: &groups })))
+    let records = parsed.records();
+    let group = |(partition, expect_offset, range): (u32, Option<u64>, std::ops::Range<usize>)| Group {
+        partition,
+        expect_offset,
+        records: &records[range],
+    };
+    Ok(append(&heads.into_iter().map(group).collect::<Vec<_>>()))
+}
+
+/// Records and all their headers, which lie one after the other.
+#[derive(Default)]
+struct Parsed<'a> {
+    /// Each with the number of its headers.
+    records: Vec<(Record<'a>, usize)>,
+    headers: Vec<Header<'a>>,
+}
+
+impl<'a> Parsed<'a> {
+    /// With so many more records. It grows with what is there, not with what is announced.
+    fn with(mut self, count: u64, take: &mut Take<'a>) -> Result<Parsed<'a>, Malformed> {
+        for _ in 0..count {
+            let before = self.headers.len();
+            let record = streams::take_record(take, |header| self.headers.push(header))?;
+            self.records.push((record, self.headers.len() - before));
+        }
+        Ok(self)
+    }
+
+    fn records(&self) -> Vec<Record<'_>> {
+        let mut rest = &self.headers[..];
+        let records = self.records.iter().map(|(record, count)| {
+            let (headers, after) = rest.split_at(*count);
+            rest = after;
+            record.headers(headers)
+        });
+        records.collect()
+    }
 }
 
 fn take_group_head(take: &mut Take<'_>) -> Result<(u32, Option<u64>, u64), Malformed> {
     Ok((take.u32()?, take_option(take, Take::u64)?, take.varint()?))
-}
-
-/// The vector grows with what is there, not with what is announced.
-fn take_records<'a>(count: u64, take: &mut Take<'a>) -> Result<Vec<Record<'a>>, Malformed> {
-    (0..count).map(|_| streams::take_record(take)).collect()
 }

@@ -3,7 +3,7 @@
 use super::history::RecordContents;
 use crate::base::lsn::Lsn;
 use crate::engine::batch::{Batch, ReadItem};
-use crate::primitives::streams::{self, Header, HeaderList, Record};
+use crate::primitives::streams::{self, Header, Record};
 
 /// The bytes of one record, to borrow from.
 pub(super) struct RecordBytes {
@@ -28,7 +28,7 @@ impl RecordBytes {
     }
 
     pub(super) fn record<'a>(&'a self, headers: &'a [Header<'a>]) -> Record<'a> {
-        Record { key: self.key.as_deref(), headers: HeaderList::Given(headers), body: self.body.as_deref() }
+        Record { key: self.key.as_deref(), headers, body: self.body.as_deref() }
     }
 
     /// Bytes that retention counts.

@@ -1,7 +1,6 @@
 //! Generated histories: frames of several commands through the overlay, the same commands one by one, the events read
 //! back and replayed, and the twin must all come to the same.
 
-use super::super::record::HeaderList;
 use super::twin::{Twin, TwinRecord};
 use super::*;
 use crate::base::level::Level;
@@ -206,7 +205,7 @@ fn header_list(record: &TwinRecord) -> Vec<Header<'_>> {
 }
 
 fn borrowed<'a>(record: &'a TwinRecord, headers: &'a Vec<Header<'a>>) -> Record<'a> {
-    Record { key: record.key.as_deref(), headers: HeaderList::Given(headers), body: record.body.as_deref() }
+    Record { key: record.key.as_deref(), headers, body: record.body.as_deref() }
 }
 
 fn answer(stored: &Twin, lookup: &Lookup) -> crate::engine::machine::Stretch {
