@@ -41,7 +41,7 @@ pub(crate) fn processes(directory: &Path) {
     }
     let (ours, bare) = (median(ours), median(bare));
     println!(
-        "  attached Buffered append {ours:.1} µs (target 25); bare ping of one byte {bare:.1} µs; ratio {:.2} (target 2.5)",
+        "  attached Buffered append {ours:.1} µs (target 25); ping of one byte {bare:.1} µs; ratio {:.2} (target 2.5)",
         ours / bare
     );
     println!("  pipelined, {IN_FLIGHT} in flight: {:.0} thousand/s (target 500)", median(rates) / 1e3);
