@@ -157,9 +157,23 @@ fn delete<'c>(view: &View<'_>, name: &str, mut emit: impl FnMut(Event<'c>)) -> R
     Ok(Outcome::Accept(Reply::Deleted))
 }
 
-#[inline]
 fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<(u32, &'a Head), Refused> {
-    view.head(stream).ok_or_else(|| Refusal::NotFound.resting_on(stream_row(stream.id)))
+    let renewed = view.renewed(stream).ok_or_else(|| Refusal::NotFound.resting_on(stream_row(stream.id)))?;
+    Ok((renewed.slot, view.head(renewed).expect("a handle of this life names its stream")))
+}
+
+/// An append whose handle has no stream in its slot: the stream may have another in this life.
+#[cold]
+#[inline(never)]
+fn append_elsewhere<'c>(
+    view: &View<'_>,
+    command: &Append<'c>,
+    now: Now,
+    emit: &mut impl FnMut(Event<'c>),
+) -> Result<Reply, Refused> {
+    let (slot, _) = find(view, command.stream)?;
+    let stream = StreamHandle { slot, ..command.stream };
+    decide_append(view, &Append { stream, ..*command }, now, emit)
 }
 
 #[inline(always)]
@@ -169,7 +183,10 @@ fn decide_append<'c>(
     now: Now,
     emit: &mut impl FnMut(Event<'c>),
 ) -> Result<Reply, Refused> {
-    let (slot, head) = find(view, command.stream)?;
+    let slot = command.stream.slot;
+    let Some(head) = view.head(command.stream) else {
+        return append_elsewhere(view, command, now, emit);
+    };
     if command.mapping_partitions != head.partitions() {
         let stale = Refusal::StaleMapping { partitions: head.partitions(), mapping_epoch: head.mapping_epoch };
         return Err(stale.resting_on(stream_row(command.stream.id)));

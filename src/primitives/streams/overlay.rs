@@ -110,20 +110,19 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The stream and its slot, unless it was deleted since the handle was made.
+    /// The stream, unless it was deleted since the handle was made, or has another slot in this life.
     #[inline]
-    pub(super) fn head(&self, handle: StreamHandle) -> Option<(u32, &'a Head)> {
-        match self.at(handle.slot) {
-            Some(head) if head.span.stream == handle.id => Some((handle.slot, head)),
-            _ => self.elsewhere(handle.id),
-        }
+    pub(super) fn head(&self, handle: StreamHandle) -> Option<&'a Head> {
+        self.at(handle.slot).filter(|head| head.span.stream == handle.id)
     }
 
-    /// A stream whose handle is of an earlier life, in which it had another slot.
-    #[cold]
-    fn elsewhere(&self, id: u64) -> Option<(u32, &'a Head)> {
-        let slot = self.state.slot_of_id(id)?;
-        self.at(slot).filter(|head| head.span.stream == id).map(|head| (slot, head))
+    /// The handle that the stream has in this life; `None` if it was deleted.
+    pub(super) fn renewed(&self, handle: StreamHandle) -> Option<StreamHandle> {
+        if self.head(handle).is_some() {
+            return Some(handle);
+        }
+        let renewed = StreamHandle { slot: self.state.slot_of_id(handle.id)?, ..handle };
+        self.head(renewed).map(|_| renewed)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<(StreamHandle, &'a Head)> {

@@ -260,12 +260,15 @@ impl State {
     /// The stream, unless it was deleted since the handle was made.
     #[inline]
     pub(crate) fn stream(&self, handle: StreamHandle) -> Option<&Stream> {
-        let is_it = |stream: &&Stream| stream.head.span.stream == handle.id;
-        self.at(handle.slot).filter(is_it).or_else(|| self.elsewhere(handle.id))
+        match self.at(handle.slot) {
+            Some(stream) if stream.head.span.stream == handle.id => Some(stream),
+            _ => self.elsewhere(handle.id),
+        }
     }
 
     /// A stream whose handle is of an earlier life, in which it had another slot.
     #[cold]
+    #[inline(never)]
     fn elsewhere(&self, id: u64) -> Option<&Stream> {
         self.at(self.slot_of_id(id)?)
     }
