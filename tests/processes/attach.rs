@@ -1,6 +1,7 @@
 //! What an attached handle does, and what it finds.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -110,4 +111,44 @@ fn append_until_closed(orders: &towpath::Stream, writer: &str) -> Vec<String> {
         }
     }
     refused
+}
+
+#[test]
+fn a_process_that_takes_over_amid_writes_knows_what_became_of_each() {
+    for _ in 0..10 {
+        let place = Place::new();
+        let host = place.open();
+        host.create_stream("orders", StreamOptions::new().partitions(4)).unwrap();
+        let attached = place.open();
+        let orders = attached.stream("orders").unwrap();
+        let stop = AtomicBool::new(false);
+        let ends: Vec<u64> = std::thread::scope(|scope| {
+            let write = |partition| {
+                let (orders, stop) = (&orders, &stop);
+                move || {
+                    let mut end = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let options =
+                            AppendOptions::new().partition(partition).expect_offset(end).level(Level::Buffered);
+                        orders.append_with(Record::new(b"one blue mug"), &options).unwrap();
+                        end += 1;
+                    }
+                    end
+                }
+            };
+            let writers: Vec<_> = (0..4).map(|partition| scope.spawn(write(partition))).collect();
+            std::thread::sleep(Duration::from_millis(20));
+            host.close().unwrap();
+            let start = std::time::Instant::now();
+            while !attached.is_host() && start.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            stop.store(true, Ordering::Relaxed);
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        assert!(attached.is_host(), "writers that go on keep it from becoming the host");
+        let found: Vec<u64> =
+            orders.describe().unwrap().partitions.iter().map(|partition| partition.end_offset).collect();
+        assert_eq!(found, ends);
+    }
 }

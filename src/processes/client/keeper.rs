@@ -3,6 +3,7 @@
 use crate::base::bounds::HOST_AWAITED_MICROS_MAX;
 use crate::base::sync::{Arc, spawn, wait_listener};
 use crate::engine::fault::Fault;
+use crate::primitives::sessions::SessionId;
 use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::{Socket, wait};
 
@@ -10,6 +11,7 @@ use super::super::connection::Input;
 use super::super::link::{Asking, Entered, HostStation, NotEntered, Pauses, Station};
 use super::super::wire::Welcome;
 use super::slot::Outcome;
+use super::unanswered::Request;
 use super::{Client, Over, Phase, State, segments_of};
 
 impl Client {
@@ -139,26 +141,33 @@ impl Client {
 
     /// This process is the host: it answers itself what the last host did not.
     fn take_over(&self, host: HostStation) {
-        let session = self.state.lock().session;
-        while let Some((sequence, frame)) = self.next_to_answer() {
-            let outcome = host.answer_write(session, &frame).map_or_else(Outcome::Refused, Outcome::Answered);
+        let (session, end) = {
+            let state = self.state.lock();
+            (state.session, state.unanswered.next_write())
+        };
+        while let Some((sequence, frame)) = self.next_to_answer(end) {
+            let outcome = answered_here(&host, session, &frame);
             let request = self.state.lock().unanswered.take_write(sequence);
             if let Some(request) = request {
                 request.slot.complete(outcome);
             }
         }
-        host.leave(session);
+        // What was submitted meanwhile is answered with the state in hand: writers that go on would keep this process
+        // from becoming the host for ever.
         let mut state = self.state.lock();
+        let late: Vec<(Request, Outcome)> = std::iter::from_fn(|| {
+            let sequence = state.unanswered.writes().next()?.0;
+            let request = state.unanswered.take_write(sequence)?;
+            let outcome = answered_here(&host, session, &request.frame);
+            Some((request, outcome))
+        })
+        .collect();
         if matches!(state.phase, Phase::Over(_)) {
             drop(state);
+            host.leave(session);
             // Nobody in this process wants the database any more, and the next host finds it in order or recovers it.
             let _ = host.close();
             return;
-        }
-        if state.unanswered.writes().next().is_some() {
-            // More were submitted since the last was answered.
-            drop(state);
-            return self.take_over(host);
         }
         // Before anybody is told to look there.
         assert!(self.moved_to.set(Box::new(Station::Host(host))).is_ok(), "a client moves once");
@@ -166,13 +175,20 @@ impl Client {
         let questions = state.unanswered.take_questions();
         let followers = std::mem::take(&mut state.followers);
         drop(state);
+        late.into_iter().for_each(|(request, outcome)| request.slot.complete(outcome));
         questions.iter().for_each(|question| question.slot.complete(Outcome::Moved));
         followers.iter().for_each(|follower| follower.nudge());
+        // Only now: its writes were made under the session.
+        if let Some(Station::Host(host)) = self.moved_to() {
+            host.leave(session);
+        }
     }
 
-    fn next_to_answer(&self) -> Option<(u64, Vec<u8>)> {
+    /// The first write without an answer whose sequence is below `end`.
+    fn next_to_answer(&self, end: u64) -> Option<(u64, Vec<u8>)> {
         let state = self.state.lock();
-        state.unanswered.writes().next().map(|(sequence, request)| (sequence, request.frame.clone()))
+        let first = state.unanswered.writes().next().filter(|(sequence, _)| *sequence < end);
+        first.map(|(sequence, request)| (sequence, request.frame.clone()))
     }
 
     fn give_up(&self, why: &Fault) {
@@ -188,4 +204,8 @@ impl Client {
         };
         unanswered.iter().for_each(|request| request.slot.complete(Fault::NoHost.into()));
     }
+}
+
+fn answered_here(host: &HostStation, session: SessionId, frame: &[u8]) -> Outcome {
+    host.answer_write(session, frame).map_or_else(Outcome::Refused, Outcome::Answered)
 }
