@@ -20,7 +20,8 @@ use super::sticky::Spread;
 use super::stream::Stream;
 use super::stream_options::StreamOptions;
 
-/// An open database: one directory, held by this process.
+/// An open database: one directory, hosted by this process or by another that this one is attached to (see
+/// [`OpenMode`](crate::OpenMode)).
 ///
 /// Cheap to clone; all clones and all handles made from it share it. It is flushed, checkpointed and let go by
 /// [`Database::close`], or when the last clone and the last handle are dropped.

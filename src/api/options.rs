@@ -123,12 +123,15 @@ impl Options {
         Options { reconnect_grace, ..self }
     }
 
-    /// Opens the database in the directory `path`, after recovering it if it was not closed in order.
+    /// Opens the database in the directory `path`: hosts it, after recovering it if it was not closed in order, or
+    /// attaches to the process that does, as the [mode](Options::mode) says.
     ///
-    /// Blocks while it replays what was written since the last checkpoint, at most 64 MiB of journal.
+    /// Blocks while it replays what was written since the last checkpoint, at most 64 MiB of journal; where another
+    /// process is just doing so, until that serves, at most a minute.
     ///
     /// # Errors
-    /// [`Error::Locked`] if a process holds it, [`Error::Missing`] if it is not there and must not be created,
+    /// [`Error::Locked`] if a process holds it and cannot be attached to, [`Error::NoHost`],
+    /// [`Error::OtherProtocol`], [`Error::NotPermitted`], [`Error::Missing`] if it is not there and must not be created,
     /// [`Error::NotADatabase`], [`Error::UnsupportedFormat`], [`Error::UnsupportedFileSystem`], [`Error::Corrupt`] if
     /// acknowledged data is damaged (nothing is changed then), [`Error::StorageFull`], [`Error::Io`],
     /// [`Error::InvalidOption`] for sizes that are out of bounds.
