@@ -131,10 +131,10 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Locked`] if a process holds it and cannot be attached to, [`Error::NoHost`],
-    /// [`Error::OtherProtocol`], [`Error::NotPermitted`], [`Error::Missing`] if it is not there and must not be created,
-    /// [`Error::NotADatabase`], [`Error::UnsupportedFormat`], [`Error::UnsupportedFileSystem`], [`Error::Corrupt`] if
-    /// acknowledged data is damaged (nothing is changed then), [`Error::StorageFull`], [`Error::Io`],
-    /// [`Error::InvalidOption`] for sizes that are out of bounds.
+    /// [`Error::OtherProtocol`], [`Error::NotPermitted`], [`Error::Missing`] if it is not there and must not be
+    /// created, [`Error::NotADatabase`], [`Error::UnsupportedFormat`], [`Error::UnsupportedFileSystem`],
+    /// [`Error::Corrupt`] if acknowledged data is damaged (nothing is changed then), [`Error::StorageFull`],
+    /// [`Error::Io`], [`Error::InvalidOption`] for sizes that are out of bounds.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database, Error> {
         self.open_in(path.as_ref(), None)
     }
