@@ -65,6 +65,30 @@ fn when_the_host_closes_an_attached_process_hosts() {
     assert!(attached.is_host());
 }
 
+/// Of those who wait over one connection, one reads for all. Here those who read stop waiting all at once.
+#[test]
+fn who_waits_without_end_is_woken_although_those_who_read_for_it_gave_up() {
+    let place = Place::new();
+    let host = place.open();
+    let attached = attach(&place);
+    let orders = host.create_stream("orders", StreamOptions::new().partitions(2)).unwrap();
+    let options = AppendOptions::new().partition(1).level(Level::Buffered);
+    let there = attached.stream("orders").unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut reader = there.reader(1, Start::Earliest).unwrap();
+    thread::spawn(move || while reader.receive(1).is_ok_and(|_| tell.send(()).is_ok()) {});
+    for round in 0..100 {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let mut waiting = there.reader(0, Start::Earliest).unwrap();
+                scope.spawn(move || assert!(waiting.receive_timeout(1, Duration::from_millis(2)).unwrap().is_none()));
+            }
+        });
+        orders.append_with(Record::new(b"one blue mug"), &options).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(()), "round {round}");
+    }
+}
+
 /// Closing comes between the sending of many writes and their answers.
 #[test]
 fn a_write_that_closing_refused_is_not_there() {

@@ -26,7 +26,10 @@ impl Client {
             if slot.is_done() {
                 return true;
             }
-            let Ok(left) = micros_left(deadline) else { return false };
+            let Ok(left) = micros_left(deadline) else {
+                self.pass_on();
+                return false;
+            };
             let mut state = self.state.lock();
             match state.phase.socket() {
                 Some(socket) if !state.is_reading => {
@@ -104,6 +107,17 @@ impl Client {
         if failed {
             self.lose(&mut state, socket);
         }
+        drop(state);
+        self.pass_on();
+        self.send();
+    }
+
+    /// Sees to it that somebody reads. Who leaves without an answer may be the one that was to.
+    fn pass_on(&self) {
+        let mut state = self.state.lock();
+        if state.is_reading {
+            return;
+        }
         let follower = state.followers.iter().position(|slot| !slot.is_done()).map(|at| state.followers.remove(at));
         if follower.is_none() {
             self.ask_keeper(&mut state);
@@ -112,7 +126,6 @@ impl Client {
         if let Some(follower) = follower {
             follower.nudge();
         }
-        self.send();
     }
 
     /// The connection is of no use any more.
