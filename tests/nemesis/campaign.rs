@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use towpath::{Database, OpenMode, Options};
+use towpath::{Database, Error, OpenMode, Options};
 
 use crate::book::{History, Step, now};
 use crate::checker::{self, Compared};
@@ -341,8 +341,15 @@ fn of_number(pid: u32) -> Pid {
 }
 
 fn read_content(data: &Path) -> Result<content::Content, String> {
-    let options = Options::temporary().mode(OpenMode::Exclusive);
-    let db = options.open(data).map_err(|error| format!("opening it in the end: {error}"))?;
+    let until = Instant::now() + PATIENCE;
+    let db = loop {
+        match Options::temporary().mode(OpenMode::Exclusive).open(data) {
+            Ok(db) => break db,
+            // A child that was killed, or has told that it leaves, may not be gone yet.
+            Err(Error::Locked { .. }) if Instant::now() < until => sleep(Duration::from_millis(5)),
+            Err(error) => return Err(format!("opening it in the end: {error}")),
+        }
+    };
     let content = content::read(&db);
     db.close().map_err(|error| error.to_string())?;
     content

@@ -1,6 +1,7 @@
 //! Where a campaign takes place: a folder, or a small file system that can be filled.
 
 use std::fs;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -64,12 +65,10 @@ impl Ground {
         self.place.beside("disk").join("filler")
     }
 
-    /// Where the books and the database stay for whoever wants to look at them.
-    pub fn keep(&self) -> PathBuf {
-        let kept = std::env::temp_dir().join(format!("towpath-nemesis-{}", std::process::id()));
-        crate::place::copy_tree(&self.place.beside("books"), &kept.join("books"));
-        crate::place::copy_tree(&self.data(), &kept.join("data"));
-        kept
+    /// Copies the books and the database for whoever wants to look at them.
+    pub fn keep(&self, folder: &Path) {
+        crate::place::copy_tree(&self.books(), &folder.join("books"));
+        crate::place::copy_tree(&self.data(), &folder.join("data"));
     }
 }
 

@@ -3,7 +3,8 @@
 //! other and against what the database holds.
 //!
 //! `TOWPATH_NEMESIS_KILLS` sets how many hosts are killed, `TOWPATH_NEMESIS_SECONDS` when it ends at the latest, and
-//! `TOWPATH_NEMESIS_SEED` repeats what an earlier run did, as far as the scheduler does.
+//! `TOWPATH_NEMESIS_SEED` repeats what an earlier run did, as far as the scheduler does. `TOWPATH_NEMESIS_KEEP` names a
+//! folder in which the books and the database of a campaign that failed are kept.
 
 mod book;
 mod campaign;
@@ -51,8 +52,10 @@ fn the_books_of_eight_processes_are_exact_whatever_is_done_to_them() {
         }
         let ground = Ground::new(seed % 2 == 0);
         let outcome = campaign::run(&ground, seed, per_campaign.min(kills - total.kills), end).unwrap_or_else(|why| {
-            let kept = ground.keep();
-            panic!("TOWPATH_NEMESIS_SEED={seed}: {why}\nthe books and the database are in {}", kept.display())
+            if let Some(folder) = std::env::var_os("TOWPATH_NEMESIS_KEEP") {
+                ground.keep(folder.as_ref());
+            }
+            panic!("TOWPATH_NEMESIS_SEED={seed}: {why}")
         });
         total.kills += outcome.kills;
         total.compared += outcome.compared;

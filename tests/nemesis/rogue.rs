@@ -5,8 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// What every host begins its own greeting and its refusals with.
+/// What a host begins its answer to a greeting with, and where in it stands why it refuses: the greeting does not read.
 const FROM_HOST: &[u8] = b"TOWPATH<";
+const REASON_AT: usize = 16;
+const UNREADABLE: u8 = 4;
+const REFUSAL_BYTES: usize = REASON_AT + 9;
 
 /// A request for figures: length, operation, and a number of three bytes.
 const REQUEST: [u8; 8] = [4, 0, 0, 0, 8, 0x81, 0x80, 0x01];
@@ -21,6 +24,10 @@ pub fn ask(data: &Path) -> Result<(), String> {
     if socket.write_all(&REQUEST.repeat(8)).is_ok() {
         let _ = socket.take(1024).read_to_end(&mut answer);
     }
-    let is_refusal = answer.is_empty() || answer.starts_with(&FROM_HOST[..answer.len().min(FROM_HOST.len())]);
-    if is_refusal { Ok(()) } else { Err(format!("a client without a greeting was answered: {answer:?}")) }
+    let is_refusal = answer.starts_with(FROM_HOST) && answer.get(REASON_AT) == Some(&UNREADABLE);
+    if answer.is_empty() || (is_refusal && answer.len() == REFUSAL_BYTES) {
+        Ok(())
+    } else {
+        Err(format!("a client without a greeting was answered: {answer:?}"))
+    }
 }

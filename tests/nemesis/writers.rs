@@ -178,7 +178,7 @@ impl<'a> Desk<'a> {
                 Err(error) => then = self.tell(write, Told::Failed(error)),
             }
             if in_flight.len() == IN_FLIGHT_MAX {
-                let some = self.chance.below(IN_FLIGHT_MAX as u64) as usize;
+                let some = 1 + self.chance.below(IN_FLIGHT_MAX as u64) as usize;
                 for (write, ticket) in in_flight.drain(..some) {
                     then = if self.tell(write, ticket.wait()) == Then::End { Then::End } else { then };
                 }
