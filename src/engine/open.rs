@@ -124,6 +124,8 @@ impl<M: Machine> Engine<M> {
         if directory_lock.is_none() {
             return Ok(());
         }
+        #[cfg(planted = "host_writes_after_unlock")]
+        directory_lock.take();
         self.end_threads();
         let closed = self.close_cleanly();
         if closed.is_err() || self.marks.is_poisoned() {

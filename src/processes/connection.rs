@@ -44,6 +44,14 @@ const OUTPUT_BYTES: usize = 64 << 10;
 pub(super) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
     let greeting = match receive_greeting(socket) {
         Ok(greeting) => greeting,
+        #[cfg(planted = "served_without_greeting")]
+        Err(NoWelcome::Unreadable) => Greeting {
+            session: SessionId::of_random(u64::from(peer.pid)),
+            is_resuming: false,
+            last_epoch: 0,
+            clock: host.engine.clock_identity().expect("the clock's identity"),
+            patience_micros: 0,
+        },
         Err(why) => return turn_away(socket, peer, &why),
     };
     let process = Arc::new(Attached {
@@ -443,7 +451,10 @@ fn submit_once(
     Submit::read(bytes, |submit| {
         let request = Request { session, sequence, seen_below: submit.seen_below };
         let deadline = deadline_in(submit.timeout);
+        #[cfg(not(planted = "request_replayed"))]
         let once = Command::Once(Once { request, command: &submit.command });
+        #[cfg(planted = "request_replayed")]
+        let (once, _) = (submit.command, request);
         (engine.accept(&once, submit.wanted, deadline).map(original), deadline)
     })
 }

@@ -5,6 +5,7 @@ mod checks;
 mod command;
 mod fuzz;
 mod loom;
+mod nemesis;
 mod planted;
 #[cfg(any(feature = "sim", test))]
 mod search;
@@ -44,6 +45,8 @@ enum Task {
         #[arg(long, value_name = "N", default_value_t = 50)]
         rounds: u64,
     },
+    /// Kill, stop and fork eight processes on one directory, and hold their books against each other
+    Nemesis(nemesis::Nemesis),
     /// Build the documentation, warnings denied
     Doc,
     /// Run the benchmarks
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Sim(sim) => sim.run(),
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Kill { rounds } => checks::kill(rounds),
+        Task::Nemesis(nemesis) => nemesis.run(),
         Task::Doc => checks::doc(),
         Task::Bench => checks::bench(),
         Task::Ci => checks::ci(),

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use crate::Outcome;
 use crate::command::root;
-use crate::{loom, sim};
+use crate::{loom, nemesis, sim};
 
 /// Makes `command`, a `cargo`, compile the workspace with the planted bug.
 pub(crate) fn plant(command: &mut Command, name: &str) -> Outcome {
@@ -34,14 +34,16 @@ fn wrapper(name: &str) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Every planted bug of the sources stands in one of the two tables, and every one of the tables in the sources.
+/// Every planted bug of the sources stands in one of the tables, and every one of the tables in the sources.
 pub(crate) fn check_tables() -> Outcome {
     let mut sources = BTreeSet::new();
     collect(&root().join("src"), &mut sources).map_err(|error| format!("cannot read the sources: {error}"))?;
-    let tables: BTreeSet<String> =
-        loom::PLANTED.iter().map(|(name, _)| *name).chain(sim::PLANTED.iter().copied()).map(str::to_owned).collect();
+    let with_finding = loom::PLANTED.iter().chain(nemesis::PLANTED).map(|(name, _)| *name);
+    let tables: BTreeSet<String> = with_finding.chain(sim::PLANTED.iter().copied()).map(str::to_owned).collect();
     if let Some(name) = sources.difference(&tables).next() {
-        return Err(format!("src plants `{name}`, which no run looks for: enter it in xtask/src/loom.rs or sim.rs"));
+        return Err(format!(
+            "src plants `{name}`, which no run looks for: enter it in xtask/src/loom.rs, sim.rs or nemesis.rs"
+        ));
     }
     match tables.difference(&sources).next() {
         Some(name) => Err(format!("xtask names the planted bug `{name}`, which src does not have: remove it")),

@@ -65,6 +65,11 @@ impl NotInherited {
         Ok(NotInherited { descriptor, pid: own_pid() })
     }
 
+    #[cfg(planted = "child_keeps_lock")]
+    pub(super) fn let_children_keep(&self) {
+        table().descriptors.remove(&self.descriptor.as_raw_fd());
+    }
+
     /// Makes it one that another process opened.
     #[cfg(all(test, not(loom)))]
     pub(super) fn disown(&mut self) {

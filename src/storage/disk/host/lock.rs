@@ -80,7 +80,11 @@ impl HostDisk {
 
 fn open(directory: &OwnedFd) -> io::Result<NotInherited> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    NotInherited::open(|| Ok(retry_on_intr(|| fs::openat(directory, LOCK, flags, Mode::from_raw_mode(0o600)))?))
+    let open = || Ok(retry_on_intr(|| fs::openat(directory, LOCK, flags, Mode::from_raw_mode(0o600)))?);
+    let file = NotInherited::open(open)?;
+    #[cfg(planted = "child_keeps_lock")]
+    file.let_children_keep();
+    Ok(file)
 }
 
 fn read_holder(file: impl AsFd) -> Holder {
