@@ -89,6 +89,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/storage/ring.rs",
     "tests/durability/fork.rs",
     "tests/nemesis/forked.rs",
+    "tests/processes/fork.rs",
 ];
 
 /// What a method of a handle comes to.

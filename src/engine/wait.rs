@@ -148,7 +148,8 @@ impl<M: Machine> Committer for Engine<M> {
     }
 }
 
-/// Waits, as a future or by blocking, until everything below an address is on disk.
+/// Waits, as a future or by blocking, until everything below an address is on disk. In a forked child it answers
+/// `Forked`: only its parent may commit, and other threads of the parent may have held what it would lock.
 #[derive(Debug)]
 pub(crate) struct DurableWait<M: Machine> {
     engine: Arc<Engine<M>>,
@@ -167,10 +168,14 @@ impl<M: Machine> DurableWait<M> {
     }
 
     pub(crate) fn wait(&self, deadline: Option<BootTime>) -> Result<(), Fault> {
+        self.engine.check_process()?;
         self.engine.wait_durable(self.lsn, deadline)
     }
 
     fn outcome(&self) -> Option<Result<(), Fault>> {
+        if let Err(forked) = self.engine.check_process() {
+            return Some(Err(forked));
+        }
         if self.engine.marks.durable.get() >= self.lsn {
             return Some(Ok(()));
         }
@@ -182,6 +187,7 @@ impl<M: Machine> Future for DurableWait<M> {
     type Output = Result<(), Fault>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.engine.check_process()?;
         if let Some(key) = self.registered.take() {
             self.engine.waits.leave(key);
         }
@@ -202,6 +208,7 @@ impl<M: Machine> Future for DurableWait<M> {
 impl<M: Machine> Drop for DurableWait<M> {
     fn drop(&mut self) {
         if let Some(key) = self.registered.take()
+            && self.engine.check_process().is_ok()
             && !self.engine.waits.leave(key)
         {
             // Woken, perhaps to lead, and gone before it could.

@@ -1,5 +1,20 @@
 //! Several processes on one directory.
 
 mod attach;
+#[path = "../place/child.rs"]
+mod child;
+mod failover;
+mod fork;
+mod hostile;
+mod members;
 #[path = "../place/mod.rs"]
 mod place;
+mod raw;
+mod sessions;
+mod versions;
+
+/// Does nothing unless it is the child.
+#[test]
+fn child_plays_its_role() {
+    child::play(members::play);
+}

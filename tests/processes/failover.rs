@@ -1,0 +1,168 @@
+//! The host goes away, and the others go on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use towpath::{AppendOptions, Database, Error, Level, OpenMode, Options, Record, Start, Stream, StreamOptions};
+
+use crate::child::ChildProcess;
+use crate::members::{Member, block_on};
+use crate::place::{PATIENCE, Place, eventually, texts};
+
+fn attach(place: &Place, grace: Duration) -> Database {
+    Options::temporary().mode(OpenMode::Attach).reconnect_grace(grace).open(place.data()).unwrap()
+}
+
+/// Appends until told to stop, each body with this name and a number, and gives the offset of each by its body.
+fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64> {
+    let mut acknowledged = BTreeMap::new();
+    let mut in_flight = Vec::new();
+    for number in 0.. {
+        let body = format!("{name} {number:06}");
+        let options = AppendOptions::new().level(if number % 2 == 0 { Level::Sync } else { Level::Buffered });
+        match name {
+            "blocking" => {
+                let appended = orders.append_with(Record::new(body.as_bytes()), &options).unwrap();
+                acknowledged.insert(body, appended.offset);
+            }
+            _ => in_flight.push((body.clone(), orders.submit(Record::new(body.as_bytes()), &options).unwrap())),
+        }
+        if in_flight.len() == 20 || stop.load(Ordering::Relaxed) {
+            for (body, ticket) in in_flight.drain(..) {
+                let appended = if name == "futures" { block_on(ticket) } else { ticket.wait() };
+                acknowledged.insert(body, appended.unwrap().offset);
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    acknowledged
+}
+
+/// Reads until the last, and gives every body.
+fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
+    let mut seen: Vec<String> = Vec::new();
+    while seen.last().is_none_or(|last| last != "the last") {
+        let records = if asynchronous { block_on(reader.receive_async(100)) } else { reader.receive(100) };
+        for record in &records.unwrap() {
+            assert_eq!(record.offset(), seen.len() as u64);
+            seen.push(String::from_utf8(record.body().to_vec()).unwrap());
+        }
+    }
+    seen
+}
+
+#[test]
+fn writers_and_readers_go_on_when_hosts_are_killed() {
+    let place = Place::new();
+    let mut hosts = vec![ChildProcess::host(&place.data())];
+    let db = attach(&place, PATIENCE);
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let stop = AtomicBool::new(false);
+    let (orders, stop) = (&orders, &stop);
+    let (written, seen) = thread::scope(|scope| {
+        let writers = ["blocking", "tickets", "futures"].map(|name| scope.spawn(move || write(orders, name, stop)));
+        let readers = [false, true].map(|asynchronous| scope.spawn(move || follow(orders, asynchronous)));
+        for _ in 0..4 {
+            hosts.push(ChildProcess::host(&place.data()));
+            thread::sleep(Duration::from_millis(150));
+            let host = db.stats().unwrap().host_pid;
+            let at = hosts.iter().position(|child| u64::from(child.pid()) == host).expect("a child hosts");
+            hosts.remove(at).kill();
+        }
+        db.stats().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        let written: BTreeMap<String, u64> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        orders.append("the last").unwrap();
+        (written, readers.map(|reader| reader.join().unwrap()))
+    });
+    assert!(written.len() > 100, "{} were written", written.len());
+    let there = texts(orders, 0);
+    assert!(seen.iter().all(|seen| *seen == there));
+    for (body, offset) in &written {
+        assert_eq!(there[*offset as usize], *body, "acknowledged at {offset}");
+    }
+    for name in ["blocking", "tickets", "futures"] {
+        let own: Vec<&String> = there.iter().filter(|body| body.starts_with(name)).collect();
+        let expected: Vec<String> = (0..own.len()).map(|number| format!("{name} {number:06}")).collect();
+        assert!(own.into_iter().eq(&expected), "each of {name} once and in order");
+    }
+}
+
+#[test]
+fn exactly_one_of_many_becomes_the_host() {
+    let place = Place::new();
+    let mut host = ChildProcess::host(&place.data());
+    let mut members: Vec<Member> = (0..5).map(|_| Member::start(&place.data())).collect();
+    assert!(members.iter_mut().all(|member| !member.is_host()));
+    host.kill();
+    for (number, member) in (0..).zip(&mut members) {
+        assert_eq!(member.append(&format!("order {number}")), number);
+    }
+    assert_eq!(members.iter_mut().filter_map(|member| member.is_host().then_some(())).count(), 1);
+    drop(members);
+    let db = place.open();
+    assert_eq!(texts(&db.stream("orders").unwrap(), 0).len(), 5);
+}
+
+#[test]
+fn a_host_that_closes_hands_over() {
+    let place = Place::new();
+    let mut members: Vec<Member> = (0..4).map(|_| Member::start(&place.data())).collect();
+    for round in 0..3 {
+        assert!(members.iter_mut().filter_map(|member| member.is_host().then_some(())).count() == 1);
+        let host = members.iter_mut().position(Member::is_host).unwrap();
+        assert_eq!(members[host].append("by the host"), round * 2);
+        assert_eq!(members.remove(host).told("close"), "closed");
+        assert_eq!(members[0].append("by another"), round * 2 + 1);
+    }
+}
+
+#[test]
+fn who_only_attaches_waits_for_the_next_host_as_long_as_the_grace() {
+    let place = Place::new();
+    let mut host = ChildProcess::host(&place.data());
+    let grace = Duration::from_millis(1500);
+    let db = attach(&place, grace);
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    host.kill();
+    let data = place.data();
+    let next = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        ChildProcess::host(&data)
+    });
+    assert_eq!(orders.append("one blue mug").unwrap().offset, 0);
+    assert!(!db.is_host());
+    next.join().unwrap().kill();
+    let start = Instant::now();
+    let refused = orders.append("two green plates");
+    assert!(matches!(refused, Err(Error::NoHost | Error::OutcomeUnknown)), "{refused:?}");
+    assert!(start.elapsed() > grace / 2 && start.elapsed() < grace * 3, "{:?}", start.elapsed());
+    assert!(matches!(orders.append("three forks"), Err(Error::NoHost)));
+    assert!(matches!(db.stats(), Err(Error::NoHost)));
+}
+
+#[test]
+fn an_append_with_a_timeout_returns_in_time_while_the_host_is_stopped() {
+    let place = Place::new();
+    let host = ChildProcess::host(&place.data());
+    let db = attach(&place, PATIENCE);
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
+    host.signal(rustix::process::Signal::STOP);
+    let start = Instant::now();
+    let options = AppendOptions::new().timeout(Duration::from_millis(200));
+    let told = orders.append_with(Record::new(b"one blue mug"), &options);
+    assert!(matches!(told, Err(Error::OutcomeUnknown)), "it was sent, and nobody can say more: {told:?}");
+    assert!(start.elapsed() >= Duration::from_millis(200) && start.elapsed() < Duration::from_secs(5));
+    let start = Instant::now();
+    assert!(reader.receive_timeout(1, Duration::from_millis(100)).unwrap().is_none());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    host.signal(rustix::process::Signal::CONT);
+    assert!(orders.append("two green plates").unwrap().offset <= 1);
+    eventually("the host goes on", || db.stats().is_ok());
+}

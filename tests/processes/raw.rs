@@ -1,0 +1,83 @@
+//! The host's socket without the library: what anybody may send.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::place::PATIENCE;
+
+pub const PROTOCOL: u32 = 1;
+
+/// Reasons of refusals, as in `src/processes/wire/greeting.rs`.
+pub const OTHER_PROTOCOL: u8 = 1;
+pub const TOO_MANY: u8 = 2;
+pub const UNREADABLE: u8 = 4;
+
+/// Kinds of operations, as in `src/processes/operation.rs`.
+pub const SYNC: u8 = 4;
+pub const STATS: u8 = 7;
+
+pub fn connect(data: &Path) -> UnixStream {
+    let socket = UnixStream::connect(data.join("host.sock")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// The first bytes of either side.
+pub fn hail(magic: &[u8; 8], protocol: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = magic.to_vec();
+    bytes.extend(protocol.to_le_bytes());
+    bytes.extend((body.len() as u32).to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+pub fn greeting(protocol: u32, session: u64) -> Vec<u8> {
+    let mut body = session.to_le_bytes().to_vec();
+    body.extend([0; 1 + 4 + 16 + 8]);
+    body.extend(5_000_000_u64.to_le_bytes());
+    hail(b"TOWPATH>", protocol, &body)
+}
+
+/// What the host answers to a greeting.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Answer {
+    Welcome,
+    Refused { reason: u8, number: u64 },
+}
+
+pub fn answer(socket: &mut UnixStream) -> io::Result<Answer> {
+    let mut head = [0; 16];
+    socket.read_exact(&mut head)?;
+    assert_eq!(&head[..8], b"TOWPATH<");
+    let mut body = vec![0; u32::from_le_bytes(*head[12..].first_chunk().unwrap()) as usize];
+    socket.read_exact(&mut body)?;
+    Ok(match body[0] {
+        0 => Answer::Welcome,
+        reason => Answer::Refused { reason, number: u64::from_le_bytes(*body[1..].first_chunk().unwrap()) },
+    })
+}
+
+/// An attached process of sorts.
+pub fn welcomed(data: &Path, session: u64) -> UnixStream {
+    let mut socket = connect(data);
+    socket.write_all(&greeting(PROTOCOL, session)).unwrap();
+    assert_eq!(answer(&mut socket).unwrap(), Answer::Welcome);
+    socket
+}
+
+/// A request without a body.
+pub fn request(kind: u8) -> Vec<u8> {
+    let mut frame = 2_u32.to_le_bytes().to_vec();
+    frame.extend([kind, 1]);
+    frame
+}
+
+/// Whether the host ends the connection, sending nothing more.
+pub fn is_ended(socket: &mut UnixStream) -> bool {
+    let mut rest = Vec::new();
+    match socket.read_to_end(&mut rest) {
+        Ok(_) => rest.is_empty(),
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    }
+}

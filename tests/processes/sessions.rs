@@ -1,0 +1,91 @@
+//! What an attached process leaves behind, and for how long.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use towpath::{Database, StreamOptions};
+
+use crate::child::ChildProcess;
+use crate::members::Member;
+use crate::place::{Place, eventually, texts};
+
+fn attached(db: &Database) -> Vec<u32> {
+    db.attached_processes().unwrap().iter().map(|process| process.pid).collect()
+}
+
+#[test]
+fn a_process_that_dies_or_leaves_is_no_longer_attached() {
+    let place = Place::new();
+    let db = place.open();
+    let [mut dying, mut leaving, staying] = [0; 3].map(|_| Member::start(&place.data()));
+    eventually("all are attached", || attached(&db).len() == 3);
+    dying.0.kill();
+    assert_eq!(leaving.told("close"), "closed");
+    eventually("one is left", || attached(&db) == [staying.0.pid()]);
+    assert_eq!(db.stats().unwrap().attached_processes, 1);
+}
+
+#[test]
+fn a_process_that_is_stopped_stalls_nobody() {
+    let place = Place::new();
+    let db = place.open();
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let mut stopped = Member::start(&place.data());
+    let mut other = Member::start(&place.data());
+    stopped.append("before");
+    assert_eq!(stopped.told("submit after"), "submitted");
+    stopped.0.signal(Signal::STOP);
+    let start = Instant::now();
+    for number in 0..200 {
+        orders.append(&format!("order {number}")).unwrap();
+        other.append(&format!("order {number} of another"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20));
+    stopped.0.signal(Signal::CONT);
+    assert!(stopped.told("wait").parse::<u64>().is_ok());
+    assert_eq!(texts(&orders, 0).len(), 402);
+}
+
+/// A host that is stopped, with a write of an attached process on its way to it; then that process is stopped too and
+/// the host is killed.
+fn cut_off(place: &Place) -> Member {
+    let mut host = ChildProcess::host(&place.data());
+    let mut member = Member::start(&place.data());
+    assert_eq!(member.append("one blue mug"), 0);
+    assert_eq!(member.told("submit two green plates"), "submitted");
+    assert_eq!(member.told("wait"), "1");
+    host.signal(Signal::STOP);
+    assert_eq!(member.told("submit three forks"), "submitted");
+    member.0.ask("wait");
+    member.0.signal(Signal::STOP);
+    host.kill();
+    member
+}
+
+#[test]
+fn a_process_that_comes_back_within_the_grace_has_its_write_applied_once() {
+    let place = Place::new();
+    let mut member = cut_off(&place);
+    let next = place.open();
+    thread::sleep(Duration::from_millis(200));
+    member.0.signal(Signal::CONT);
+    assert_eq!(member.0.next().as_deref(), Some("2"));
+    assert_eq!(texts(&next.stream("orders").unwrap(), 0), ["one blue mug", "two green plates", "three forks"]);
+}
+
+#[test]
+fn a_process_that_comes_back_after_the_grace_is_told_that_nobody_knows() {
+    let place = Place::new();
+    let mut member = cut_off(&place);
+    let mut next = ChildProcess::host_with_grace(&place.data(), Duration::from_millis(100));
+    thread::sleep(Duration::from_millis(600));
+    member.0.signal(Signal::CONT);
+    assert_eq!(member.0.next().as_deref(), Some("OutcomeUnknown"));
+    // It goes on in a session of its own.
+    assert_eq!(member.append("four spoons"), 2);
+    next.kill();
+    let db = place.open();
+    let orders = db.ensure_stream("orders", StreamOptions::new()).unwrap();
+    assert_eq!(texts(&orders, 0), ["one blue mug", "two green plates", "four spoons"]);
+}
