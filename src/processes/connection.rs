@@ -41,7 +41,7 @@ const INPUT_BYTES: usize = 64 << 10;
 const OUTPUT_BYTES: usize = 64 << 10;
 
 /// Serves a connection until it ends.
-pub(super) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
+pub(crate) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
     let greeting = match receive_greeting(socket) {
         Ok(greeting) => greeting,
         #[cfg(planted = "served_without_greeting")]

@@ -18,7 +18,7 @@
 //! | `link.rs`       | where the database is now, for the handles of one process                   |
 
 pub(crate) mod client;
-mod connection;
+pub(crate) mod connection;
 pub(crate) mod link;
 pub(crate) mod operation;
 pub(crate) mod questions;

@@ -94,8 +94,8 @@ const CHECKPOINTED: u32 = 300;
 const SYNCED: u32 = 370;
 
 /// A small database, and what was written to it.
-struct Sample {
-    image: DiskImage,
+pub(super) struct Sample {
+    pub(super) image: DiskImage,
     paths: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ fn body(number: u64) -> Vec<u8> {
     format!("order {number} of {}", number * 7).into_bytes()
 }
 
-fn options(create: bool) -> OpenOptions {
+pub(super) fn options(create: bool) -> OpenOptions {
     let geometry = Geometry::tiny(RING_BYTES, SEGMENT_BYTES);
     let clock = Clock::Manual(ManualClock::starting_at(Timestamp(1_700_000_000_000_000)));
     OpenOptions { create, clock, ..OpenOptions::new(geometry, DATABASE_ID) }
@@ -145,7 +145,7 @@ fn options(create: bool) -> OpenOptions {
 
 impl Sample {
     /// Some records in sealed segments with sidecars, some in segments behind the checkpoint, some in the ring only.
-    fn new() -> Sample {
+    pub(super) fn new() -> Sample {
         let disk = SimDisk::new(1);
         let engine = Engine::<Primitives>::open(disk.attach(), options(true)).expect("an empty disk");
         let options = streams::Options { partitions: PARTITIONS as u32, ..streams::Options::default() };

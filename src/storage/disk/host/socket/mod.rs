@@ -163,6 +163,14 @@ impl Socket {
     }
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl Socket {
+    /// A connection to whoever has the other end, without a directory.
+    pub(crate) fn of(stream: std::os::unix::net::UnixStream) -> io::Result<Socket> {
+        Ok(Socket { descriptor: NotInherited::open(|| Ok(stream.into()))? })
+    }
+}
+
 /// What the kernel does for a process that dies.
 #[cfg(all(test, not(loom)))]
 impl Listener {
