@@ -87,9 +87,8 @@ const UNSAFE_FILES: &[&str] = &[
     "src/storage/disk/host/socket/peer.rs",
     "src/storage/disk/map.rs",
     "src/storage/ring.rs",
-    "tests/durability/fork.rs",
     "tests/nemesis/forked.rs",
-    "tests/processes/fork.rs",
+    "tests/place/forking.rs",
 ];
 
 /// What a method of a handle comes to.

@@ -1,36 +1,10 @@
 //! A forked child has the handles of its parent and none of its threads: they answer `Forked`, and the parent is not
 //! touched.
-#![expect(unsafe_code, reason = "there is no other way to fork")]
 
 use towpath::{AppendOptions, Error, Record, Start, StreamOptions};
 
+use crate::forking::in_a_fork;
 use crate::place::{Place, texts};
-
-/// Runs `child` in a fork of this process, which then ends at once. Expects every answer to be as `child` wants
-/// it, and names the first that is not by its place.
-#[track_caller]
-fn in_a_fork(child: impl FnOnce() -> Vec<bool>) {
-    // SAFETY: the child runs `child` and leaves without unwinding into the harness. It has one thread and allocates,
-    // which the C library allows after a fork; it takes no lock that another thread may have held but the engine's own,
-    // and that it does not is what is tested: if it did, the child would hang and the alarm would end it.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0, "fork failed");
-    if pid == 0 {
-        // SAFETY: sets a timer for this process and ends it without running anything of the parent's.
-        unsafe {
-            libc::alarm(30);
-            let answers = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or_default();
-            let wrong = answers.iter().position(|as_wanted| !as_wanted);
-            let code = if answers.is_empty() { 100 } else { wrong.map_or(0, |place| place as i32 + 1) };
-            libc::_exit(code);
-        }
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child that was just made; `status` is ours.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    let code = libc::WEXITSTATUS(status);
-    assert!(status == 0, "answer {code} of the child was wrong (100: it panicked; 0: it hung; status {status})");
-}
 
 fn forked<T>(answer: Result<T, Error>) -> bool {
     matches!(answer, Err(Error::Forked))

@@ -5,6 +5,8 @@ mod place;
 
 mod addresses;
 mod fork;
+#[path = "../place/forking.rs"]
+mod forking;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -23,6 +24,15 @@ const HOST: &str = "host";
 /// The test that every program with children has.
 const TEST: &str = "child_plays_its_role";
 
+const GRACE_USUAL: Duration = Duration::from_secs(10);
+
+fn command(program: &Path, role: &str, data: &Path, grace: Duration) -> Command {
+    let mut command = Command::new(program);
+    command.args([TEST, "--exact", "--nocapture"]);
+    command.env(ROLE, role).env(DATA, data).env(GRACE, grace.as_micros().to_string());
+    command
+}
+
 /// A child in its role; killed when dropped.
 pub struct ChildProcess {
     child: Child,
@@ -33,7 +43,7 @@ pub struct ChildProcess {
 impl ChildProcess {
     /// One that hosts the database, or attaches to who does, until it is ended.
     pub fn host(data: &Path) -> ChildProcess {
-        ChildProcess::host_with_grace(data, Duration::from_secs(10))
+        ChildProcess::host_with_grace(data, GRACE_USUAL)
     }
 
     /// The same, with as long for others to come back once it hosts.
@@ -44,19 +54,20 @@ impl ChildProcess {
     }
 
     pub fn start(role: &str, data: &Path) -> ChildProcess {
-        ChildProcess::start_with_grace(role, data, Duration::from_secs(10))
+        ChildProcess::start_with_grace(role, data, GRACE_USUAL)
     }
 
     pub fn start_with_grace(role: &str, data: &Path, grace: Duration) -> ChildProcess {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([TEST, "--exact", "--nocapture"])
-            .env(ROLE, role)
-            .env(DATA, data)
-            .env(GRACE, grace.as_micros().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        ChildProcess::spawn(&mut command(&std::env::current_exe().unwrap(), role, data, grace))
+    }
+
+    /// As another user, who may execute the program there.
+    pub fn start_as(uid: u32, program: &Path, role: &str, data: &Path) -> ChildProcess {
+        ChildProcess::spawn(command(program, role, data, GRACE_USUAL).uid(uid).gid(uid).current_dir("/"))
+    }
+
+    fn spawn(command: &mut Command) -> ChildProcess {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (asks, tells) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         ChildProcess { child, asks, tells }
     }

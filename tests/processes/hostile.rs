@@ -4,36 +4,52 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use towpath::{Database, Error, OpenMode, Options, Stream, StreamOptions};
 
+use crate::child::ChildProcess;
+use crate::members::MEMBER;
 use crate::place::{Place, eventually, noise, texts};
 use crate::raw::{
-    Answer, PROTOCOL, STATS, SYNC, TOO_MANY, UNREADABLE, answer, connect, greeting, hail, is_ended, request, welcomed,
+    Answer, PROTOCOL, STATS, SYNC, TOO_MANY, UNREADABLE, answer, connect, greet, hail, is_ended, request, welcomed,
 };
 
 const MIB: u64 = 1 << 20;
+const NOBODY: u32 = 65_534;
 
-/// A host, a stream and an attached process that use it.
-fn serving(place: &Place) -> (Database, Stream, Database) {
-    let db = place.open();
-    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
-    orders.append("one blue mug").unwrap();
-    let attached = Options::temporary().mode(OpenMode::Attach).open(place.data()).unwrap();
-    (db, orders, attached)
+/// A host, a stream of it and an attached process, which use the database. The attached one goes first.
+struct Serving {
+    attached: Database,
+    orders: Stream,
+    db: Database,
 }
 
-/// Both go on, and nothing was written by anybody else.
-#[track_caller]
-fn expect_unharmed((_db, orders, attached): &(Database, Stream, Database)) {
-    let before = texts(orders, 0).len();
-    let start = Instant::now();
-    orders.append("two green plates").unwrap();
-    attached.stream("orders").unwrap().append("three forks").unwrap();
-    assert_eq!(texts(orders, 0).len(), before + 2);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+impl Serving {
+    fn new(place: &Place) -> Serving {
+        let db = place.open();
+        let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+        orders.append("one blue mug").unwrap();
+        let attached = Options::temporary().mode(OpenMode::Attach).open(place.data()).unwrap();
+        Serving { attached, orders, db }
+    }
+
+    fn attached_processes(&self) -> usize {
+        self.db.attached_processes().unwrap().len()
+    }
+
+    /// Both go on, and nothing was written by anybody else.
+    #[track_caller]
+    fn expect_unharmed(&self) {
+        let before = texts(&self.orders, 0).len();
+        let start = Instant::now();
+        self.orders.append("two green plates").unwrap();
+        self.attached.stream("orders").unwrap().append("three forks").unwrap();
+        assert_eq!(texts(&self.orders, 0).len(), before + 2);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
 }
 
 fn resident_bytes() -> u64 {
@@ -45,7 +61,7 @@ fn resident_bytes() -> u64 {
 #[test]
 fn garbage_is_no_greeting_and_no_request() {
     let place = Place::new();
-    let serving = serving(&place);
+    let serving = Serving::new(&place);
     for seed in 0..20 {
         let garbage = noise(seed, MIB as usize);
         let mut socket = connect(&place.data());
@@ -57,14 +73,14 @@ fn garbage_is_no_greeting_and_no_request() {
         let _ = socket.write_all(&garbage);
         let _ = socket.read_to_end(&mut Vec::new());
     }
-    expect_unharmed(&serving);
-    eventually("they are let go", || serving.0.attached_processes().unwrap().len() == 1);
+    serving.expect_unharmed();
+    eventually("they are let go", || serving.attached_processes() == 1);
 }
 
 #[test]
 fn a_frame_of_4_gib_is_refused_by_its_length() {
     let place = Place::new();
-    let serving = serving(&place);
+    let serving = Serving::new(&place);
     let mut hailing = connect(&place.data());
     let mut head = hail(b"TOWPATH>", PROTOCOL, &[]);
     head[12..].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -75,56 +91,56 @@ fn a_frame_of_4_gib_is_refused_by_its_length() {
     socket.write_all(&u32::MAX.to_le_bytes()).unwrap();
     assert!(is_ended(&mut socket));
     assert!(resident_bytes() < before + 256 * MIB);
-    expect_unharmed(&serving);
+    serving.expect_unharmed();
 }
 
 #[test]
 fn half_a_frame_holds_up_nobody() {
     let place = Place::new();
-    let serving = serving(&place);
+    let serving = Serving::new(&place);
     let mut socket = welcomed(&place.data(), 7);
     socket.write_all(&(16 * MIB as u32).to_le_bytes()).unwrap();
     socket.write_all(&[1; 1000]).unwrap();
-    expect_unharmed(&serving);
-    assert_eq!(serving.0.attached_processes().unwrap().len(), 2);
+    serving.expect_unharmed();
+    assert_eq!(serving.attached_processes(), 2);
     drop(socket);
-    eventually("it is let go", || serving.0.attached_processes().unwrap().len() == 1);
-    expect_unharmed(&serving);
+    eventually("it is let go", || serving.attached_processes() == 1);
+    serving.expect_unharmed();
 }
 
 #[test]
 fn a_process_that_never_reads_is_let_go_and_holds_up_nobody() {
     let place = Place::new();
-    let serving = serving(&place);
+    let serving = Serving::new(&place);
     let mut socket = welcomed(&place.data(), 7);
     let requests = request(STATS).repeat(1000);
     socket.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
     let start = Instant::now();
     // The host takes no more once its answers are not taken, and then closes.
     while socket.write_all(&requests).is_ok() {
-        expect_unharmed(&serving);
+        serving.expect_unharmed();
         assert!(start.elapsed() < Duration::from_secs(60), "it was not let go");
     }
     assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
-    eventually("it is let go", || serving.0.attached_processes().unwrap().len() == 1);
-    expect_unharmed(&serving);
+    eventually("it is let go", || serving.attached_processes() == 1);
+    serving.expect_unharmed();
 }
 
 #[test]
 fn who_does_not_greet_is_not_served_and_let_go() {
     let place = Place::new();
-    let serving = serving(&place);
+    let serving = Serving::new(&place);
     let mut silent = connect(&place.data());
     let mut asking = connect(&place.data());
     asking.write_all(&request(SYNC).repeat(10)).unwrap();
     assert_eq!(answer(&mut asking).unwrap(), Answer::Refused { reason: UNREADABLE, number: 0 });
-    let operations = serving.0.stats().unwrap().operations;
+    let operations = serving.db.stats().unwrap().operations;
     assert_eq!(operations.iter().find(|operation| operation.operation == "sync").unwrap().count, 0);
-    expect_unharmed(&serving);
+    serving.expect_unharmed();
     let start = Instant::now();
     assert!(is_ended(&mut silent));
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    assert_eq!(serving.0.attached_processes().unwrap().len(), 1);
+    assert_eq!(serving.attached_processes(), 1);
 }
 
 #[test]
@@ -135,25 +151,18 @@ fn beyond_1024_processes_are_refused_with_that_number() {
         return eprintln!("skipped: this process may not have enough open files");
     }
     let place = Place::new();
-    let serving = serving(&place);
-    let clients: Vec<(UnixStream, Answer)> = (0..1100)
-        .map(|number| {
-            let mut socket = connect(&place.data());
-            socket.write_all(&greeting(PROTOCOL, 1000 + number)).unwrap();
-            let answered = answer(&mut socket).unwrap();
-            (socket, answered)
-        })
-        .collect();
+    let serving = Serving::new(&place);
+    let clients: Vec<(UnixStream, Answer)> = (0..1100).map(|number| greet(&place.data(), 1000 + number)).collect();
     let refused = Answer::Refused { reason: TOO_MANY, number: 1024 };
     assert!(clients[..1023].iter().all(|(_, answer)| *answer == Answer::Welcome));
     assert!(clients[1023..].iter().all(|(_, answer)| *answer == refused));
     let told = Options::temporary().open(place.data()).map(drop).unwrap_err();
     assert!(matches!(told, Error::LimitExceeded { limit: "attached processes", max: 1024, .. }), "{told:?}");
-    expect_unharmed(&serving);
+    serving.expect_unharmed();
     drop(clients);
-    eventually("they are let go", || serving.0.attached_processes().unwrap().len() == 1);
+    eventually("they are let go", || serving.attached_processes() == 1);
     place.open().close().unwrap();
-    expect_unharmed(&serving);
+    serving.expect_unharmed();
 }
 
 #[test]
@@ -162,10 +171,10 @@ fn what_a_host_left_behind_or_a_file_of_its_sockets_name_is_replaced() {
     place.open().close().unwrap();
     let socket = place.data().join("host.sock");
     drop(UnixListener::bind(&socket).unwrap());
-    expect_unharmed(&serving(&place));
+    Serving::new(&place).expect_unharmed();
     fs::write(&socket, "not a socket").unwrap();
     fs::write(place.data().join("host.sock.new"), "not a socket either").unwrap();
-    expect_unharmed(&serving(&place));
+    Serving::new(&place).expect_unharmed();
     assert!(!socket.exists(), "a host that closes takes it away");
 }
 
@@ -185,6 +194,34 @@ fn a_folder_of_the_sockets_name_is_told_of() {
 fn the_socket_is_its_owners_alone() {
     let place = Place::new();
     let _db = place.open();
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&place.data()), mode(&place.data().join("host.sock"))), (0o700, 0o600));
+}
+
+/// What a process of another user is told.
+fn told_as_another_user(place: &Place, program: &Path) -> String {
+    let mut stranger = ChildProcess::start_as(NOBODY, program, MEMBER, &place.data());
+    stranger.next().expect("it tells why it may not")
+}
+
+#[test]
+fn another_user_may_not_attach() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can become another user");
+    }
+    let place = Place::new();
+    let serving = Serving::new(&place);
+    let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let program = place.beside("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    open(&program, 0o755);
+    open(program.parent().unwrap(), 0o755);
+    let told = told_as_another_user(&place, &program);
+    assert!(told.contains("PermissionDenied"), "the directory is not theirs: {told}");
+    // Although somebody has opened the directory to all.
+    open(&place.data(), 0o755);
+    open(&place.data().join("host.sock"), 0o666);
+    assert_eq!(told_as_another_user(&place, &program), format!("NotPermitted {{ uid: {NOBODY} }}"));
+    serving.expect_unharmed();
+    assert_eq!(serving.attached_processes(), 1);
 }

@@ -5,6 +5,8 @@ mod attach;
 mod child;
 mod failover;
 mod fork;
+#[path = "../place/forking.rs"]
+mod forking;
 mod hostile;
 mod members;
 #[path = "../place/mod.rs"]

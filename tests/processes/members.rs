@@ -12,9 +12,9 @@ use std::time::Duration;
 use towpath::{AppendOptions, Appended, Database, Error, Record, Stream, StreamOptions, Ticket};
 
 use crate::child::{self, ChildProcess, asked, tell};
-use crate::fork::linger;
+use crate::forking::linger;
 
-const MEMBER: &str = "member";
+pub const MEMBER: &str = "member";
 
 /// The least executor: a thread that sleeps until it is woken.
 struct Unpark(Thread);

@@ -66,6 +66,15 @@ pub fn welcomed(data: &Path, session: u64) -> UnixStream {
     socket
 }
 
+/// A greeting, and what the host says to it, which it may have said before.
+pub fn greet(data: &Path, session: u64) -> (UnixStream, Answer) {
+    let mut socket = connect(data);
+    let sent = socket.write_all(&greeting(PROTOCOL, session));
+    assert!(sent.is_ok() || sent.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe));
+    let answered = answer(&mut socket).unwrap();
+    (socket, answered)
+}
+
 /// A request without a body.
 pub fn request(kind: u8) -> Vec<u8> {
     let mut frame = 2_u32.to_le_bytes().to_vec();
