@@ -32,6 +32,12 @@ impl Client {
     }
 
     fn keep(self: Arc<Self>) {
+        let unattended = Unattended(&self);
+        self.attend_until_over();
+        std::mem::forget(unattended);
+    }
+
+    fn attend_until_over(&self) {
         loop {
             let mut state = self.state.lock();
             state.keeper_is_asked = false;
@@ -92,8 +98,9 @@ impl Client {
                     return self.resume(socket, &welcome).unwrap_or_else(|fault| self.give_up(&fault));
                 }
                 Err(NotEntered::Final(fault)) => return self.give_up(&fault),
-                Err(NotEntered::Nobody | NotEntered::Failed(_)) if patience_micros > 0 => {}
-                Err(_) => return self.give_up(&Fault::NoHost),
+                Err(_) if patience_micros == 0 => return self.give_up(&Fault::NoHost),
+                Err(NotEntered::Failed(why)) => tracing::warn!(%why, "this process could not host the database"),
+                Err(NotEntered::Nobody) => {}
             }
             let listener = self.stopping.listen();
             if !self.is_over() {
@@ -208,4 +215,13 @@ impl Client {
 
 fn answered_here(host: &HostStation, session: SessionId, frame: &[u8]) -> Outcome {
     host.answer_write(session, frame).map_or_else(Outcome::Refused, Outcome::Answered)
+}
+
+/// Dropped only by a panic: nobody finds the next host any more, and those who wait learn it.
+struct Unattended<'a>(&'a Client);
+
+impl Drop for Unattended<'_> {
+    fn drop(&mut self) {
+        self.0.give_up(&Fault::NoHost);
+    }
 }
