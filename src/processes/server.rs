@@ -165,7 +165,7 @@ pub(crate) struct Server {
     connections: Arc<Connections>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connections(Mutex<Open>);
 
 #[derive(Debug, Default)]
@@ -182,7 +182,7 @@ impl Server {
         let expected = host.earlier_sessions()?;
         let is_awaiting = !expected.is_empty();
         *host.expected.lock() = expected;
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections(Mutex::new(Open::default())));
         let server = Server { host, disk: disk.clone(), listener, threads: Mutex::new(Vec::new()), connections };
         let (host, listener, connections) = (server.host.clone(), server.listener.clone(), server.connections.clone());
         server.spawn("towpath-accept", move || accept(&host, &listener, &connections))?;

@@ -23,7 +23,7 @@ use rustix::io::{Errno, ioctl_fionbio, retry_on_intr};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
 pub(crate) use peer::{Peer, own_uid};
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) use wait::Ready;
 pub(crate) use wait::{Alarm, wait};
 
