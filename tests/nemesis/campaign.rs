@@ -29,6 +29,10 @@ const STOP_MILLIS_MAX: u64 = 300;
 const FULL_MILLIS_MAX: u64 = 500;
 const ABSENCE_MILLIS_MAX: u64 = 200;
 
+/// After some kills of hosts nothing is done for a while, so that it can be seen how long taking over takes.
+const MEASURED_ONE_IN: u64 = 8;
+const MEASURED: Duration = Duration::from_secs(1);
+
 /// Set for a member: where the database is, where its book is, and its number.
 pub const DATA: &str = "TOWPATH_NEMESIS_DATA";
 pub const BOOKS: &str = "TOWPATH_NEMESIS_BOOKS";
@@ -86,7 +90,7 @@ struct Campaign<'a> {
     /// Who is stopped, and until when.
     stopped: Vec<(Pid, Instant)>,
     killed: HashSet<u32>,
-    /// When hosts were killed, and whether anything else was going on.
+    /// When hosts were killed, and whether nothing else was done to anybody for a while.
     kills: Vec<(u64, bool)>,
 }
 
@@ -198,10 +202,16 @@ impl Campaign<'_> {
 
     fn kill_host(&mut self) -> Result<(), String> {
         let pid = self.await_host()?;
-        let (at, is_disturbed) = (now(), !self.stopped.is_empty());
+        let is_measured = self.stopped.is_empty() && self.chance.below(MEASURED_ONE_IN) == 0;
+        self.kills.push((now(), is_measured));
         self.kill(pid);
-        self.kills.push((at, is_disturbed));
-        self.await_host().map(drop)
+        self.await_host()?;
+        let until = Instant::now() + MEASURED;
+        while is_measured && Instant::now() < until {
+            self.attend(false)?;
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     fn kill(&mut self, pid: u32) {
@@ -321,9 +331,8 @@ impl Campaign<'_> {
         if !checked.problems.is_empty() {
             return Err(format!("{:?}", checked.problems));
         }
-        let undisturbed: Vec<u64> =
-            self.kills.iter().filter(|(_, is_disturbed)| !is_disturbed).map(|(at, _)| *at).collect();
-        let failovers = checker::failovers(&histories, &undisturbed);
+        let measured: Vec<u64> = self.kills.iter().filter(|(_, is_measured)| *is_measured).map(|(at, _)| *at).collect();
+        let failovers = checker::failovers(&histories, &measured);
         Ok(Outcome { kills: self.kills.len() as u64, compared, failovers })
     }
 }

@@ -72,8 +72,9 @@ impl std::ops::AddAssign for Compared {
 
 /// Everything that must hold. `patience` is the longest time, in microseconds, that a write may take.
 pub fn check(histories: &[History], content: &Content, patience: u64) -> Result<Compared, String> {
-    let mut problems = Problems::default();
-    let writes = writes_of(histories, &mut problems);
+    // What the processes found wrong is told last: the comparison says it better.
+    let (mut problems, mut of_processes) = (Problems::default(), Problems::default());
+    let writes = writes_of(histories, &mut of_processes);
     expect_content(&writes, content, &mut problems);
     expect_order(content, &mut problems);
     expect_real_time(&writes, &mut problems);
@@ -90,6 +91,7 @@ pub fn check(histories: &[History], content: &Content, patience: u64) -> Result<
         hosts,
         longest,
     };
+    problems.told.extend(of_processes.told);
     problems.into_result().map(|()| compared)
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use towpath::{Database, Stream};
+use towpath::{Database, Error, Stream};
 
 use crate::book::{Book, Step};
 use crate::place::Chance;
@@ -49,7 +49,11 @@ fn live(db: &Database, streams: &[Stream], book: &Book, life: Duration, closes: 
             _ => desk.single(),
         };
     }
-    if closes && let Err(error) = db.clone().close() {
+    if closes
+        && let Err(error) = db.clone().close()
+        // It had no time to use what it inherited.
+        && !matches!(error, Error::Forked)
+    {
         book.tell(&Step::Unexpected { text: format!("closing in a forked child: {error}") });
     }
     book.tell(&Step::Left);
