@@ -170,8 +170,12 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
-    /// An I/O error came between the write and its confirmation: it may or may not have taken place.
-    #[error("an I/O error came before the write was confirmed; reopen the database to find out whether it took place")]
+    /// An I/O error came between the write and its confirmation, or the process that hosts the database went away and
+    /// nobody can tell any more: it may or may not have taken place, and not twice.
+    #[error(
+        "the write was not confirmed, because of an I/O error or because the host went away; \
+         read what is there to find out whether it took place"
+    )]
     OutcomeUnknown,
     /// An earlier I/O error stopped the database: it refuses writes until it is opened again.
     #[error("an earlier I/O error stopped this database; close it and open it again")]
@@ -227,10 +231,11 @@ impl Error {
         matches!(self, Error::Corrupt { .. })
     }
 
-    /// Whether the database must be opened again before it takes writes.
+    /// Whether the database must be opened again before it takes writes. After an [`Error::OutcomeUnknown`] that an I/O
+    /// error caused the next call tells.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        matches!(self, Error::Poisoned | Error::OutcomeUnknown)
+        matches!(self, Error::Poisoned)
     }
 
     /// A number that never changes its meaning, the same in every language's interface.
