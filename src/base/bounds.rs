@@ -129,6 +129,9 @@ pub(crate) const RECONNECT_GRACE_MICROS_DEFAULT: u64 = 10_000_000;
 /// How long a process looks for a host while somebody holds the directory and does not answer.
 pub(crate) const HOST_AWAITED_MICROS_MAX: u64 = 60_000_000;
 
+/// How long a process that leaves waits for a host while there is none.
+pub(crate) const LEFT_ALONE_MICROS: u64 = 1_000_000;
+
 /// The longest pause between two looks for a host.
 pub(crate) const LOOK_AGAIN_MICROS_MAX: u64 = 10_000;
 

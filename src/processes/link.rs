@@ -375,7 +375,7 @@ impl Link {
         while let Some(at) = node {
             if at.station.is_here() {
                 let synced = match at.station.current() {
-                    Station::Attached(client) => client.ask(&SyncAll),
+                    Station::Attached(client) => client.sync_to_close(),
                     Station::Host(_) => Ok(()),
                 };
                 at.station.close()?;

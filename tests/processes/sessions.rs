@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use towpath::{Database, StreamOptions};
+use towpath::{Database, Error, OpenMode, Options, StreamOptions};
 
 use crate::child::ChildProcess;
 use crate::members::Member;
@@ -88,4 +88,14 @@ fn a_process_that_comes_back_after_the_grace_is_told_that_nobody_knows() {
     let db = place.open();
     let orders = db.ensure_stream("orders", StreamOptions::new()).unwrap();
     assert_eq!(texts(&orders, 0), ["one blue mug", "two green plates", "four spoons"]);
+}
+
+#[test]
+fn who_leaves_after_the_host_is_gone_does_not_wait_for_the_grace() {
+    let place = Place::new();
+    let host = place.open();
+    let options = Options::temporary().mode(OpenMode::Attach).reconnect_grace(Duration::from_secs(1_000_000));
+    let attached = options.open(place.data()).unwrap();
+    host.close().unwrap();
+    assert!(matches!(attached.close(), Err(Error::NoHost)));
 }

@@ -18,7 +18,7 @@ use std::io;
 
 use once_cell::race::OnceBox;
 
-use crate::base::bounds::{LOOK_AGAIN_MICROS_MAX, MAPPED_SEGMENTS_MAX, WIRE_FRAME_BYTES_MAX};
+use crate::base::bounds::{LEFT_ALONE_MICROS, LOOK_AGAIN_MICROS_MAX, MAPPED_SEGMENTS_MAX, WIRE_FRAME_BYTES_MAX};
 use crate::base::codec::Take;
 use crate::base::level::Wanted;
 use crate::base::lsn::Geometry;
@@ -29,6 +29,7 @@ use crate::engine::read::Read;
 use crate::engine::{Refused, Submitted, micros_left};
 use crate::primitives::sessions::SessionId;
 use crate::primitives::{Command, Refusal, Reply};
+use crate::storage::disk::clock;
 use crate::storage::disk::host::fork::ForkMark;
 use crate::storage::disk::host::socket::{Alarm, Socket};
 use crate::storage::segment::Segments;
@@ -36,7 +37,7 @@ use crate::storage::segment::Segments;
 use super::connection::Input;
 use super::link::{Opening, Station};
 use super::operation::{Kind, Question};
-use super::questions::unreadable;
+use super::questions::{SyncAll, unreadable};
 use super::reading::{Fetched, ReadRecords, take_read};
 use super::wire::{Out, Submit, Welcome};
 pub(crate) use pending::{PendingQuestion, PendingWrite};
@@ -281,6 +282,17 @@ impl Client {
     pub(crate) fn take_read(&self, bytes: &[u8], read: &ReadRecords) -> Result<Fetched, Unasked> {
         let segments = self.state.lock().segments.clone();
         Ok(take_read(&mut Take::new(bytes), read.log, &segments)?)
+    }
+
+    /// Waits until everything written before is on disk, unless there is no host to ask.
+    pub(crate) fn sync_to_close(self: &Arc<Self>) -> Result<(), Unasked> {
+        let asked = self.begin(&SyncAll)?;
+        while asked.wait(Some(clock::boot().plus(LEFT_ALONE_MICROS)))?.is_none() {
+            if matches!(self.state.lock().phase, Phase::Lost) {
+                return Err(Fault::NoHost.into());
+            }
+        }
+        Ok(())
     }
 
     /// Leaves the host: the session ends, and what waits is answered with `Closed`; writes that were sent, with
