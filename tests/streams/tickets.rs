@@ -155,7 +155,9 @@ impl Met {
     }
 
     fn is_enough(&self) -> bool {
-        self.timed_out.load(Ordering::Relaxed) >= 20 && self.unconfirmed.load(Ordering::Relaxed) >= 20
+        // The host takes the requests of one process one after the other: they hardly ever find its ring full.
+        let timed_out = if IS_ATTACHED { 0 } else { 20 };
+        self.timed_out.load(Ordering::Relaxed) >= timed_out && self.unconfirmed.load(Ordering::Relaxed) >= 20
     }
 }
 
