@@ -82,7 +82,8 @@ fn a_batch_has_a_ticket_that_waits_for_the_disk() {
         let options = to.map_or(AppendOptions::new(), |partition| AppendOptions::new().partition(partition));
         let before = db.stats().unwrap().syncs;
         let ticket = orders.submit_batch(&keyed, &options).unwrap();
-        assert_eq!(db.stats().unwrap().syncs, before, "it waits for no sync");
+        // The host of another process begins the sync as soon as it has the batch.
+        assert!(db.stats().unwrap().syncs == before || IS_ATTACHED, "it waits for no sync");
         let appended = if round == 0 { ticket.wait() } else { block_on(ticket) }.unwrap();
         assert!(db.stats().unwrap().durable_lsn > appended.receipt.lsn.get());
         assert_eq!(appended.partitions.iter().map(|range| range.records).sum::<u32>(), 3);
