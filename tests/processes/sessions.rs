@@ -83,11 +83,13 @@ fn a_process_that_comes_back_after_the_grace_is_told_that_nobody_knows() {
     member.0.signal(Signal::CONT);
     assert_eq!(member.0.next().as_deref(), Some("OutcomeUnknown"));
     // It goes on in a session of its own.
-    assert_eq!(member.append("four spoons"), 2);
+    let offset = member.append("four spoons");
     next.kill();
     let db = place.open();
     let orders = db.ensure_stream("orders", StreamOptions::new()).unwrap();
-    assert_eq!(texts(&orders, 0), ["one blue mug", "two green plates", "four spoons"]);
+    // A host that was told to stop may still have taken the write, as unknown outcomes are.
+    let unknown: &[&str] = if offset == 3 { &["three forks"] } else { &[] };
+    assert_eq!(texts(&orders, 0), [&["one blue mug", "two green plates"], unknown, &["four spoons"]].concat());
 }
 
 #[test]
