@@ -179,5 +179,5 @@ impl<M: Machine> HoldsLogs for Core<M> {
 }
 
 pub(crate) fn successive(first: LogId, count: u32) -> impl Iterator<Item = LogId> {
-    (first.0..first.0 + u64::from(count)).map(LogId)
+    (first.0..first.0.saturating_add(u64::from(count))).map(LogId)
 }

@@ -37,6 +37,9 @@ use super::wire::{
 /// Bytes received at once, and kept for the next.
 const INPUT_BYTES: usize = 64 << 10;
 
+/// Answers that wait for the disk before it is waited for although more requests are there.
+const HELD_MAX: usize = 1024;
+
 /// Answers gathered before they are sent although more requests are there.
 const OUTPUT_BYTES: usize = 64 << 10;
 
@@ -279,6 +282,9 @@ impl<'a> Connection<'a> {
             && let Some(frame) = input.next()?
         {
             then = self.serve(frame)?;
+            if self.held.len() >= HELD_MAX && self.settle_held().is_err() {
+                then = Then::End;
+            }
             if self.out.len() > OUTPUT_BYTES && self.flush().is_err() {
                 then = Then::End;
             }

@@ -31,11 +31,18 @@ pub(crate) struct Host {
     pub(crate) engine: Arc<Engine<Primitives>>,
     served: [AtomicU64; Kind::ALL.len()],
     attached: Mutex<Vec<Arc<Attached>>>,
-    /// Sessions of an earlier host's time whose processes are yet to come back.
-    expected: Mutex<Vec<SessionId>>,
+    expected: Mutex<Expected>,
     closing: AtomicBool,
     /// Notified when `expected` has become empty and when `closing` is set.
     changed: Event,
+}
+
+/// Sessions of an earlier host's time whose processes are yet to come back.
+#[derive(Debug)]
+struct Expected {
+    sessions: Vec<SessionId>,
+    /// The one that is being ended because its process did not.
+    ending: Option<SessionId>,
 }
 
 /// An attached process, as its connection's thread tells of it.
@@ -55,7 +62,7 @@ impl Host {
             engine,
             served: std::array::from_fn(|_| AtomicU64::new(0)),
             attached: Mutex::new(Vec::new()),
-            expected: Mutex::new(Vec::new()),
+            expected: Mutex::new(Expected { sessions: Vec::new(), ending: None }),
             closing: AtomicBool::new(false),
             changed: Event::new(),
         }
@@ -90,19 +97,25 @@ impl Host {
         self.attached.lock().iter().map(described).collect()
     }
 
-    /// Enters a process under its session, unless an earlier connection still has it.
+    /// Enters a process under its session, unless an earlier connection still has it or it is just being ended.
     pub(super) fn enter(&self, process: Arc<Attached>) -> bool {
         let mut attached = self.attached.lock();
-        let is_free = attached.iter().all(|other| other.session != process.session);
+        let is_free =
+            attached.iter().all(|other| other.session != process.session) && self.expect_no_more(process.session);
         if is_free {
-            let mut expected = self.expected.lock();
-            expected.retain(|session| *session != process.session);
-            if expected.is_empty() {
-                self.changed.notify(usize::MAX);
-            }
             attached.push(process);
         }
         is_free
+    }
+
+    /// `false` if the session is just being ended.
+    fn expect_no_more(&self, session: SessionId) -> bool {
+        let mut expected = self.expected.lock();
+        expected.sessions.retain(|other| *other != session);
+        if expected.sessions.is_empty() {
+            self.changed.notify(usize::MAX);
+        }
+        expected.ending != Some(session)
     }
 
     /// A connection has ended, and its session with it; unless the host closes: then the session goes on elsewhere.
@@ -110,7 +123,7 @@ impl Host {
         if !self.is_closing() {
             self.end_session(session);
         }
-        self.expected.lock().retain(|expected| *expected != session);
+        self.expect_no_more(session);
         self.attached.lock().retain(|process| process.session != session);
     }
 
@@ -145,13 +158,22 @@ impl Host {
         while !self.is_closing() {
             let listener = self.changed.listen();
             let left = deadline.since(clock::boot());
-            if left == 0 || self.expected.lock().is_empty() || self.is_closing() {
+            if left == 0 || self.expected.lock().sessions.is_empty() || self.is_closing() {
                 break;
             }
             wait_listener(listener, Some(left));
         }
-        let gone = if self.is_closing() { Vec::new() } else { std::mem::take(&mut *self.expected.lock()) };
-        gone.into_iter().for_each(|session| self.end_session(session));
+        while !self.is_closing()
+            && let Some(session) = self.next_to_end()
+        {
+            self.end_session(session);
+        }
+    }
+
+    fn next_to_end(&self) -> Option<SessionId> {
+        let mut expected = self.expected.lock();
+        expected.ending = expected.sessions.pop();
+        expected.ending
     }
 }
 
@@ -181,7 +203,7 @@ impl Server {
         let listener = Arc::new(disk.listen().map_err(Fault::io("listening for other processes"))?);
         let expected = host.earlier_sessions()?;
         let is_awaiting = !expected.is_empty();
-        *host.expected.lock() = expected;
+        host.expected.lock().sessions = expected;
         let connections = Arc::new(Connections(Mutex::new(Open::default())));
         let server = Server { host, disk: disk.clone(), listener, threads: Mutex::new(Vec::new()), connections };
         let (host, listener, connections) = (server.host.clone(), server.listener.clone(), server.connections.clone());

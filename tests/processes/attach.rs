@@ -176,3 +176,16 @@ fn a_process_that_takes_over_amid_writes_knows_what_became_of_each() {
         assert_eq!(found, ends);
     }
 }
+
+#[test]
+fn what_is_submitted_goes_out_although_only_a_reader_waits_for_the_host() {
+    let place = Place::new();
+    let _host = place.open();
+    let attached = attach(&place);
+    let orders = attached.create_stream("orders", StreamOptions::new()).unwrap();
+    let mut reader = orders.reader(0, Start::Earliest).unwrap();
+    let waiting = std::thread::spawn(move || reader.receive(1).unwrap().iter().next().unwrap().body().to_vec());
+    std::thread::sleep(Duration::from_millis(50));
+    drop(orders.submit(towpath::Record::new(b"one blue mug"), &towpath::AppendOptions::new()).unwrap());
+    assert_eq!(waiting.join().unwrap(), b"one blue mug");
+}

@@ -41,8 +41,8 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn class(&self) -> Class {
         match self {
-            Command::Open { .. } => Class::Publish,
-            Command::End { .. } => Class::Settle,
+            // A process must be able to attach on a full disk: it may be the one that makes room.
+            Command::Open { .. } | Command::End { .. } => Class::Settle,
         }
     }
 }

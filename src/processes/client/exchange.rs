@@ -55,6 +55,10 @@ impl Client {
     /// Receives once and hands out the answers. The caller has the reading in hand.
     pub(super) fn read_once(&self, socket: &Socket, micros: Option<u64>) -> io::Result<()> {
         let mut input = self.input.lock();
+        if !self.state.lock().phase.is_over(socket) {
+            // Another host has been found meanwhile, and this input is of its connection.
+            return Ok(());
+        }
         let received = match micros {
             None => input.fill(socket)?,
             Some(_) => match input.try_fill(socket)? {
@@ -148,7 +152,8 @@ impl Client {
     /// Sends what was gathered, if nothing is under way or it is much.
     pub(super) fn send_gathered(&self) {
         let mut state = self.state.lock();
-        let goes = state.outbox.len() >= GATHERED_BYTES_MAX || state.unanswered.len() == 1;
+        // The answer to a write that is under way sends it; a reader's may never come.
+        let goes = state.outbox.len() >= GATHERED_BYTES_MAX || state.unanswered.count_writes() == 1;
         self.ask_keeper(&mut state);
         drop(state);
         if goes {
@@ -164,7 +169,6 @@ impl Client {
             && let Some(socket) = state.phase.socket()
         {
             let bytes = state.outbox.take();
-            state.unanswered.sent();
             state.is_sending = true;
             if state.unanswered.len() > 1 {
                 // The host may have to be rid of answers before it takes more.

@@ -136,6 +136,7 @@ impl Client {
         state.outbox.clear(0);
         state.unanswered.writes().for_each(|(_, request)| state.outbox.raw(&request.frame));
         state.unanswered.questions().for_each(|request| state.outbox.raw(&request.frame));
+        state.unanswered.sent();
         state.phase = Phase::Attached(socket);
         let followers = std::mem::take(&mut state.followers);
         drop(guard);

@@ -113,6 +113,11 @@ enum Over {
 }
 
 impl Phase {
+    /// Whether it is this connection that is spoken over.
+    fn is_over(&self, socket: &Socket) -> bool {
+        matches!(self, Phase::Attached(current) if std::ptr::eq(&raw const **current, socket))
+    }
+
     fn socket(&self) -> Option<Arc<Socket>> {
         match self {
             Phase::Attached(socket) => Some(socket.clone()),
@@ -226,6 +231,9 @@ impl Client {
             let (frame, slot) = (frame.into_bytes(), Slot::new());
             state.outbox.raw(&frame);
             state.unanswered.push_write(Request { frame, slot: slot.clone() });
+            if matches!(state.phase, Phase::Attached(_)) {
+                state.unanswered.sent();
+            }
             return Ok((sequence, slot));
         }
     }
@@ -298,24 +306,26 @@ impl Client {
     /// Leaves the host: the session ends, and what waits is answered with `Closed`; writes that were sent, with
     /// `OutcomeUnknown`.
     pub(crate) fn close(&self) {
-        let (sent, unanswered, socket) = {
+        let (sent, unanswered, socket, is_sending) = {
             let mut state = self.state.lock();
             if matches!(state.phase, Phase::Moved | Phase::Over(_)) {
-                (Vec::new(), Vec::new(), None)
+                (Vec::new(), Vec::new(), None, false)
             } else {
                 let socket = state.phase.socket();
                 state.phase = Phase::Over(Over::Closed);
-                (state.unanswered.take_sent_writes(), state.unanswered.take_all(), socket)
+                (state.unanswered.take_sent_writes(), state.unanswered.take_all(), socket, state.is_sending)
             }
         };
         // The host may have applied them, or may yet.
         sent.iter().for_each(|request| request.slot.complete(Fault::OutcomeUnknown.into()));
         unanswered.iter().for_each(|request| request.slot.complete(Fault::Closed.into()));
         if let Some(socket) = socket {
-            let mut leave = Out::new();
-            leave.frame(Kind::Leave as u8, |out| out.varint(0));
-            // If the host does not take it, the end of the connection tells the same.
-            let _ = socket.send_all(leave.bytes(), Some(LOOK_AGAIN_MICROS_MAX));
+            if !is_sending {
+                // Not into the middle of what another thread sends: the end of the connection tells the same.
+                let mut leave = Out::new();
+                leave.frame(Kind::Leave as u8, |out| out.varint(0));
+                let _ = socket.send_all(leave.bytes(), Some(LOOK_AGAIN_MICROS_MAX));
+            }
             socket.shutdown();
         }
         self.stop_keeper();

@@ -21,7 +21,7 @@ pub(super) struct Request {
 pub(super) struct Unanswered {
     first_write: u64,
     writes: VecDeque<Option<Request>>,
-    /// Writes below have been sent at least once, as far as anybody can know.
+    /// Writes below have been given to a connection: they may have been sent, or may be any moment.
     sent_below: u64,
     next_question: u64,
     questions: BTreeMap<u64, Request>,
@@ -39,6 +39,10 @@ impl Unanswered {
 
     pub(super) fn len(&self) -> usize {
         self.writes.len() + self.questions.len()
+    }
+
+    pub(super) fn count_writes(&self) -> usize {
+        self.writes.len()
     }
 
     /// Every reply below is here.
@@ -83,7 +87,7 @@ impl Unanswered {
         self.questions.remove(&number)
     }
 
-    /// Takes a write back that was never sent. `false` if it may have been.
+    /// Takes a write back that was never given to a connection. `false` if it was.
     pub(super) fn withdraw_write(&mut self, sequence: u64) -> bool {
         sequence >= self.sent_below && self.take_write(sequence).is_some()
     }

@@ -12,6 +12,7 @@
 //!
 //! Options are as in `primitives/streams/event.rs`, records as in an item (`primitives/streams/record.rs`).
 
+use crate::base::bounds::RECORDS_PER_BATCH_MAX;
 use crate::base::codec::{Malformed, Take};
 use crate::primitives::streams::{self, Append, Group, Header, Record, StreamHandle};
 
@@ -147,6 +148,9 @@ impl<'a> Parsed<'a> {
     /// With so many more records. It grows with what is there, not with what is announced.
     fn with(mut self, count: u64, take: &mut Take<'a>) -> Result<Parsed<'a>, Malformed> {
         for _ in 0..count {
+            if self.records.len() == RECORDS_PER_BATCH_MAX {
+                return Err(Malformed("more records than a batch has"));
+            }
             let before = self.headers.len();
             let record = streams::take_record(take, |header| self.headers.push(header))?;
             self.records.push((record, self.headers.len() - before));
