@@ -14,9 +14,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::base::bounds::{QUESTIONS_OPEN_MAX, SESSIONS_MAX, STALL_MICROS_MAX};
 use crate::base::codec::{Malformed, Take};
 use crate::base::level::Level;
-use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, EventListener, Ordering};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::base::time::BootTime;
 use crate::engine::fault::Fault;
 use crate::engine::{Engine, Refused, Submitted, deadline_in};
@@ -29,6 +28,7 @@ use super::operation::{Kind, Question};
 use super::questions as ask;
 use super::reading::{Cursors, ReadRecords, put_read};
 use super::server::{Attached, Host};
+use super::waiting::Waiting;
 use super::wire::{
     ANSWERED, Greeting, LENGTH_BYTES, NoWelcome, OF_WRITE, Out, REFUSED, Submit, Welcome, put_refused, put_submitted,
     receive_greeting, refuse, split_frame, welcome,
@@ -152,20 +152,7 @@ struct Held {
 struct WaitingRead {
     request: u64,
     read: ReadRecords,
-    listener: EventListener,
-    _place: Place,
-}
-
-/// A place in the line of those who wait for a log; leaves it when dropped.
-struct Place {
-    engine: Arc<Engine<Primitives>>,
-    log: LogId,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.engine.stop_waiting(self.log);
-    }
+    waiting: Waiting,
 }
 
 /// Rings the connection's alarm when a log that it waits for has records.
@@ -369,13 +356,11 @@ impl<'a> Connection<'a> {
     }
 
     fn wait_for_records(&mut self, request: u64, read: ReadRecords) -> Result<(), Fault> {
-        let engine = &self.host.engine;
         loop {
-            if let Some((_, mut listener)) = engine.wait_for(read.log, read.from)? {
-                let place = Place { engine: engine.clone(), log: read.log };
+            if let Some(mut waiting) = Waiting::begin(&self.host.engine, read.log, read.from)? {
                 let waker = Waker::from(self.bell.clone());
-                if Pin::new(&mut listener).poll(&mut Context::from_waker(&waker)).is_pending() {
-                    self.waiting.push(WaitingRead { request, read, listener, _place: place });
+                if Pin::new(&mut waiting.listener).poll(&mut Context::from_waker(&waker)).is_pending() {
+                    self.waiting.push(WaitingRead { request, read, waiting });
                     self.process.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
                     return Ok(());
                 }
@@ -394,7 +379,7 @@ impl<'a> Connection<'a> {
         let mut context = Context::from_waker(&waker);
         let (mut woken, mut asleep) = (Vec::new(), Vec::new());
         for mut waiting in std::mem::take(&mut self.waiting) {
-            match Pin::new(&mut waiting.listener).poll(&mut context) {
+            match Pin::new(&mut waiting.waiting.listener).poll(&mut context) {
                 Poll::Ready(()) => woken.push((waiting.request, waiting.read)),
                 Poll::Pending => asleep.push(waiting),
             }

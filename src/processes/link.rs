@@ -30,6 +30,7 @@ use super::operation::Question;
 use super::questions::SyncAll;
 use super::reading::ReadRecords;
 use super::server::{Host, Server};
+use super::waiting::Waiting;
 use super::wire::{Greeting, NoWelcome, Welcome, greet};
 
 type Answered<T> = Result<T, Refused<Refusal>>;
@@ -565,36 +566,5 @@ impl Link {
                 }
             }
         }
-    }
-}
-
-/// A place in the line of those who wait for a log of this process's engine; leaves it when dropped.
-struct Waiting {
-    listener: crate::base::sync::EventListener,
-    _place: Place,
-}
-
-struct Place {
-    engine: Arc<Engine<Primitives>>,
-    log: LogId,
-}
-
-impl Waiting {
-    /// `None` if there is something to read already.
-    fn begin(engine: &Arc<Engine<Primitives>>, log: LogId, from: u64) -> Result<Option<Waiting>, Fault> {
-        let registered = engine.wait_for(log, from)?;
-        let place = || Place { engine: engine.clone(), log };
-        Ok(registered.map(|(_, listener)| Waiting { listener, _place: place() }))
-    }
-
-    fn sleep(self, micros: Option<u64>) {
-        let Waiting { listener, _place } = self;
-        wait_listener(listener, micros);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.engine.stop_waiting(self.log);
     }
 }

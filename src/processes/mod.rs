@@ -15,6 +15,7 @@
 //! | `server.rs`     | the host: accepting, ending sessions, closing                               |
 //! | `connection.rs` | the host's side of one attached process                                     |
 //! | `client`        | the attached side: asking, waiting, going over to the next host             |
+//! | `waiting.rs`    | waiting for records of a log, in the process that hosts it                   |
 //! | `link.rs`       | where the database is now, for the handles of one process                   |
 
 pub(crate) mod client;
@@ -25,4 +26,5 @@ pub(crate) mod questions;
 pub(crate) mod reading;
 pub(crate) mod server;
 pub(crate) mod stats;
+mod waiting;
 pub(crate) mod wire;
