@@ -135,13 +135,15 @@ pub fn disk_bytes(folder: &Path) -> u64 {
     files_below(folder).iter().filter_map(|path| fs::metadata(path).ok()).map(|facts| facts.blocks() * 512).sum()
 }
 
+/// What the directory lists, but sockets. A database that is open may rename or remove a file meanwhile: such a file is
+/// left out.
 pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
-            let kind = fs::symlink_metadata(&path).unwrap().file_type();
+            let Ok(kind) = fs::symlink_metadata(&path).map(|facts| facts.file_type()) else { continue };
             if kind.is_dir() {
                 folders.push(path);
             } else if !kind.is_socket() {
