@@ -11,6 +11,7 @@ mod child;
 mod definition;
 #[path = "../streams/limits.rs"]
 mod limits;
+#[path = "../streams/opening.rs"]
 mod opening;
 mod operations;
 mod place;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use towpath::{AppendOptions, Error, Level, OpenMode, Options, Record, Start, StreamOptions, Timestamp};
 
+use crate::place::executor::block_on;
 use crate::place::{Place, drain, eventually};
-use crate::wait::block_on;
 
 /// Asks for what the host counts by its name, each by the methods that tests/tidy.rs enters for it.
 #[test]

@@ -12,6 +12,8 @@ mod base;
 
 pub use base::*;
 
+pub const IS_ATTACHED: bool = true;
+
 /// A directory for one test, and the host that the test is attached to.
 pub struct Place {
     host: Mutex<Option<Host>>,

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
 
+pub mod executor;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -10,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use towpath::{CheckReport, Database, Lsn, OpenMode, Options, Reader, RecordView, Start, Stream, Timestamp};
+
+/// Whether what a [`Place`] opens is in another process than the test.
+pub const IS_ATTACHED: bool = false;
 
 /// Far beyond what anything here takes; a test that reaches it would hang.
 pub const PATIENCE: Duration = Duration::from_secs(60);

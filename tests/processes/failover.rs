@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use towpath::{AppendOptions, Database, Error, Level, OpenMode, Options, Record, Start, Stream, StreamOptions};
 
 use crate::child::ChildProcess;
-use crate::members::{Member, block_on};
+use crate::members::Member;
+use crate::place::executor::block_on;
 use crate::place::{PATIENCE, Place, eventually, texts};
 
 fn attach(place: &Place, grace: Duration) -> Database {

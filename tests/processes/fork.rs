@@ -11,7 +11,8 @@ use towpath::{AppendOptions, Database, Error, Level, OpenMode, Options, Record, 
 
 use crate::child::ChildProcess;
 use crate::forking::in_a_fork;
-use crate::members::{Member, block_on};
+use crate::members::Member;
+use crate::place::executor::block_on;
 use crate::place::{Place, drain, eventually, texts};
 
 fn attach(place: &Place) -> Database {

@@ -2,11 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::Command;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
 
 use towpath::{AppendOptions, Appended, Database, Error, Record, Stream, StreamOptions, Ticket};
@@ -15,26 +11,6 @@ use crate::child::{self, ChildProcess, asked, tell};
 use crate::forking::linger;
 
 pub const MEMBER: &str = "member";
-
-/// The least executor: a thread that sleeps until it is woken.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
 
 /// A child that does what it is told.
 pub struct Member(pub ChildProcess);

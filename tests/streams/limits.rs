@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use towpath::{AppendOptions, Error, Header, Level, Options, Record, Stream, StreamOptions};
 
-use crate::opening::{IS_ATTACHED, database, database_with, stream};
-use crate::place::extent;
+use crate::opening::{database, database_with, stream};
+use crate::place::{IS_ATTACHED, extent};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

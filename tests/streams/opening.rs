@@ -1,20 +1,40 @@
-//! How these tests come to their databases: this process hosts them.
+//! How these tests come to their databases: by whatever place they are built with.
+
+use std::ops::Deref;
 
 use towpath::{Database, Error, Options, Stream, StreamOptions, Ticket};
 
-/// Whether the database is in another process than the test.
-pub const IS_ATTACHED: bool = false;
+use crate::place::{IS_ATTACHED, Place};
 
-/// An open database that goes away with it.
-pub type Opened = Database;
+/// A database that goes away with it.
+pub struct Opened {
+    db: Database,
+    _place: Place,
+}
+
+impl Deref for Opened {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.db
+    }
+}
+
+impl Opened {
+    pub fn close(self) -> Result<(), Error> {
+        self.db.close()
+    }
+}
 
 /// A new database of the least size.
 pub fn database() -> Opened {
-    database_with(Options::temporary())
+    let place = Place::new();
+    Opened { db: place.open(), _place: place }
 }
 
 pub fn database_with(options: Options) -> Opened {
-    options.open_temporary().unwrap()
+    let place = Place::new();
+    Opened { db: place.open_with(options), _place: place }
 }
 
 /// A new database of the least size, and a stream in it.
@@ -24,8 +44,9 @@ pub fn stream(options: StreamOptions) -> (Opened, Stream) {
     (db, orders)
 }
 
-/// Why the write was refused: told at once.
+/// Why the write was refused: told at once, or by its ticket where the host is not waited for.
 #[track_caller]
 pub fn refusal_of<T>(submitted: Result<Ticket<T>, Error>) -> Error {
-    submitted.map(drop).expect_err("it was accepted")
+    let told = if IS_ATTACHED { submitted.expect("it was sent").wait().map(drop) } else { submitted.map(drop) };
+    told.expect_err("it was accepted")
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use towpath::{AppendOptions, Appended, Error, Level, Options, Record, Start, Stream, StreamOptions, Ticket};
 
-use crate::opening::{IS_ATTACHED, database_with, refusal_of, stream};
-use crate::place::{PATIENCE, Place, drain, texts};
-use crate::wait::block_on;
+use crate::opening::{database_with, refusal_of, stream};
+use crate::place::executor::block_on;
+use crate::place::{IS_ATTACHED, PATIENCE, Place, drain, texts};
 
 /// Nothing is synced unless someone waits for it.
 fn never_flushed() -> Options {
