@@ -11,6 +11,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use towpath::{Database, Options};
 
+use crate::place::eventually;
+
 /// Set for the child.
 const ROLE: &str = "TOWPATH_TEST_ROLE";
 const DATA: &str = "TOWPATH_TEST_DATA";
@@ -115,9 +117,27 @@ impl ChildProcess {
         self.child.wait().unwrap();
     }
 
-    pub fn signal(&self, signal: Signal) {
+    /// Stops it, and returns when each of its threads stands still: until then they go on with what they were at.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        eventually("all its threads are stopped", || threads_of(self.pid()).iter().all(|state| state == "T"));
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
+}
+
+/// The state of each thread of a process, as a letter.
+fn threads_of(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let state = |status: String| Some(status.rsplit_once(") ")?.1.split(' ').next()?.to_owned());
+    // A thread may end before it is stopped.
+    tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok().and_then(state)).collect()
 }
 
 impl Drop for ChildProcess {

@@ -154,7 +154,7 @@ fn an_append_with_a_timeout_returns_in_time_while_the_host_is_stopped() {
     let db = attach(&place, PATIENCE);
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
     let mut reader = orders.reader(0, Start::Earliest).unwrap();
-    host.signal(rustix::process::Signal::STOP);
+    host.stop();
     let start = Instant::now();
     let options = AppendOptions::new().timeout(Duration::from_millis(200));
     let told = orders.append_with(Record::new(b"one blue mug"), &options);
@@ -163,7 +163,7 @@ fn an_append_with_a_timeout_returns_in_time_while_the_host_is_stopped() {
     let start = Instant::now();
     assert!(reader.receive_timeout(1, Duration::from_millis(100)).unwrap().is_none());
     assert!(start.elapsed() < Duration::from_secs(5));
-    host.signal(rustix::process::Signal::CONT);
+    host.go_on();
     assert!(orders.append("two green plates").unwrap().offset <= 1);
     eventually("the host goes on", || db.stats().is_ok());
 }
