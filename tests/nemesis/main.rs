@@ -2,7 +2,7 @@
 //! disk. Every process keeps a book of what it asked and what it was told; in the end the books are held against each
 //! other and against what the database holds.
 //!
-//! `TOWPATH_NEMESIS_KILLS` sets how many hosts are killed, `TOWPATH_NEMESIS_SECONDS` when it ends at the latest, and
+//! `TOWPATH_NEMESIS_KILLS` sets how many hosts are killed, `TOWPATH_NEMESIS_SECONDS` within what time, and
 //! `TOWPATH_NEMESIS_SEED` repeats what an earlier run did, as far as the scheduler does. `TOWPATH_NEMESIS_KEEP` names a
 //! folder in which the books and the database of a campaign that failed are kept.
 
@@ -27,7 +27,9 @@ use ground::Ground;
 pub const STREAMS: [(&str, u32); 2] = [("orders", 3), ("ledger", 1)];
 
 const KILLS: u64 = 30;
-const SECONDS_MAX: u64 = 50;
+
+/// Several times what the kills take on two busy cores.
+const SECONDS_MAX: u64 = 120;
 
 /// Kills in one campaign, after which the books are compared and the next begins with an empty directory. Every other
 /// campaign has a disk that can be filled.
@@ -62,7 +64,7 @@ fn the_books_of_eight_processes_are_exact_whatever_is_done_to_them() {
         total.failovers.extend(outcome.failovers);
         println!("{}", line(&mut total, start.elapsed()));
     }
-    assert!(total.kills >= kills.min(10), "only {} hosts were killed within the time", total.kills);
+    assert!(total.kills >= kills, "only {} of {kills} hosts were killed within the time", total.kills);
 }
 
 fn line(total: &mut Outcome, elapsed: Duration) -> String {

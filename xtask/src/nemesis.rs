@@ -31,7 +31,7 @@ pub(crate) struct Nemesis {
     /// How many hosts are killed
     #[arg(long, value_name = "N", default_value_t = 1000)]
     kills: u64,
-    /// How long it goes on at most
+    /// Within what time they must be
     #[arg(long, value_name = "N", default_value_t = 900)]
     seconds: u64,
     /// Run each planted bug instead, which the nemesis must find
