@@ -76,6 +76,10 @@ pub(crate) fn recall<'a>(state: &'a State, overlay: &'a Overlay, request: &Reque
         _ if sequence - seen_below >= REQUESTS_REMEMBERED_MAX => {
             refused(Refusal::TooManyUnseen { sequence, seen_below }, None)
         }
+        // Requests come in order: this one was refused, and may not be applied behind those that came after it.
+        None if sequence < session.applied_below => {
+            refused(Refusal::Forgotten, Some(row_of(id, chunk_of(session.applied_below - 1))))
+        }
         None => Recalled::New,
         Some(Remembered { lsn: THIS_FRAME, .. }) => refused(Refusal::Twice, None),
         Some(Remembered { reply: None, .. }) => refused(Refusal::Forgotten, Some(rests_on)),

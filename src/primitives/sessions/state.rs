@@ -28,6 +28,8 @@ pub(crate) struct State {
 pub(super) struct Session {
     /// The process has every answer below, and asks for none of them again.
     pub(super) seen_below: u64,
+    /// No request at or above was applied; never less than `seen_below`.
+    pub(super) applied_below: u64,
     pub(super) chunks: [Vec<Remembered>; CHUNKS as usize],
 }
 
@@ -52,6 +54,7 @@ impl Session {
             return;
         }
         self.seen_below = seen_below;
+        self.applied_below = self.applied_below.max(seen_below);
         for chunk in &mut self.chunks {
             chunk.retain(|remembered| remembered.sequence >= seen_below);
         }
@@ -68,6 +71,7 @@ impl Session {
         let at = chunk.partition_point(|remembered| remembered.sequence < sequence);
         assert!(chunk.get(at).is_none_or(|next| next.sequence > sequence), "a request is applied once");
         chunk.insert(at, Remembered { sequence, lsn, reply: applied.reply.as_deref().map(Box::from) });
+        self.applied_below = self.applied_below.max(sequence + 1);
     }
 }
 
@@ -116,6 +120,10 @@ impl State {
         self.sessions.range::<SessionId, _>(behind).take(max).map(|(session, _)| *session).collect()
     }
 
+    pub(crate) fn is_open(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.sessions.len()
     }
@@ -153,8 +161,10 @@ impl State {
         let session = self.sessions.get_mut(&session).ok_or(Malformed("a chunk without its session"))?;
         session.see(seen_below);
         let seen_below = session.seen_below;
-        let kept = remembered.into_iter().filter(|remembered| remembered.sequence >= seen_below);
-        session.chunks[chunk as usize] = kept.collect();
+        let kept: Vec<Remembered> =
+            remembered.into_iter().filter(|remembered| remembered.sequence >= seen_below).collect();
+        session.applied_below = session.applied_below.max(kept.last().map_or(0, |last| last.sequence + 1));
+        session.chunks[chunk as usize] = kept;
         Ok(())
     }
 }

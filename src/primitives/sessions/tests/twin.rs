@@ -36,7 +36,10 @@ impl Twin {
         } else if sequence >= seen_below + REQUESTS_REMEMBERED_MAX {
             refused(Refusal::TooManyUnseen { sequence, seen_below })
         } else {
+            let later =
+                |answered: &Answered| answered.request.session == session && answered.request.sequence > sequence;
             match before.find(|answered| (answered.request.session, answered.request.sequence) == (session, sequence)) {
+                None if self.answered.iter().any(later) => refused(Refusal::Forgotten),
                 None => Recalled::New,
                 Some(Answered { reply, lsn, .. }) => {
                     Recalled::Applied { reply, lsn: Lsn(*lsn), rests_on: row_of(session, sequence % CHUNKS) }
