@@ -134,13 +134,11 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::receive`].
     pub async fn receive_async(&mut self, max: usize) -> Result<Records, Error> {
-        loop {
-            if let Some(records) = self.try_receive(max)? {
-                return Ok(records);
-            }
-            let waited = self.stream.database.shared.link.wait_to_read(self.log, self.offset).await;
-            waited.map_err(|refused| self.unread(refused))?;
-        }
+        let max = max.clamp(1, RECORDS_PER_READ_MAX);
+        let link = &self.stream.database.shared.link;
+        let read = link.read_async(self.log, self.offset, max, &mut self.cursor).await;
+        let read = read.map_err(|refused| self.unread(refused))?;
+        Ok(self.taken(read, max)?.expect("it waits until there is something"))
     }
 
     fn receive_until(&mut self, max: usize, deadline: Option<BootTime>) -> Result<Option<Records>, Error> {

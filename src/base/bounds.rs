@@ -111,6 +111,9 @@ pub(crate) const WIRE_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX as usize + (64 <<
 /// Questions of one attached process that may be open at the same time; readers that wait are among them.
 pub(crate) const QUESTIONS_OPEN_MAX: usize = 4096;
 
+/// An attached process waits before it writes more than this without an answer; it keeps them to ask again.
+pub(crate) const UNANSWERED_BYTES_MAX: usize = UNSYNCED_BYTES_MAX as usize;
+
 /// Bytes of requests that an attached process gathers before it sends them although nobody waits.
 pub(crate) const GATHERED_BYTES_MAX: usize = 16 << 10;
 
@@ -134,6 +137,9 @@ pub(crate) const LEFT_ALONE_MICROS: u64 = 1_000_000;
 
 /// The longest pause between two looks for a host.
 pub(crate) const LOOK_AGAIN_MICROS_MAX: u64 = 10_000;
+
+/// The pause after this process failed to host the database, before it looks again.
+pub(crate) const FAILED_AGAIN_MICROS: u64 = 250_000;
 
 /// How much longer than its own deadline a call waits for the host to say what became of it.
 pub(crate) const VERDICT_MICROS: u64 = 500_000;

@@ -51,7 +51,6 @@ pub(crate) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
         Err(NoWelcome::Unreadable) => Greeting {
             session: SessionId::of_random(u64::from(peer.pid)),
             is_resuming: false,
-            last_epoch: 0,
             clock: host.engine.clock_identity().expect("the clock's identity"),
             patience_micros: 0,
         },
@@ -97,34 +96,43 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Begins or resumes the session and says so.
+/// Begins or resumes the session and says so. One that is over is not begun again under its name: its process would
+/// take it for the one that knows what was applied.
 fn begin(host: &Host, socket: &Socket, greeting: &Greeting) -> io::Result<()> {
-    let open = Command::Sessions(sessions::Command::Open { session: greeting.session });
-    let known = match host.engine.submit(&open, Level::Buffered, None) {
-        Ok(Submitted { reply: Reply::Sessions(sessions::Reply::Opened { known }), .. }) => known,
-        Ok(_) => unreachable!("opening a session answers whether it was known"),
-        Err(Refused::Refusal(_)) => {
-            let max = SESSIONS_MAX as u64;
-            refuse(socket, &NoWelcome::TooMany { max })?;
-            return Err(io::Error::other("too many sessions"));
-        }
-        Err(Refused::Fault(fault)) => return Err(io::Error::other(fault.to_string())),
-    };
+    let begun = if greeting.is_resuming { resume(host, greeting.session) } else { open(host, greeting.session) };
+    if let Err(why) = begun {
+        refuse(socket, &why)?;
+        return Err(io::Error::other(why.to_string()));
+    }
     let engine = &host.engine;
     let geometry = engine.geometry();
     welcome(
         socket,
         &Welcome {
-            pid: crate::storage::disk::host::inherit::own_pid(),
             epoch: engine.epoch(),
             database_id: engine.database_id(),
             ring_bytes: geometry.ring_bytes(),
             segment_bytes: geometry.segment_bytes(),
             clock: engine.clock_identity()?,
-            session_is_known: known,
-            issued: engine.positions().issued,
         },
     )
+}
+
+fn resume(host: &Host, session: SessionId) -> Result<(), NoWelcome> {
+    let is_open = host.engine.inspect(|machine| machine.sessions.is_open(session));
+    match is_open.map_err(|fault| io::Error::other(fault.to_string()))? {
+        true => Ok(()),
+        false => Err(NoWelcome::SessionEnded),
+    }
+}
+
+fn open(host: &Host, session: SessionId) -> Result<(), NoWelcome> {
+    let open = Command::Sessions(sessions::Command::Open { session });
+    match host.engine.submit(&open, Level::Buffered, None) {
+        Ok(_) => Ok(()),
+        Err(Refused::Refusal(_)) => Err(NoWelcome::TooMany { max: SESSIONS_MAX as u64 }),
+        Err(Refused::Fault(fault)) => Err(NoWelcome::Io(io::Error::other(fault.to_string()))),
+    }
 }
 
 struct Connection<'a> {

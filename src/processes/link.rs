@@ -35,6 +35,15 @@ use super::wire::{Greeting, NoWelcome, Welcome, greet};
 
 type Answered<T> = Result<T, Refused<Refusal>>;
 
+/// `None` if this process hosts the database now: ask here.
+fn answered<T>(asked: Result<T, Unasked>) -> Option<Answered<T>> {
+    match asked {
+        Ok(answer) => Some(Ok(answer)),
+        Err(Unasked::Refused(refused)) => Some(Err(refused)),
+        Err(Unasked::Moved) => None,
+    }
+}
+
 /// How a process comes to a directory that others may have open too.
 ///
 /// | | nobody has it open | a process hosts it | a process holds it exclusively |
@@ -68,8 +77,8 @@ pub(crate) struct Opening {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asking {
     pub(crate) session: SessionId,
+    /// The session began with an earlier host, or over an earlier connection.
     pub(crate) is_resuming: bool,
-    pub(crate) last_epoch: u32,
     pub(crate) patience_micros: u64,
 }
 
@@ -85,6 +94,8 @@ pub(crate) enum NotEntered {
     Nobody,
     /// This process could not host it; another may.
     Failed(Fault),
+    /// The session that was to be resumed is over.
+    SessionEnded,
     Final(Fault),
 }
 
@@ -108,9 +119,10 @@ impl Pauses {
 
 impl Opening {
     /// One attempt: attach to whoever listens, else host if the mode says so.
-    pub(crate) fn try_enter(&self, asking: Asking) -> Result<Entered, NotEntered> {
+    /// `connected` is told over which connection it waits for a welcome.
+    pub(crate) fn try_enter(&self, asking: Asking, connected: &dyn Fn(&Arc<Socket>)) -> Result<Entered, NotEntered> {
         if self.mode != OpenMode::Exclusive
-            && let Some((socket, welcome)) = self.attach(asking)?
+            && let Some((socket, welcome)) = self.attach(asking, connected)?
         {
             return Ok(Entered::Attached(socket, welcome));
         }
@@ -126,15 +138,22 @@ impl Opening {
     }
 
     /// `None` if nobody listens.
-    fn attach(&self, asking: Asking) -> Result<Option<(Arc<Socket>, Welcome)>, NotEntered> {
+    fn attach(
+        &self,
+        asking: Asking,
+        connected: &dyn Fn(&Arc<Socket>),
+    ) -> Result<Option<(Arc<Socket>, Welcome)>, NotEntered> {
         let Ok(socket) = self.disk.connect() else { return Ok(None) };
+        let socket = Arc::new(socket);
+        connected(&socket);
         let io = |error| NotEntered::Final(Fault::io("reading the clock's identity")(error));
-        let Asking { session, is_resuming, last_epoch, patience_micros } = asking;
+        let Asking { session, is_resuming, patience_micros } = asking;
         let clock = self.options.clock.identity().map_err(io)?;
-        match greet(&socket, &Greeting { session, is_resuming, last_epoch, clock, patience_micros }) {
-            Ok(welcome) => Ok(Some((Arc::new(socket), welcome))),
+        match greet(&socket, &Greeting { session, is_resuming, clock, patience_micros }) {
+            Ok(welcome) => Ok(Some((socket, welcome))),
             Err(NoWelcome::OtherProtocol { theirs }) => Err(NotEntered::Final(Fault::OtherProtocol { theirs })),
             Err(NoWelcome::Stranger { uid }) => Err(NotEntered::Final(Fault::Stranger { uid })),
+            Err(NoWelcome::SessionEnded) => Err(NotEntered::SessionEnded),
             Err(NoWelcome::TooMany { max }) => Err(NotEntered::Final(Fault::TooManyProcesses { max })),
             // It closes just now, or an earlier connection of ours has not ended yet.
             Err(NoWelcome::Io(_) | NoWelcome::SessionInUse | NoWelcome::Unreadable) => Err(NotEntered::Nobody),
@@ -148,14 +167,14 @@ impl Opening {
         let (never, mut pauses) = (Event::new(), Pauses::default());
         loop {
             let patience_micros = deadline.since(clock::boot());
-            let asking = Asking { session, is_resuming: false, last_epoch: 0, patience_micros };
-            match self.try_enter(asking) {
+            let asking = Asking { session, is_resuming: false, patience_micros };
+            match self.try_enter(asking, &|_| {}) {
                 Ok(Entered::Host(host)) => return Ok(Station::Host(host)),
                 Ok(Entered::Attached(socket, welcome)) => {
                     return Client::start(self.clone(), socket, session, &welcome).map(Station::Attached);
                 }
                 Err(NotEntered::Final(fault) | NotEntered::Failed(fault)) => return Err(fault),
-                Err(NotEntered::Nobody) => {}
+                Err(NotEntered::Nobody | NotEntered::SessionEnded) => {}
             }
             let holder = self.disk.lock_holder().map_err(Fault::io("looking at the lock"))?;
             match holder {
@@ -170,7 +189,7 @@ impl Opening {
 }
 
 /// A session that no other process has.
-fn new_session() -> Result<SessionId, Fault> {
+pub(super) fn new_session() -> Result<SessionId, Fault> {
     let id = clock::random_id().map_err(Fault::io("asking for randomness"))?;
     Ok(SessionId::of_random(u64::from_le_bytes(*id.first_chunk().expect("an id has sixteen bytes"))))
 }
@@ -399,11 +418,11 @@ impl Link {
         loop {
             match self.station()? {
                 Station::Host(station) => return question.answer(&station.host),
-                Station::Attached(client) => match client.ask(question) {
-                    Err(Unasked::Moved) => {}
-                    Err(Unasked::Refused(refused)) => return Err(refused),
-                    Ok(answer) => return Ok(answer),
-                },
+                Station::Attached(client) => {
+                    if let Some(answered) = answered(client.ask(question)) {
+                        return answered;
+                    }
+                }
             }
         }
     }
@@ -432,11 +451,11 @@ impl Link {
         loop {
             match self.station()? {
                 Station::Host(station) => return station.engine().submit(command, wanted, deadline),
-                Station::Attached(client) => match client.submit_and_wait(command, wanted, deadline) {
-                    Err(Unasked::Moved) => {}
-                    Err(Unasked::Refused(refused)) => return Err(refused),
-                    Ok(submitted) => return Ok(submitted),
-                },
+                Station::Attached(client) => {
+                    if let Some(answered) = answered(client.submit_and_wait(command, wanted, deadline)) {
+                        return answered;
+                    }
+                }
             }
         }
     }
@@ -450,11 +469,11 @@ impl Link {
                     let rests_on = if submitted.is_held { submitted.rests_on } else { Lsn(0) };
                     return Ok(Issued::Here(submitted, DurableWait::new(station.engine().clone(), rests_on)));
                 }
-                Station::Attached(client) => match client.submit(command, wanted, deadline) {
-                    Err(Unasked::Moved) => {}
-                    Err(Unasked::Refused(refused)) => return Err(refused),
-                    Ok(pending) => return Ok(Issued::There(pending)),
-                },
+                Station::Attached(client) => {
+                    if let Some(answered) = answered(client.submit(command, wanted, deadline)) {
+                        return answered.map(Issued::There);
+                    }
+                }
             }
         }
     }
@@ -464,11 +483,11 @@ impl Link {
         let asked = loop {
             match self.station()? {
                 Station::Host(station) => break Asked::Here(station.engine().barrier()?),
-                Station::Attached(client) => match client.begin(&SyncAll) {
-                    Err(Unasked::Moved) => {}
-                    Err(Unasked::Refused(refused)) => return Err(refused),
-                    Ok(pending) => break Asked::There(pending),
-                },
+                Station::Attached(client) => {
+                    if let Some(answered) = answered(client.begin(&SyncAll)) {
+                        break Asked::There(answered?);
+                    }
+                }
             }
         };
         Ok(async move {
@@ -477,13 +496,10 @@ impl Link {
                 Asked::There(pending) => pending,
             };
             let client = pending.client().clone();
-            match pending.await {
-                Ok(_) => Ok(()),
-                Err(Unasked::Refused(refused)) => Err(refused),
-                Err(Unasked::Moved) => match client.moved_to() {
-                    Some(Station::Host(station)) => Ok(station.engine().barrier()?.await?),
-                    _ => unreachable!("who moved is a host"),
-                },
+            match (answered(pending.await), client.moved_to()) {
+                (Some(answered), _) => answered.map(drop),
+                (None, Some(Station::Host(station))) => Ok(station.engine().barrier()?.await?),
+                (None, _) => unreachable!("who moved is a host"),
             }
         })
     }
@@ -495,10 +511,8 @@ impl Link {
                 Station::Host(station) => return Ok(station.engine().read(log, from, records, cursor)?),
                 Station::Attached(client) => {
                     let read = ReadRecords { log, from, records, waits: false, inline: false };
-                    match client.read(&read, None) {
-                        Err(Unasked::Moved) => {}
-                        Err(Unasked::Refused(refused)) => return Err(refused),
-                        Ok(found) => return Ok(found.expect("without a deadline it waits for the answer")),
+                    if let Some(answered) = answered(client.read(&read, None)) {
+                        return Ok(answered?.expect("without a deadline it waits for the answer"));
                     }
                 }
             }
@@ -534,35 +548,38 @@ impl Link {
                     let waits = micros_left(deadline).is_ok();
                     let read = ReadRecords { log, from, records, waits, inline: false };
                     let answered_by = if waits { deadline } else { Some(clock::boot().plus(VERDICT_MICROS)) };
-                    match client.read(&read, answered_by) {
-                        Err(Unasked::Moved) => {}
-                        Err(Unasked::Refused(refused)) => return Err(refused),
-                        Ok(Some(Read::AtEnd)) if !waits => return Ok(None),
-                        Ok(found) => return Ok(found),
+                    if let Some(answered) = answered(client.read(&read, answered_by)) {
+                        return Ok(answered?.filter(|found| waits || !matches!(found, Read::AtEnd)));
                     }
                 }
             }
         }
     }
 
-    /// The same for a future: ready when there may be something to read.
-    pub(crate) async fn wait_to_read(&self, log: LogId, from: u64) -> Answered<()> {
-        match self.station()? {
-            Station::Host(station) => {
-                if let Some(mut waiting) = Waiting::begin(station.engine(), log, from)? {
-                    (&mut waiting.listener).await;
+    /// The same for a future, without a deadline.
+    pub(crate) async fn read_async(
+        &self,
+        log: LogId,
+        from: u64,
+        records: usize,
+        cursor: &mut Cursor,
+    ) -> Answered<Read> {
+        loop {
+            match self.station()? {
+                Station::Host(station) => {
+                    match station.engine().read(log, from, records, cursor)? {
+                        Read::AtEnd => {}
+                        found => return Ok(found),
+                    }
+                    if let Some(mut waiting) = Waiting::begin(station.engine(), log, from)? {
+                        (&mut waiting.listener).await;
+                    }
                 }
-                Ok(())
-            }
-            Station::Attached(client) => {
-                let read = ReadRecords { log, from, records: 1, waits: true, inline: true };
-                let asked = match client.ask_to_read(&read) {
-                    Ok(pending) => pending.await.map(drop),
-                    Err(unasked) => Err(unasked),
-                };
-                match asked {
-                    Err(Unasked::Refused(refused)) => Err(refused),
-                    Ok(()) | Err(Unasked::Moved) => Ok(()),
+                Station::Attached(client) => {
+                    let read = ReadRecords { log, from, records, waits: true, inline: false };
+                    if let Some(answered) = answered(client.read_async(&read).await) {
+                        return answered;
+                    }
                 }
             }
         }

@@ -69,7 +69,7 @@ fn greeting() -> Vec<u8> {
 fn hail(socket: &Socket) -> Result<(), NoWelcome> {
     let clock = ClockIdentity { boot_id: [0; 16], time_namespace: 0 };
     let session = SessionId::of_random(SESSION);
-    greet(socket, &Greeting { session, is_resuming: false, last_epoch: 0, clock, patience_micros: 1_000_000 }).map(drop)
+    greet(socket, &Greeting { session, is_resuming: false, clock, patience_micros: 1_000_000 }).map(drop)
 }
 
 /// Stretches of the bytes, as long as the byte before each says, each a frame of an operation that there is.

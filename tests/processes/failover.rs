@@ -1,7 +1,11 @@
 //! The host goes away, and the others go on.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +14,7 @@ use towpath::{AppendOptions, Database, Error, Level, OpenMode, Options, Record, 
 use crate::child::ChildProcess;
 use crate::members::Member;
 use crate::place::executor::block_on;
-use crate::place::{PATIENCE, Place, eventually, texts};
+use crate::place::{PATIENCE, Place, eventually, files_below, texts};
 
 fn attach(place: &Place, grace: Duration) -> Database {
     Options::temporary().mode(OpenMode::Attach).reconnect_grace(grace).open(place.data()).unwrap()
@@ -145,6 +149,37 @@ fn who_only_attaches_waits_for_the_next_host_as_long_as_the_grace() {
     assert!(start.elapsed() > grace / 2 && start.elapsed() < grace * 3, "{:?}", start.elapsed());
     assert!(matches!(orders.append("three forks"), Err(Error::NoHost)));
     assert!(matches!(db.stats(), Err(Error::NoHost)));
+    let _later = ChildProcess::host(&place.data());
+    assert!(orders.append("four spoons").unwrap().offset >= 1, "the next call looks again");
+}
+
+#[test]
+fn nothing_is_written_to_another_database_that_took_the_directorys_place() {
+    let place = Place::new();
+    let mut host = ChildProcess::host(&place.data());
+    let db = attach(&place, PATIENCE);
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    orders.append("one blue mug").unwrap();
+    // Whoever is attached looks on while the files go.
+    host.stop();
+    for file in files_below(&place.data()) {
+        fs::remove_file(file).unwrap();
+    }
+    host.kill();
+    let _other = ChildProcess::host(&place.data());
+    let refused = eventually_refused(&orders);
+    assert!(refused.to_string().contains("another database"), "{refused}");
+    db.close().unwrap_err();
+    let other = attach(&place, PATIENCE);
+    assert!(other.streams().unwrap().is_empty());
+}
+
+/// A host that died answers `OutcomeUnknown` once, perhaps.
+fn eventually_refused(orders: &Stream) -> Error {
+    match orders.append("two green plates").unwrap_err() {
+        Error::OutcomeUnknown => orders.append("two green plates").unwrap_err(),
+        error => error,
+    }
 }
 
 #[test]
@@ -166,4 +201,43 @@ fn an_append_with_a_timeout_returns_in_time_while_the_host_is_stopped() {
     host.go_on();
     assert!(orders.append("two green plates").unwrap().offset <= 1);
     eventually("the host goes on", || db.stats().is_ok());
+}
+
+#[test]
+fn a_timeout_holds_for_more_than_a_stopped_host_takes_from_its_socket() {
+    let place = Place::new();
+    let host = ChildProcess::host(&place.data());
+    let db = attach(&place, PATIENCE);
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    host.stop();
+    let body = vec![b'x'; 1 << 20];
+    let start = Instant::now();
+    // Nobody waits for this one, and sending it does not wait either.
+    let ticket = orders.submit(Record::new(&body), &AppendOptions::new()).unwrap();
+    let mut waiting = pin!(orders.submit(Record::new(&body), &AppendOptions::new()).unwrap());
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let options = AppendOptions::new().timeout(Duration::from_millis(200));
+    for _ in 0..3 {
+        let told = orders.append_with(Record::new(&body), &options);
+        assert!(matches!(told, Err(Error::OutcomeUnknown | Error::TimedOut)), "{told:?}");
+    }
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    host.go_on();
+    assert_eq!(ticket.wait().unwrap().offset, 0);
+    assert_eq!(block_on(waiting).unwrap().offset, 1);
+    assert_eq!(orders.append("one blue mug").unwrap().offset, texts(&orders, 0).len() as u64 - 1);
+}
+
+#[test]
+fn closing_does_not_wait_for_one_who_listens_and_never_answers() {
+    let place = Place::new();
+    let mut host = ChildProcess::host(&place.data());
+    let db = attach(&place, PATIENCE * 10);
+    host.kill();
+    fs::remove_file(place.data().join("host.sock")).unwrap();
+    let silent = UnixListener::bind(place.data().join("host.sock")).unwrap();
+    let (_connection, _) = silent.accept().unwrap();
+    let start = Instant::now();
+    assert!(matches!(db.close(), Err(Error::NoHost)));
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
 }

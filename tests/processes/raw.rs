@@ -12,6 +12,7 @@ pub const PROTOCOL: u32 = 1;
 pub const OTHER_PROTOCOL: u8 = 1;
 pub const TOO_MANY: u8 = 2;
 pub const UNREADABLE: u8 = 4;
+pub const SESSION_ENDED: u8 = 6;
 
 /// Kinds of operations, as in `src/processes/operation.rs`.
 pub const SYNC: u8 = 4;
@@ -33,10 +34,20 @@ pub fn hail(magic: &[u8; 8], protocol: u32, body: &[u8]) -> Vec<u8> {
 }
 
 pub fn greeting(protocol: u32, session: u64) -> Vec<u8> {
+    hail(b"TOWPATH>", protocol, &introduction(session, false))
+}
+
+/// A greeting that goes on with a session.
+pub fn resuming(session: u64) -> Vec<u8> {
+    hail(b"TOWPATH>", PROTOCOL, &introduction(session, true))
+}
+
+fn introduction(session: u64, is_resuming: bool) -> Vec<u8> {
     let mut body = session.to_le_bytes().to_vec();
-    body.extend([0; 1 + 4 + 16 + 8]);
+    body.push(u8::from(is_resuming));
+    body.extend([0; 16 + 8]);
     body.extend(5_000_000_u64.to_le_bytes());
-    hail(b"TOWPATH>", protocol, &body)
+    body
 }
 
 /// What the host answers to a greeting.

@@ -1,5 +1,6 @@
 //! What an attached process leaves behind, and for how long.
 
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use towpath::{Database, Error, OpenMode, Options, StreamOptions};
 use crate::child::ChildProcess;
 use crate::members::Member;
 use crate::place::{Place, eventually, texts};
+use crate::raw::{Answer, SESSION_ENDED, answer, connect, resuming, welcomed};
 
 fn attached(db: &Database) -> Vec<u32> {
     db.attached_processes().unwrap().iter().map(|process| process.pid).collect()
@@ -97,4 +99,22 @@ fn who_leaves_after_the_host_is_gone_does_not_wait_for_the_grace() {
     let attached = options.open(place.data()).unwrap();
     host.close().unwrap();
     assert!(matches!(attached.close(), Err(Error::NoHost)));
+}
+
+#[test]
+fn a_session_that_is_over_cannot_be_resumed_and_does_not_begin_again_by_that() {
+    let place = Place::new();
+    let db = place.open();
+    for _ in 0..2 {
+        let mut socket = connect(&place.data());
+        socket.write_all(&resuming(7)).unwrap();
+        assert_eq!(answer(&mut socket).unwrap(), Answer::Refused { reason: SESSION_ENDED, number: 0 });
+    }
+    let begun = welcomed(&place.data(), 7);
+    assert_eq!(attached(&db).len(), 1);
+    drop(begun);
+    eventually("it is let go", || attached(&db).is_empty());
+    let mut socket = connect(&place.data());
+    socket.write_all(&resuming(7)).unwrap();
+    assert_eq!(answer(&mut socket).unwrap(), Answer::Refused { reason: SESSION_ENDED, number: 0 });
 }

@@ -143,7 +143,13 @@ impl Client {
 
     /// Lets the keeper read if nobody does although answers are to come.
     pub(super) fn ask_keeper(&self, state: &mut State) {
-        if !state.is_reading && !state.keeper_is_asked && !state.unanswered.is_empty() {
+        if !state.is_reading && !state.unanswered.is_empty() {
+            self.call_keeper(state);
+        }
+    }
+
+    fn call_keeper(&self, state: &mut State) {
+        if !state.keeper_is_asked {
             state.keeper_is_asked = true;
             self.alarm.ring();
         }
@@ -153,7 +159,7 @@ impl Client {
     pub(super) fn send_gathered(&self) {
         let mut state = self.state.lock();
         // The answer to a write that is under way sends it; a reader's may never come.
-        let goes = state.outbox.len() >= GATHERED_BYTES_MAX || state.unanswered.count_writes() == 1;
+        let goes = state.outbox.gathered().len() >= GATHERED_BYTES_MAX || state.unanswered.count_writes() == 1;
         self.ask_keeper(&mut state);
         drop(state);
         if goes {
@@ -161,25 +167,21 @@ impl Client {
         }
     }
 
-    /// Sends what is to be sent, unless somebody else is at it, who then sends this too.
+    /// Sends what is to be sent, as far as there is room, unless somebody else is at it, who then sends this too.
     pub(super) fn send(&self) {
         let mut state = self.state.lock();
-        while !state.is_sending
-            && !state.outbox.is_empty()
-            && let Some(socket) = state.phase.socket()
+        while let Some(socket) = state.phase.socket()
+            && let Some(sending) = state.outbox.begin()
         {
-            let bytes = state.outbox.take();
-            state.is_sending = true;
-            if state.unanswered.len() > 1 {
-                // The host may have to be rid of answers before it takes more.
-                self.ask_keeper(&mut state);
-            }
             drop(state);
-            let sent = socket.send_all(&bytes, None);
+            let sent = socket.try_send(sending.bytes());
             state = self.state.lock();
-            state.is_sending = false;
-            if sent.is_err() {
-                self.lose(&mut state, &socket);
+            match sent {
+                Ok(sent) => state.outbox.end(sending, sent),
+                Err(_) => self.lose(&mut state, &socket),
+            }
+            if state.outbox.is_without_room() {
+                self.call_keeper(&mut state);
             }
         }
     }

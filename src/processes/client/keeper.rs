@@ -1,18 +1,19 @@
-//! The client's thread: reads while only futures wait, and finds the next host when this one goes away.
+//! The client's thread: reads while only futures wait, sends what had no room, and finds the next host when this one
+//! goes away.
 
-use crate::base::bounds::HOST_AWAITED_MICROS_MAX;
+use crate::base::bounds::{FAILED_AGAIN_MICROS, HOST_AWAITED_MICROS_MAX};
 use crate::base::sync::{Arc, spawn, wait_listener};
 use crate::engine::fault::Fault;
 use crate::primitives::sessions::SessionId;
 use crate::storage::disk::clock;
-use crate::storage::disk::host::socket::{Socket, wait};
+use crate::storage::disk::host::socket::{Interest, Socket, wait_for};
 
 use super::super::connection::Input;
-use super::super::link::{Asking, Entered, HostStation, NotEntered, Pauses, Station};
+use super::super::link::{Asking, Entered, HostStation, NotEntered, Pauses, Station, new_session};
 use super::super::wire::Welcome;
 use super::slot::Outcome;
 use super::unanswered::Request;
-use super::{Client, Over, Phase, State, segments_of};
+use super::{Client, Phase, State, segments_of};
 
 impl Client {
     pub(super) fn start_keeper(self: &Arc<Self>) -> Result<(), Fault> {
@@ -24,7 +25,7 @@ impl Client {
 
     pub(super) fn stop_keeper(&self) {
         self.alarm.ring();
-        self.stopping.notify(usize::MAX);
+        self.changed.notify(usize::MAX);
         if let Some(thread) = self.keeper.lock().take() {
             // One that panicked has told so by the panic hook.
             let _ = thread.join();
@@ -51,30 +52,45 @@ impl Client {
                     drop(state);
                     self.find_host();
                 }
-                Phase::Moved | Phase::Over(_) => return,
+                Phase::Unattached => {
+                    drop(state);
+                    self.rest();
+                }
+                Phase::Moved | Phase::Closed => return,
             }
+        }
+    }
+
+    /// Sleeps until there is something to ask.
+    fn rest(&self) {
+        let listener = self.changed.listen();
+        if matches!(self.state.lock().phase, Phase::Unattached) {
+            wait_listener(listener, None);
         }
     }
 
     /// Sleeps until there is something to do with this connection, and does it.
     fn attend(&self, socket: &Arc<Socket>) {
-        let wants_reading = {
+        let interest = {
             let mut state = self.state.lock();
-            let wants = !state.is_reading && !state.unanswered.is_empty();
-            state.is_reading |= wants;
-            wants
+            let input = !state.is_reading && !state.unanswered.is_empty();
+            state.is_reading |= input;
+            Interest { input, room: state.outbox.is_without_room() }
         };
-        let ready = wait(socket, Some(&self.alarm), wants_reading, None);
-        let alarmed = ready.as_ref().is_ok_and(|ready| ready.alarmed);
-        if alarmed {
+        let ready = wait_for(socket, Some(&self.alarm), interest, None);
+        if ready.as_ref().is_ok_and(|ready| ready.alarmed) {
             self.alarm.take();
         }
+        if ready.as_ref().is_ok_and(|ready| ready.has_room) {
+            self.state.lock().outbox.has_room();
+            self.send();
+        }
         let is_lost = match &ready {
-            Ok(ready) if wants_reading && ready.readable => self.read_once(socket, Some(0)).is_err(),
+            Ok(ready) if interest.input && ready.readable => self.read_once(socket, Some(0)).is_err(),
             Ok(ready) => ready.hung_up,
             Err(_) => true,
         };
-        if wants_reading {
+        if interest.input {
             self.stop_reading(socket, is_lost);
         } else if is_lost {
             self.lose(&mut self.state.lock(), socket);
@@ -84,29 +100,61 @@ impl Client {
     /// Becomes the host, or attaches to the one that is, or gives up.
     fn find_host(&self) {
         let lost_at = clock::boot();
-        let (session, last_epoch) = {
-            let state = self.state.lock();
-            (state.session, state.epoch)
-        };
-        let mut pauses = Pauses::default();
-        while !self.is_over() {
+        let (mut is_resuming, mut pauses) = (true, Pauses::default());
+        while !self.is_closed() {
             let patience_micros = self.patience().saturating_sub(clock::boot().since(lost_at));
-            let asking = Asking { session, is_resuming: true, last_epoch, patience_micros };
-            match self.opening.try_enter(asking) {
+            let asking = Asking { session: self.state.lock().session, is_resuming, patience_micros };
+            let entered = self.opening.try_enter(asking, &|socket| self.greet_over(socket));
+            self.state.lock().greeting = None;
+            let pause = match entered {
                 Ok(Entered::Host(host)) => return self.take_over(host),
                 Ok(Entered::Attached(socket, welcome)) => {
                     return self.resume(socket, &welcome).unwrap_or_else(|fault| self.give_up(&fault));
                 }
                 Err(NotEntered::Final(fault)) => return self.give_up(&fault),
                 Err(_) if patience_micros == 0 => return self.give_up(&Fault::NoHost),
-                Err(NotEntered::Failed(why)) => tracing::warn!(%why, "this process could not host the database"),
-                Err(NotEntered::Nobody) => {}
-            }
-            let listener = self.stopping.listen();
-            if !self.is_over() {
-                wait_listener(listener, Some(pauses.next()));
+                Err(NotEntered::SessionEnded) if is_resuming => match self.begin_session() {
+                    Ok(()) => {
+                        is_resuming = false;
+                        continue;
+                    }
+                    Err(fault) => return self.give_up(&fault),
+                },
+                Err(NotEntered::Failed(why)) => {
+                    tracing::warn!(%why, "this process could not host the database");
+                    FAILED_AGAIN_MICROS
+                }
+                Err(NotEntered::Nobody | NotEntered::SessionEnded) => pauses.next(),
+            };
+            let listener = self.changed.listen();
+            if !self.is_closed() {
+                wait_listener(listener, Some(pause));
             }
         }
+    }
+
+    /// Who closes this client meanwhile ends the waiting for a welcome too.
+    fn greet_over(&self, socket: &Arc<Socket>) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Closed) {
+            socket.shutdown();
+        } else {
+            state.greeting = Some(socket.clone());
+        }
+    }
+
+    /// The session has ended, with all that the hosts remembered of it: nobody knows what became of the writes that
+    /// were sent. The others are made under a new session, and never under the old name, which a host could take for a
+    /// session that goes on.
+    fn begin_session(&self) -> Result<(), Fault> {
+        let session = new_session()?;
+        let sent = {
+            let mut state = self.state.lock();
+            state.session = session;
+            state.unanswered.take_sent_writes()
+        };
+        sent.iter().for_each(|request| request.slot.complete(Fault::OutcomeUnknown.into()));
+        Ok(())
     }
 
     /// How long to look for a host: longer while somebody holds the directory.
@@ -115,8 +163,8 @@ impl Client {
         if is_held { HOST_AWAITED_MICROS_MAX } else { self.opening.reconnect_grace_micros }
     }
 
-    fn is_over(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Over(_))
+    fn is_closed(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Closed)
     }
 
     /// Asks the next host what the last did not answer.
@@ -126,22 +174,20 @@ impl Client {
         let segments = segments_of(&self.opening, welcome)?;
         let mut guard = self.state.lock();
         let state: &mut State = &mut guard;
-        if matches!(state.phase, Phase::Over(_)) {
+        if matches!(state.phase, Phase::Closed) {
             return Ok(());
         }
+        self.expect_same(state.database_id, welcome.database_id)?;
         *input = Input::default();
         state.segments = segments;
-        state.epoch = welcome.epoch;
-        let unknown = if welcome.session_is_known { Vec::new() } else { state.unanswered.take_sent_writes() };
-        state.outbox.clear(0);
-        state.unanswered.writes().for_each(|(_, request)| state.outbox.raw(&request.frame));
-        state.unanswered.questions().for_each(|request| state.outbox.raw(&request.frame));
+        state.outbox.restart();
+        let again = state.unanswered.writes().map(|(_, request)| request).chain(state.unanswered.questions());
+        again.for_each(|request| state.outbox.gathered().raw(&request.frame));
         state.unanswered.sent();
         state.phase = Phase::Attached(socket);
         let followers = std::mem::take(&mut state.followers);
         drop(guard);
         drop(input);
-        unknown.iter().for_each(|request| request.slot.complete(Fault::OutcomeUnknown.into()));
         self.send();
         followers.iter().for_each(|follower| follower.nudge());
         Ok(())
@@ -149,10 +195,15 @@ impl Client {
 
     /// This process is the host: it answers itself what the last host did not.
     fn take_over(&self, host: HostStation) {
-        let (session, end) = {
+        let (session, end, database_id) = {
             let state = self.state.lock();
-            (state.session, state.unanswered.next_write())
+            (state.session, state.unanswered.next_write(), state.database_id)
         };
+        if let Err(fault) = self.expect_same(database_id, host.engine().database_id()) {
+            // It is in order, and another process may have it.
+            let _ = host.close();
+            return self.give_up(&fault);
+        }
         while let Some((sequence, frame)) = self.next_to_answer(end) {
             let outcome = answered_here(&host, session, &frame);
             let request = self.state.lock().unanswered.take_write(sequence);
@@ -170,7 +221,7 @@ impl Client {
             Some((request, outcome))
         })
         .collect();
-        if matches!(state.phase, Phase::Over(_)) {
+        if matches!(state.phase, Phase::Closed) {
             drop(state);
             host.leave(session);
             // Nobody in this process wants the database any more, and the next host finds it in order or recovers it.
@@ -199,18 +250,43 @@ impl Client {
         first.map(|(sequence, request)| (sequence, request.frame.clone()))
     }
 
+    fn expect_same(&self, ours: [u8; 16], theirs: [u8; 16]) -> Result<(), Fault> {
+        if ours == theirs {
+            return Ok(());
+        }
+        let reason = "another database has taken the place of the one that was opened".to_owned();
+        Err(Fault::NotADatabase { path: self.opening.options.path.clone(), reason })
+    }
+
+    /// Whoever waits is told why no host was found. The next to ask has the keeper look again.
     fn give_up(&self, why: &Fault) {
+        self.rest_in(Phase::Unattached, why);
+    }
+
+    fn rest_in(&self, phase: Phase, why: &Fault) {
         tracing::warn!(%why, "no host was found");
-        let unanswered = {
+        let (sent, unanswered) = {
             let mut state = self.state.lock();
-            if !matches!(state.phase, Phase::Over(_)) {
-                state.phase = Phase::Over(Over::Unattached);
+            if !matches!(state.phase, Phase::Closed) {
+                state.phase = phase;
             }
-            let sent = state.unanswered.take_sent_writes();
-            sent.iter().for_each(|request| request.slot.complete(Fault::OutcomeUnknown.into()));
-            state.unanswered.take_all()
+            state.outbox.restart();
+            (state.unanswered.take_sent_writes(), state.unanswered.take_all())
         };
-        unanswered.iter().for_each(|request| request.slot.complete(Fault::NoHost.into()));
+        sent.iter().for_each(|request| request.slot.complete(Fault::OutcomeUnknown.into()));
+        unanswered.iter().for_each(|request| request.slot.complete(told(why).into()));
+    }
+}
+
+/// Why no host was found, for each of those who wait.
+fn told(why: &Fault) -> Fault {
+    match why {
+        Fault::Locked { pid, exclusive } => Fault::Locked { pid: *pid, exclusive: *exclusive },
+        Fault::OtherProtocol { theirs } => Fault::OtherProtocol { theirs: *theirs },
+        Fault::TooManyProcesses { max } => Fault::TooManyProcesses { max: *max },
+        Fault::Stranger { uid } => Fault::Stranger { uid: *uid },
+        Fault::NotADatabase { path, reason } => Fault::NotADatabase { path: path.clone(), reason: reason.clone() },
+        _ => Fault::NoHost,
     }
 }
 
@@ -223,6 +299,6 @@ struct Unattended<'a>(&'a Client);
 
 impl Drop for Unattended<'_> {
     fn drop(&mut self) {
-        self.0.give_up(&Fault::NoHost);
+        self.0.rest_in(Phase::Closed, &Fault::Closed);
     }
 }

@@ -5,11 +5,13 @@
 //! * The *keeper* (`keeper.rs`) is the client's one thread. It sleeps until the host hangs up, and reads while only
 //!   futures wait.
 //! * Requests that nobody waits for are gathered while others are under way, and sent with the next that must go.
-//! * Nobody who has the reading in hand sends, because a send may have to wait until answers are read.
+//! * Sending never waits: what the socket has no room for is kept (`outbox.rs`), and the keeper sends it when there is
+//!   room. So no deadline is missed because the host does not read.
 //! * Every request is kept as it was sent until it is answered (`unanswered.rs`).
 
 mod exchange;
 mod keeper;
+mod outbox;
 mod pending;
 mod slot;
 mod unanswered;
@@ -40,6 +42,7 @@ use super::operation::{Kind, Question};
 use super::questions::{SyncAll, unreadable};
 use super::reading::{Fetched, ReadRecords, take_read};
 use super::wire::{Out, Submit, Welcome};
+use outbox::Outbox;
 pub(crate) use pending::{PendingQuestion, PendingWrite};
 use slot::Slot;
 use unanswered::{Request, Unanswered};
@@ -68,7 +71,8 @@ pub(crate) struct Client {
     here: ForkMark,
     // Wakes the keeper.
     alarm: Alarm,
-    stopping: Event,
+    /// Notified when the keeper is to look for a host, and when it is to end.
+    changed: Event,
     keeper: Mutex<Option<JoinHandle<()>>>,
     state: Mutex<State>,
     /// Held by whoever reads.
@@ -81,12 +85,12 @@ pub(crate) struct Client {
 struct State {
     phase: Phase,
     session: SessionId,
-    epoch: u32,
+    database_id: [u8; 16],
     segments: Arc<Segments>,
     unanswered: Unanswered,
-    /// Frames that are to be sent.
-    outbox: Out,
-    is_sending: bool,
+    outbox: Outbox,
+    /// Over which the keeper introduces this process to a host.
+    greeting: Option<Arc<Socket>>,
     is_reading: bool,
     /// Those who wait while somebody else reads; one of them goes on when that one leaves.
     followers: Vec<Arc<Slot>>,
@@ -99,17 +103,12 @@ enum Phase {
     Attached(Arc<Socket>),
     /// It has gone; the keeper looks for the next.
     Lost,
+    /// None was found; the keeper looks again when there is something to ask.
+    Unattached,
     /// It is this process.
     Moved,
-    Over(Over),
-}
-
-/// Why nobody is asked any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Over {
+    /// Nobody is asked any more.
     Closed,
-    /// No host was found.
-    Unattached,
 }
 
 impl Phase {
@@ -138,11 +137,11 @@ impl Client {
         let state = State {
             phase: Phase::Attached(socket),
             session,
-            epoch: welcome.epoch,
+            database_id: welcome.database_id,
             segments: segments_of(&opening, welcome)?,
             unanswered: Unanswered::default(),
-            outbox: Out::new(),
-            is_sending: false,
+            outbox: Outbox::default(),
+            greeting: None,
             is_reading: false,
             followers: Vec::new(),
             keeper_is_asked: false,
@@ -153,7 +152,7 @@ impl Client {
             opening,
             here,
             alarm,
-            stopping: Event::new(),
+            changed: Event::new(),
             keeper: Mutex::new(None),
             state: Mutex::new(state),
             input: Mutex::new(Input::default()),
@@ -206,7 +205,7 @@ impl Client {
     ) -> Result<(u64, Arc<Slot>), Unasked> {
         loop {
             let mut state = self.state.lock();
-            state.check()?;
+            self.check(&mut state)?;
             if state.unanswered.is_full() {
                 let first = state.unanswered.first_slot().expect("a full window has a first write");
                 drop(state);
@@ -229,7 +228,7 @@ impl Client {
                 return Err(Fault::FrameTooLarge { max, actual: frame.len() as u64 }.into());
             }
             let (frame, slot) = (frame.into_bytes(), Slot::new());
-            state.outbox.raw(&frame);
+            state.outbox.gathered().raw(&frame);
             state.unanswered.push_write(Request { frame, slot: slot.clone() });
             if matches!(state.phase, Phase::Attached(_)) {
                 state.unanswered.sent();
@@ -253,7 +252,7 @@ impl Client {
 
     fn enter_question(self: &Arc<Self>, kind: Kind, put: impl FnOnce(&mut Out)) -> Result<PendingQuestion, Unasked> {
         let mut state = self.state.lock();
-        state.check()?;
+        self.check(&mut state)?;
         let number = state.unanswered.next_question();
         let mut frame = Out::new();
         frame.frame(kind as u8, |out| {
@@ -261,7 +260,7 @@ impl Client {
             put(out);
         });
         let (frame, slot) = (frame.into_bytes(), Slot::new());
-        state.outbox.raw(&frame);
+        state.outbox.gathered().raw(&frame);
         state.unanswered.push_question(number, Request { frame, slot: slot.clone() });
         Ok(PendingQuestion { client: self.clone(), slot, number })
     }
@@ -272,9 +271,7 @@ impl Client {
         read: &ReadRecords,
         deadline: Option<BootTime>,
     ) -> Result<Option<Read>, Unasked> {
-        let mut read = *read;
-        for attempt in 0.. {
-            read.inline = attempt >= MAPPINGS_MAX;
+        for read in attempts(*read) {
             let Some(bytes) = self.ask_to_read(&read)?.wait(deadline)? else { return Ok(None) };
             if let Fetched::Read(found) = self.take_read(&bytes, &read)? {
                 return Ok(Some(found));
@@ -283,20 +280,34 @@ impl Client {
         unreachable!("an answer with all bytes in it needs no segment")
     }
 
-    pub(crate) fn ask_to_read(self: &Arc<Self>, read: &ReadRecords) -> Result<PendingQuestion, Unasked> {
+    /// The same for a future, without a deadline.
+    pub(crate) async fn read_async(self: &Arc<Self>, read: &ReadRecords) -> Result<Read, Unasked> {
+        for read in attempts(*read) {
+            let bytes = self.ask_to_read(&read)?.await?;
+            if let Fetched::Read(found) = self.take_read(&bytes, &read)? {
+                return Ok(found);
+            }
+        }
+        unreachable!("an answer with all bytes in it needs no segment")
+    }
+
+    fn ask_to_read(self: &Arc<Self>, read: &ReadRecords) -> Result<PendingQuestion, Unasked> {
         self.enter_question(Kind::Read, |out| read.put(out))
     }
 
-    pub(crate) fn take_read(&self, bytes: &[u8], read: &ReadRecords) -> Result<Fetched, Unasked> {
+    fn take_read(&self, bytes: &[u8], read: &ReadRecords) -> Result<Fetched, Unasked> {
         let segments = self.state.lock().segments.clone();
         Ok(take_read(&mut Take::new(bytes), read.log, &segments)?)
     }
 
     /// Waits until everything written before is on disk, unless there is no host to ask.
     pub(crate) fn sync_to_close(self: &Arc<Self>) -> Result<(), Unasked> {
+        if matches!(self.state.lock().phase, Phase::Unattached) {
+            return Err(Fault::NoHost.into());
+        }
         let asked = self.begin(&SyncAll)?;
         while asked.wait(Some(clock::boot().plus(LEFT_ALONE_MICROS)))?.is_none() {
-            if matches!(self.state.lock().phase, Phase::Lost) {
+            if matches!(self.state.lock().phase, Phase::Lost | Phase::Unattached) {
                 return Err(Fault::NoHost.into());
             }
         }
@@ -306,22 +317,25 @@ impl Client {
     /// Leaves the host: the session ends, and what waits is answered with `Closed`; writes that were sent, with
     /// `OutcomeUnknown`.
     pub(crate) fn close(&self) {
-        let (sent, unanswered, socket, is_sending) = {
+        let (sent, unanswered, socket, is_between_frames) = {
             let mut state = self.state.lock();
-            if matches!(state.phase, Phase::Moved | Phase::Over(_)) {
+            if matches!(state.phase, Phase::Moved | Phase::Closed) {
                 (Vec::new(), Vec::new(), None, false)
             } else {
-                let socket = state.phase.socket();
-                state.phase = Phase::Over(Over::Closed);
-                (state.unanswered.take_sent_writes(), state.unanswered.take_all(), socket, state.is_sending)
+                let (socket, is_between_frames) = (state.phase.socket(), state.outbox.is_between_frames());
+                state.phase = Phase::Closed;
+                if let Some(greeting) = state.greeting.take() {
+                    greeting.shutdown();
+                }
+                (state.unanswered.take_sent_writes(), state.unanswered.take_all(), socket, is_between_frames)
             }
         };
         // The host may have applied them, or may yet.
         sent.iter().for_each(|request| request.slot.complete(Fault::OutcomeUnknown.into()));
         unanswered.iter().for_each(|request| request.slot.complete(Fault::Closed.into()));
         if let Some(socket) = socket {
-            if !is_sending {
-                // Not into the middle of what another thread sends: the end of the connection tells the same.
+            if is_between_frames {
+                // Not into the middle of another: the end of the connection tells the same.
                 let mut leave = Out::new();
                 leave.frame(Kind::Leave as u8, |out| out.varint(0));
                 let _ = socket.send_all(leave.bytes(), Some(LOOK_AGAIN_MICROS_MAX));
@@ -330,17 +344,25 @@ impl Client {
         }
         self.stop_keeper();
     }
-}
 
-impl State {
-    fn check(&self) -> Result<(), Unasked> {
-        match self.phase {
+    /// Whether there is somebody to ask, or to look for.
+    fn check(&self, state: &mut State) -> Result<(), Unasked> {
+        match state.phase {
             Phase::Attached(_) | Phase::Lost => Ok(()),
+            Phase::Unattached => {
+                state.phase = Phase::Lost;
+                self.changed.notify(usize::MAX);
+                Ok(())
+            }
             Phase::Moved => Err(Unasked::Moved),
-            Phase::Over(Over::Closed) => Err(Fault::Closed.into()),
-            Phase::Over(Over::Unattached) => Err(Fault::NoHost.into()),
+            Phase::Closed => Err(Fault::Closed.into()),
         }
     }
+}
+
+/// The same read, asked for again and again; after a few times all bytes are to come with the answer.
+fn attempts(read: ReadRecords) -> impl Iterator<Item = ReadRecords> {
+    (0..).map(move |attempt| ReadRecords { inline: attempt >= MAPPINGS_MAX, ..read })
 }
 
 fn segments_of(opening: &Opening, welcome: &Welcome) -> Result<Arc<Segments>, Fault> {

@@ -119,7 +119,7 @@ impl Drop for PendingQuestion {
         }
         let mut state = self.client.state.lock();
         if state.unanswered.take_question(self.number).is_some() {
-            state.outbox.frame(Kind::Withdraw as u8, |out| out.varint(self.number));
+            state.outbox.gathered().frame(Kind::Withdraw as u8, |out| out.varint(self.number));
             drop(state);
             self.client.send();
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::base::bounds::REQUESTS_REMEMBERED_MAX;
+use crate::base::bounds::{REQUESTS_REMEMBERED_MAX, UNANSWERED_BYTES_MAX};
 use crate::base::sync::Arc;
 
 use super::slot::Slot;
@@ -21,6 +21,7 @@ pub(super) struct Request {
 pub(super) struct Unanswered {
     first_write: u64,
     writes: VecDeque<Option<Request>>,
+    write_bytes: usize,
     /// Writes below have been given to a connection: they may have been sent, or may be any moment.
     sent_below: u64,
     next_question: u64,
@@ -28,17 +29,14 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
-    /// Whether another write would be further from the first unanswered one than the host remembers.
+    /// Whether another write would be further from the first unanswered one than the host remembers, or too much is
+    /// kept already.
     pub(super) fn is_full(&self) -> bool {
-        self.writes.len() as u64 >= REQUESTS_REMEMBERED_MAX
+        self.writes.len() as u64 >= REQUESTS_REMEMBERED_MAX || self.write_bytes >= UNANSWERED_BYTES_MAX
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.questions.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.writes.len() + self.questions.len()
     }
 
     pub(super) fn count_writes(&self) -> usize {
@@ -61,6 +59,7 @@ impl Unanswered {
 
     /// The write with the sequence that `next_write` told.
     pub(super) fn push_write(&mut self, request: Request) {
+        self.write_bytes += request.frame.len();
         self.writes.push_back(Some(request));
     }
 
@@ -76,6 +75,7 @@ impl Unanswered {
     pub(super) fn take_write(&mut self, sequence: u64) -> Option<Request> {
         let at = usize::try_from(sequence.checked_sub(self.first_write)?).ok()?;
         let request = self.writes.get_mut(at)?.take();
+        self.write_bytes -= request.as_ref().map_or(0, |request| request.frame.len());
         while matches!(self.writes.front(), Some(None)) {
             self.writes.pop_front();
             self.first_write += 1;
@@ -127,7 +127,20 @@ mod tests {
     use super::*;
 
     fn request() -> Request {
-        Request { frame: Vec::new(), slot: Slot::new() }
+        Request { frame: vec![0; 1 << 20], slot: Slot::new() }
+    }
+
+    #[test]
+    fn writes_without_an_answer_are_bounded_in_bytes_too() {
+        let mut unanswered = Unanswered::default();
+        while !unanswered.is_full() {
+            unanswered.push_write(request());
+        }
+        assert_eq!(unanswered.count_writes(), UNANSWERED_BYTES_MAX >> 20);
+        assert!(unanswered.take_write(3).is_some());
+        assert!(!unanswered.is_full());
+        unanswered.take_all();
+        assert_eq!(unanswered.write_bytes, 0);
     }
 
     #[test]

@@ -5,22 +5,21 @@
 //!
 //! ```text
 //! to the host    "TOWPATH>" · protocol u32 · length u32 · body
-//!   body         session u64 · is resuming u8 · last host's epoch u32 · boot id 16 · time namespace u64 · patience u64
+//!   body         session u64 · is resuming u8 · boot id 16 · time namespace u64 · patience u64
 //! from the host  "TOWPATH<" · protocol u32 · length u32 · body
-//!   welcome      0 u8 · pid u32 · epoch u32 · database id 16 · ring bytes u64 · segment bytes u64 · boot id 16 ·
-//!                time namespace u64 · session is known u8 · issued LSN u64
+//!   welcome      0 u8 · epoch u32 · database id 16 · ring bytes u64 · segment bytes u64 · boot id 16 ·
+//!                time namespace u64
 //!   refusal      reason u8 · number u64
 //! ```
 //!
 //! `patience` is how many microseconds the asker waits for its welcome. Reasons: 1 the host speaks protocol `number`;
 //! 2 at most `number` processes may be attached; 3 the user with id `number` may not; 4 the greeting does not read; 5
-//! an earlier connection of the session has not ended yet.
+//! an earlier connection of the session has not ended yet; 6 the session that is to be resumed is over.
 
 use std::io;
 
 use crate::base::bounds::GREETING_MICROS_MAX;
 use crate::base::codec::{Malformed, Take};
-use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, ClockIdentity};
 use crate::primitives::sessions::SessionId;
 use crate::storage::disk::clock;
@@ -42,7 +41,6 @@ pub(crate) struct Greeting {
     pub(crate) session: SessionId,
     /// The session began with an earlier host.
     pub(crate) is_resuming: bool,
-    pub(crate) last_epoch: u32,
     pub(crate) clock: ClockIdentity,
     pub(crate) patience_micros: u64,
 }
@@ -50,15 +48,11 @@ pub(crate) struct Greeting {
 /// What the host says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Welcome {
-    pub(crate) pid: u32,
     pub(crate) epoch: u32,
     pub(crate) database_id: [u8; 16],
     pub(crate) ring_bytes: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) clock: ClockIdentity,
-    /// The session had begun before and goes on.
-    pub(crate) session_is_known: bool,
-    pub(crate) issued: Lsn,
 }
 
 /// Why there was no welcome.
@@ -75,6 +69,8 @@ pub(crate) enum NoWelcome {
     /// An earlier connection of the session has not ended yet: try again.
     #[error("the session has a connection already")]
     SessionInUse,
+    #[error("the session to resume is over")]
+    SessionEnded,
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -90,7 +86,6 @@ pub(crate) fn greet(socket: &Socket, greeting: &Greeting) -> Result<Welcome, NoW
     let mut body = Out::new();
     body.u64(greeting.session.get());
     body.bool(greeting.is_resuming);
-    body.u32(greeting.last_epoch);
     put_clock(&mut body, greeting.clock);
     body.u64(greeting.patience_micros);
     match send(socket, TO_HOST, &body) {
@@ -108,14 +103,11 @@ pub(crate) fn greet(socket: &Socket, greeting: &Greeting) -> Result<Welcome, NoW
         return Err(NoWelcome::OtherProtocol { theirs: answer.protocol });
     }
     let welcome = Welcome {
-        pid: take.u32()?,
         epoch: take.u32()?,
         database_id: take.array()?,
         ring_bytes: take.u64()?,
         segment_bytes: take.u64()?,
         clock: take_clock(&mut take)?,
-        session_is_known: take.u8()? == 1,
-        issued: Lsn(take.u64()?),
     };
     take.end()?;
     Ok(welcome)
@@ -131,7 +123,6 @@ pub(crate) fn receive_greeting(socket: &Socket) -> Result<Greeting, NoWelcome> {
     let greeting = Greeting {
         session: SessionId::of_random(take.u64()?),
         is_resuming: take.u8()? == 1,
-        last_epoch: take.u32()?,
         clock: take_clock(&mut take)?,
         patience_micros: take.u64()?,
     };
@@ -142,14 +133,11 @@ pub(crate) fn receive_greeting(socket: &Socket) -> Result<Greeting, NoWelcome> {
 pub(crate) fn welcome(socket: &Socket, welcome: &Welcome) -> io::Result<()> {
     let mut body = Out::new();
     body.u8(0);
-    body.u32(welcome.pid);
     body.u32(welcome.epoch);
     body.raw(&welcome.database_id);
     body.u64(welcome.ring_bytes);
     body.u64(welcome.segment_bytes);
     put_clock(&mut body, welcome.clock);
-    body.bool(welcome.session_is_known);
-    body.u64(welcome.issued.0);
     send(socket, FROM_HOST, &body)
 }
 
@@ -161,6 +149,7 @@ pub(crate) fn refuse(socket: &Socket, why: &NoWelcome) -> io::Result<()> {
         NoWelcome::Stranger { uid } => (3, *uid),
         NoWelcome::Unreadable => (4, 0),
         NoWelcome::SessionInUse => (5, 0),
+        NoWelcome::SessionEnded => (6, 0),
         NoWelcome::Io(_) => return Ok(()),
     };
     let mut body = Out::new();
@@ -175,6 +164,7 @@ fn reason(reason: u8, number: u64) -> NoWelcome {
         2 => NoWelcome::TooMany { max: number },
         3 => NoWelcome::Stranger { uid: number },
         5 => NoWelcome::SessionInUse,
+        6 => NoWelcome::SessionEnded,
         _ => NoWelcome::Unreadable,
     }
 }

@@ -25,7 +25,7 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAdd
 pub(crate) use peer::{Peer, own_uid};
 #[cfg(all(test, not(loom)))]
 pub(crate) use wait::Ready;
-pub(crate) use wait::{Alarm, wait};
+pub(crate) use wait::{Alarm, Interest, wait, wait_for};
 
 use super::super::Disk;
 use super::inherit::NotInherited;
@@ -35,6 +35,8 @@ use crate::base::bounds::CONNECTIONS_WAITING_MAX;
 /// The socket's name in the directory, and the one that it has until it listens.
 pub(crate) const SOCKET: &str = "host.sock";
 pub(crate) const SOCKET_UNFINISHED: &str = "host.sock.new";
+
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// Takes connections.
 #[derive(Debug)]
@@ -136,12 +138,11 @@ impl Socket {
     /// Sends all of `bytes`, waiting for room. `TimedOut` when not a byte was taken for `stall_micros`, `BrokenPipe` or
     /// `ConnectionReset` when the peer has closed; some of the bytes may have been sent then. No signal is raised.
     pub(crate) fn send_all(&self, mut bytes: &[u8], stall_micros: Option<u64>) -> io::Result<()> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         // The kernel tells of room when three quarters are free. A peer that reads slowly has made some before, which
         // only a try can find.
         let mut is_last_try = false;
         while !bytes.is_empty() {
-            match retry_on_intr(|| net::send(&self.descriptor, bytes, flags)) {
+            match retry_on_intr(|| net::send(&self.descriptor, bytes, SEND_FLAGS)) {
                 Ok(sent) => {
                     bytes = &bytes[sent..];
                     is_last_try = false;
@@ -154,6 +155,19 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Sends as many of `bytes` as there is room for now, and tells how many. Fails as `send_all` does.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match retry_on_intr(|| net::send(&self.descriptor, &bytes[sent..], SEND_FLAGS)) {
+                Ok(more) => sent += more,
+                Err(Errno::AGAIN) => break,
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(sent)
     }
 
     /// Ends every call that blocks, in any thread, and the connection.

@@ -187,6 +187,25 @@ fn sending_to_a_peer_that_reads_slowly_does_not_time_out() {
 }
 
 #[test]
+fn as_much_is_sent_as_there_is_room_for_and_more_when_there_is_room_again() {
+    let (_place, disk) = shop();
+    let listener = disk.listen().unwrap();
+    let (client, host) = connected(&disk, &listener);
+    let bytes = vec![1; 5_000_000];
+    let sent = client.try_send(&bytes).unwrap();
+    assert!(sent > 0 && sent < bytes.len());
+    assert_eq!(client.try_send(&bytes).unwrap(), 0);
+    let for_room = Interest { input: false, room: true };
+    assert_eq!(wait_for(&client, None, for_room, MOMENT).unwrap(), Ready::default());
+    let mut arrived = 0;
+    while arrived < sent {
+        arrived += host.receive(&mut [0; 70_000]).unwrap();
+    }
+    assert_eq!(wait_for(&client, None, for_room, SECOND).unwrap(), Ready { has_room: true, ..Ready::default() });
+    assert!(client.try_send(&bytes).unwrap() > 0);
+}
+
+#[test]
 fn sending_to_a_peer_that_has_gone_fails_without_a_signal() {
     let (_place, disk) = shop();
     let listener = disk.listen().unwrap();

@@ -34,20 +34,41 @@ impl Alarm {
     }
 }
 
-/// Why [`wait`] returned; nothing of it when the time has passed.
+/// What ends a sleep beside the end of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Interest {
+    pub(crate) input: bool,
+    /// A quarter of what the kernel holds may be sent at once.
+    pub(crate) room: bool,
+}
+
+/// Why [`wait_for`] returned; nothing of it when the time has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Ready {
     /// `receive` would not block: there are bytes, or their end.
     pub(crate) readable: bool,
+    pub(crate) has_room: bool,
     /// The peer has closed, or this end was shut down. Bytes may still be there to be read.
     pub(crate) hung_up: bool,
     pub(crate) alarmed: bool,
 }
 
-/// Sleeps until there is something to read (if `for_input`), the peer has hung up, the alarm rings or `micros` have
-/// passed. Bytes that arrive do not end a sleep that is not for input.
+/// As [`wait_for`], never for room.
 pub(crate) fn wait(socket: &Socket, alarm: Option<&Alarm>, for_input: bool, micros: Option<u64>) -> io::Result<Ready> {
-    let wanted = if for_input { PollFlags::IN | PollFlags::RDHUP } else { PollFlags::RDHUP };
+    wait_for(socket, alarm, Interest { input: for_input, room: false }, micros)
+}
+
+/// Sleeps until something of interest has come, the peer has hung up, the alarm rings or `micros` have passed. What is
+/// not of interest does not end the sleep.
+pub(crate) fn wait_for(
+    socket: &Socket,
+    alarm: Option<&Alarm>,
+    interest: Interest,
+    micros: Option<u64>,
+) -> io::Result<Ready> {
+    let mut wanted = PollFlags::RDHUP;
+    wanted.set(PollFlags::IN, interest.input);
+    wanted.set(PollFlags::OUT, interest.room);
     let socket = socket.descriptor.as_fd();
     let second = alarm.map_or(socket, |alarm| alarm.descriptor.as_fd());
     let mut fds = [PollFd::from_borrowed_fd(socket, wanted), PollFd::from_borrowed_fd(second, PollFlags::IN)];
@@ -55,6 +76,7 @@ pub(crate) fn wait(socket: &Socket, alarm: Option<&Alarm>, for_input: bool, micr
     let found = fds[0].revents();
     Ok(Ready {
         readable: found.contains(PollFlags::IN),
+        has_room: found.contains(PollFlags::OUT),
         hung_up: found.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR),
         alarmed: alarm.is_some() && fds[1].revents().contains(PollFlags::IN),
     })
