@@ -65,7 +65,7 @@ impl Ground {
         self.place.beside("disk").join("filler")
     }
 
-    /// Copies the books and the database for whoever wants to look at them.
+    /// Copies the books and the database, as they are now, for whoever wants to look at them.
     pub fn keep(&self, folder: &Path) {
         crate::place::copy_tree(&self.books(), &folder.join("books"));
         crate::place::copy_tree(&self.data(), &folder.join("data"));
