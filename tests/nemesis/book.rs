@@ -3,13 +3,17 @@
 //!
 //! ```text
 //! w at thread write stream partition:records,…       a write was asked for
+//! o … | t …                                          one that may be refused | one with little time
 //! k at thread write lsn partition:first:records,…    it was acknowledged
 //! x | u | c at thread write                          refused | its outcome is unknown | made and not confirmed
 //! b at reader stream partition offset                a reader begins
 //! r at reader first records sum                      it got these
 //! h at pid epoch issued                              who hosts, and how far its journal goes
 //! d at stream partition end                          where a partition ends
+//! n at                                               it was told that nobody hosts the database
 //! f at pid                                           this process was forked
+//! q at                                               it begins to close the database
+//! z at                                               it has closed it
 //! e at                                               it ends in order
 //! ! at text                                          what nobody expects
 //! ```
@@ -36,6 +40,17 @@ pub struct Range {
     pub records: u32,
 }
 
+/// What may become of a write besides that it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// Nothing, unless something is done to somebody.
+    Plain,
+    /// It may be refused.
+    Conditional,
+    /// Its time may run out.
+    Hurried,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Records for each partition.
@@ -43,6 +58,7 @@ pub enum Step {
         write: WriteId,
         stream: usize,
         counts: Vec<(u32, u32)>,
+        manner: Manner,
     },
     Acknowledged {
         write: WriteId,
@@ -83,6 +99,9 @@ pub enum Step {
     Forked {
         pid: u32,
     },
+    Hostless,
+    Closing,
+    Closed,
     Left,
     Unexpected {
         text: String,
@@ -156,13 +175,32 @@ impl History {
     }
 }
 
+impl Manner {
+    fn letter(self) -> char {
+        match self {
+            Manner::Plain => 'w',
+            Manner::Conditional => 'o',
+            Manner::Hurried => 't',
+        }
+    }
+
+    fn of(letter: &str) -> Manner {
+        match letter {
+            "o" => Manner::Conditional,
+            "t" => Manner::Hurried,
+            _ => Manner::Plain,
+        }
+    }
+}
+
 impl Line {
     fn text(&self) -> String {
         let at = self.at;
         match &self.step {
-            Step::Asked { write: (thread, write), stream, counts } => {
+            Step::Asked { write: (thread, write), stream, counts, manner } => {
                 let counts: Vec<String> = counts.iter().map(|(partition, n)| format!("{partition}:{n}")).collect();
-                format!("w {at} {thread} {write} {stream} {}\n", counts.join(","))
+                let letter = manner.letter();
+                format!("{letter} {at} {thread} {write} {stream} {}\n", counts.join(","))
             }
             Step::Acknowledged { write: (thread, write), lsn, ranges } => {
                 let text = |range: &Range| format!("{}:{}:{}", range.partition, range.first, range.records);
@@ -179,6 +217,9 @@ impl Line {
             Step::Hosted { pid, epoch, issued } => format!("h {at} {pid} {epoch} {issued}\n"),
             Step::Ended { place: (stream, partition), end } => format!("d {at} {stream} {partition} {end}\n"),
             Step::Forked { pid } => format!("f {at} {pid}\n"),
+            Step::Hostless => format!("n {at}\n"),
+            Step::Closing => format!("q {at}\n"),
+            Step::Closed => format!("z {at}\n"),
             Step::Left => format!("e {at}\n"),
             Step::Unexpected { text } => format!("! {at} {}\n", text.replace('\n', " / ")),
         }
@@ -191,7 +232,12 @@ impl Line {
         let place = |word: usize| -> Option<Place> { Some((number(word)? as usize, small(word + 1)?)) };
         let write = || -> Option<WriteId> { Some((small(2)?, number(3)?)) };
         let step = match words[0] {
-            "w" => Step::Asked { write: write()?, stream: number(4)? as usize, counts: parts(words.get(5)?, count)? },
+            "w" | "o" | "t" => Step::Asked {
+                write: write()?,
+                stream: number(4)? as usize,
+                counts: parts(words.get(5)?, count)?,
+                manner: Manner::of(words[0]),
+            },
             "k" => Step::Acknowledged { write: write()?, lsn: number(4)?, ranges: parts(words.get(5)?, range)? },
             "x" => Step::Refused { write: write()? },
             "u" => Step::Unknown { write: write()? },
@@ -201,6 +247,9 @@ impl Line {
             "h" => Step::Hosted { pid: number(2)?, epoch: number(3)?, issued: number(4)? },
             "d" => Step::Ended { place: place(2)?, end: number(4)? },
             "f" => Step::Forked { pid: small(2)? },
+            "n" => Step::Hostless,
+            "q" => Step::Closing,
+            "z" => Step::Closed,
             "e" => Step::Left,
             "!" => Step::Unexpected { text: words.get(2..)?.join(" ") },
             _ => return None,
@@ -238,7 +287,9 @@ mod tests {
         let book = Book::create(folder.path(), 7);
         let ranges = vec![Range { partition: 0, first: 5, records: 2 }, Range { partition: 2, first: 9, records: 1 }];
         let steps = [
-            Step::Asked { write: (1, 2), stream: 0, counts: vec![(0, 2), (2, 1)] },
+            Step::Asked { write: (1, 2), stream: 0, counts: vec![(0, 2), (2, 1)], manner: Manner::Plain },
+            Step::Asked { write: (1, 3), stream: 0, counts: vec![(0, 1)], manner: Manner::Conditional },
+            Step::Asked { write: (1, 4), stream: 0, counts: vec![(0, 1)], manner: Manner::Hurried },
             Step::Acknowledged { write: (1, 2), lsn: 4096, ranges },
             Step::Refused { write: (1, 3) },
             Step::Unknown { write: (1, 4) },
@@ -249,6 +300,9 @@ mod tests {
             Step::Ended { place: (0, 1), end: 12 },
             Step::Forked { pid: 41 },
             Step::Unexpected { text: "the mug is gone".to_owned() },
+            Step::Hostless,
+            Step::Closing,
+            Step::Closed,
             Step::Left,
         ];
         steps.iter().for_each(|step| book.tell(step));

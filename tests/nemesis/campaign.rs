@@ -11,8 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use towpath::{Database, Error, OpenMode, Options};
 
 use crate::book::{History, Step, now};
-use crate::checker::{self, Compared};
+use crate::checker::{self, Compared, Terms};
 use crate::content;
+use crate::disturbances::{Disturbance, Whom, closings};
 use crate::forked;
 use crate::ground::Ground;
 use crate::member::Order;
@@ -26,29 +27,38 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 const ACT_MILLIS_MAX: u64 = 220;
 const STOP_MILLIS_MAX: u64 = 300;
+const LONG_STOP_MILLIS_MAX: u64 = 1500;
+const LONG_STOP_ONE_IN: u64 = 3;
 const FULL_MILLIS_MAX: u64 = 500;
 const ABSENCE_MILLIS_MAX: u64 = 200;
+
+/// How long sessions outlive their host: longer than anything that is done here, or shorter than some stops.
+const GRACE_MILLIS_LONG: u64 = 60_000;
+const GRACE_MILLIS_SHORT: u64 = 400;
 
 /// After some kills of hosts nothing is done for a while, so that it can be seen how long taking over takes.
 const MEASURED_ONE_IN: u64 = 8;
 const MEASURED: Duration = Duration::from_secs(1);
 
-/// Set for a member: where the database is, where its book is, and its number.
+/// Set for a member: where the database is, where its book is, its number, and the grace for sessions in milliseconds.
 pub const DATA: &str = "TOWPATH_NEMESIS_DATA";
 pub const BOOKS: &str = "TOWPATH_NEMESIS_BOOKS";
 pub const NUMBER: &str = "TOWPATH_NEMESIS_NUMBER";
+pub const GRACE: &str = "TOWPATH_NEMESIS_GRACE_MILLIS";
 
 struct Member {
+    number: u64,
     child: Child,
 }
 
 impl Member {
-    fn start(ground: &Ground, number: u64) -> Member {
+    fn start(ground: &Ground, number: u64, grace_millis: u64) -> Member {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["a_member_lives_until_it_is_killed_or_told_to_end", "--exact", "--nocapture"]);
         command.env(DATA, ground.data()).env(BOOKS, ground.books()).env(NUMBER, number.to_string());
+        command.env(GRACE, grace_millis.to_string());
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a process");
-        Member { child }
+        Member { number, child }
     }
 
     fn pid(&self) -> u32 {
@@ -87,11 +97,25 @@ struct Campaign<'a> {
     next_number: u64,
     /// When killed members come back.
     returns: Vec<Instant>,
-    /// Who is stopped, and until when.
-    stopped: Vec<(Pid, Instant)>,
+    stopped: Vec<Stopped>,
     killed: HashSet<u32>,
     /// When hosts were killed, and whether nothing else was done to anybody for a while.
     kills: Vec<(u64, bool)>,
+    grace_millis: u64,
+    /// Who was last seen to host, and when.
+    seen: Option<(u32, u64)>,
+    disturbances: Vec<Disturbance>,
+    /// When the disk was full.
+    full: Vec<Disturbance>,
+}
+
+/// A process that stands still.
+struct Stopped {
+    pid: u32,
+    since: u64,
+    until: Instant,
+    /// It was seen to be the host meanwhile.
+    hosts: bool,
 }
 
 /// Kills `kills` hosts, at most until `end`, and compares.
@@ -105,6 +129,10 @@ pub fn run(ground: &Ground, seed: u64, kills: u64, end: Instant) -> Result<Outco
         stopped: Vec::new(),
         killed: HashSet::new(),
         kills: Vec::new(),
+        grace_millis: if matches!(seed % 4, 1 | 2) { GRACE_MILLIS_SHORT } else { GRACE_MILLIS_LONG },
+        seen: None,
+        disturbances: Vec::new(),
+        full: Vec::new(),
     };
     for _ in 0..MEMBERS {
         campaign.start_member();
@@ -118,7 +146,7 @@ pub fn run(ground: &Ground, seed: u64, kills: u64, end: Instant) -> Result<Outco
 
 impl Campaign<'_> {
     fn start_member(&mut self) {
-        self.members.push(Member::start(self.ground, self.next_number));
+        self.members.push(Member::start(self.ground, self.next_number, self.grace_millis));
         self.next_number += 1;
     }
 
@@ -128,29 +156,36 @@ impl Campaign<'_> {
 
     /// One thing at random, and what became due meanwhile.
     fn act(&mut self) -> Result<(), String> {
-        let until = Instant::now() + self.millis(ACT_MILLIS_MAX);
-        while Instant::now() < until {
-            self.attend(false)?;
-            sleep(Duration::from_millis(5));
-        }
+        let pause = self.millis(ACT_MILLIS_MAX);
+        self.watch(pause)?;
         match self.chance.below(20) {
             0..10 => self.kill_host()?,
             10 | 11 => self.kill_member(),
             12 | 13 => self.stop_somebody(),
             14..17 => self.fork_somebody()?,
             17 => self.reopen_somebody(),
-            18 => self.fill_disk(),
+            18 => self.fill_disk()?,
             _ => rogue::ask(&self.ground.data())?,
+        }
+        Ok(())
+    }
+
+    /// Lets time pass in which nothing is done.
+    fn watch(&mut self, pause: Duration) -> Result<(), String> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            self.attend(false)?;
+            sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
     /// Lets stopped processes go on and brings killed ones back when it is time, or `at_once`.
     fn attend(&mut self, at_once: bool) -> Result<(), String> {
+        self.look_who_hosts();
         let now = Instant::now();
-        for (pid, _) in self.stopped.extract_if(.., |(_, until)| at_once || *until <= now) {
-            let _ = kill_process(pid, Signal::CONT);
-        }
+        let due: Vec<Stopped> = self.stopped.extract_if(.., |stopped| at_once || stopped.until <= now).collect();
+        due.iter().for_each(|stopped| self.let_go_on(stopped));
         let due = self.returns.extract_if(.., |at| *at <= now).count();
         (0..due).for_each(|_| self.start_member());
         for member in &mut self.members {
@@ -159,6 +194,25 @@ impl Campaign<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Between two hosts everybody is disturbed.
+    fn look_who_hosts(&mut self) {
+        let Some(host) = self.host() else { return };
+        let now = now();
+        let between =
+            self.seen.filter(|(last, _)| *last != host).map(|(_, at)| Disturbance::settling(at, now, Whom::All));
+        self.disturbances.extend(between);
+        self.seen = Some((host, now));
+        self.stopped.iter_mut().filter(|stopped| stopped.pid == host).for_each(|stopped| stopped.hosts = true);
+    }
+
+    fn let_go_on(&mut self, stopped: &Stopped) {
+        let _ = kill_process(of_number(stopped.pid), Signal::CONT);
+        let member = self.members.iter().find(|member| member.pid() == stopped.pid);
+        let number = member.map_or(forked::number_of(stopped.pid), |member| member.number);
+        let whom = if stopped.hosts { Whom::All } else { Whom::Process(number) };
+        self.disturbances.push(Disturbance::settling(stopped.since, now(), whom));
     }
 
     /// What the processes told that nobody expects.
@@ -206,12 +260,7 @@ impl Campaign<'_> {
         self.kills.push((now(), is_measured));
         self.kill(pid);
         self.await_host()?;
-        let until = Instant::now() + MEASURED;
-        while is_measured && Instant::now() < until {
-            self.attend(false)?;
-            sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        if is_measured { self.watch(MEASURED) } else { Ok(()) }
     }
 
     fn kill(&mut self, pid: u32) {
@@ -242,9 +291,11 @@ impl Campaign<'_> {
 
     fn stop_somebody(&mut self) {
         let Some(pid) = self.somebody() else { return };
-        let until = Instant::now() + self.millis(STOP_MILLIS_MAX);
+        let is_long = self.chance.below(LONG_STOP_ONE_IN) == 0;
+        let pause = self.millis(if is_long { LONG_STOP_MILLIS_MAX } else { STOP_MILLIS_MAX });
+        let (since, until) = (now(), Instant::now() + pause);
         let _ = kill_process(of_number(pid), Signal::STOP);
-        self.stopped.push((of_number(pid), until));
+        self.stopped.push(Stopped { pid, since, until, hosts: false });
     }
 
     fn order(&mut self, pid: u32, order: Order) {
@@ -271,13 +322,15 @@ impl Campaign<'_> {
         }
     }
 
-    fn fill_disk(&mut self) {
+    fn fill_disk(&mut self) -> Result<(), String> {
         if self.ground.can_be_filled() {
-            let pause = self.millis(FULL_MILLIS_MAX);
+            let (pause, since) = (self.millis(FULL_MILLIS_MAX), now());
             self.ground.fill();
-            sleep(pause);
+            self.watch(pause)?;
             self.ground.clear();
+            self.full.push(Disturbance::settling(since, now(), Whom::All));
         }
+        Ok(())
     }
 
     /// Has everybody end in order.
@@ -323,10 +376,24 @@ impl Campaign<'_> {
         hung.map_or(Ok(()), |pid| Err(format!("process {pid}, which was forked, does not end{}", self.unexpected())))
     }
 
+    /// Where sessions outlive everything that is done, the end of a host is noticed only by who may have been refused.
+    fn disturbances(&self, histories: &[History]) -> Vec<Disturbance> {
+        let is_short = self.grace_millis == GRACE_MILLIS_SHORT;
+        let softened = |done: Disturbance| match is_short {
+            true => done,
+            false => Disturbance { whom: Whom::WhatMayBeRefused, ..done },
+        };
+        let of_hosts = self.disturbances.iter().copied().chain(closings(histories, |_| Whom::All));
+        let own = closings(histories, Whom::Process);
+        of_hosts.map(softened).chain(own).chain(self.full.iter().copied()).collect()
+    }
+
     fn compare(&self) -> Result<Outcome, String> {
         let content = read_content(&self.ground.data())?;
         let histories = History::read_all(&self.ground.books());
-        let compared = checker::check(&histories, &content, PATIENCE.as_micros() as u64)?;
+        let disturbances = self.disturbances(&histories);
+        let terms = Terms { patience: PATIENCE.as_micros() as u64, disturbances: &disturbances };
+        let compared = checker::check(&histories, &content, terms)?;
         let checked = Database::check(self.ground.data()).map_err(|error| error.to_string())?;
         if !checked.problems.is_empty() {
             return Err(format!("{:?}", checked.problems));
@@ -339,8 +406,8 @@ impl Campaign<'_> {
 
 impl Drop for Campaign<'_> {
     fn drop(&mut self) {
-        for (pid, _) in &self.stopped {
-            let _ = kill_process(*pid, Signal::CONT);
+        for stopped in &self.stopped {
+            let _ = kill_process(of_number(stopped.pid), Signal::CONT);
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use crate::book::{History, Place, Range, Step, WriteId, add_to_sum};
+use crate::book::{History, Manner, Place, Range, Step, WriteId, add_to_sum};
 use crate::content::{Content, Found};
+use crate::disturbances::{Disturbance, hold_against, hostless};
 
 /// Problems that are told; the first says enough.
 const PROBLEMS_MAX: usize = 10;
@@ -18,7 +19,9 @@ pub enum Fate {
     },
     Refused,
     Unconfirmed,
-    /// Its caller was told that nobody knows, or died before it was told anything.
+    /// Its caller was told that nobody knows.
+    Unknown,
+    /// Its caller died before it was told anything.
     Open,
 }
 
@@ -29,6 +32,7 @@ pub struct Write {
     pub id: WriteId,
     pub stream: usize,
     pub counts: Vec<(u32, u32)>,
+    pub manner: Manner,
     pub fate: Fate,
     pub asked_at: u64,
     /// `None` if its caller died first.
@@ -40,7 +44,10 @@ pub struct Write {
 pub struct Compared {
     pub acknowledged: u64,
     pub refused: u64,
+    pub unknown: u64,
     pub open: u64,
+    /// Those that were asked and answered while nothing was done to anybody whom it concerns.
+    pub undisturbed: u64,
     pub received: u64,
     pub hosts: u64,
     /// The longest time that a write took, in microseconds.
@@ -49,12 +56,12 @@ pub struct Compared {
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Compared { acknowledged, refused, open, received, hosts, longest } = self;
+        let Compared { acknowledged, refused, unknown, open, undisturbed, received, hosts, longest } = self;
         let longest = longest / 1000;
         write!(
             f,
-            "{acknowledged} writes acknowledged, {refused} refused, {open} open, {received} records received, \
-             {hosts} hosts, longest write {longest} ms"
+            "{acknowledged} writes acknowledged, {refused} refused, {unknown} unknown, {open} open, {undisturbed} of \
+             them undisturbed, {received} records received, {hosts} hosts, longest write {longest} ms"
         )
     }
 }
@@ -63,15 +70,25 @@ impl std::ops::AddAssign for Compared {
     fn add_assign(&mut self, other: Compared) {
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.unknown += other.unknown;
         self.open += other.open;
+        self.undisturbed += other.undisturbed;
         self.received += other.received;
         self.hosts += other.hosts;
         self.longest = self.longest.max(other.longest);
     }
 }
 
-/// Everything that must hold. `patience` is the longest time, in microseconds, that a write may take.
-pub fn check(histories: &[History], content: &Content, patience: u64) -> Result<Compared, String> {
+/// What the books are held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The longest time, in microseconds, that a write may take.
+    pub patience: u64,
+    pub disturbances: &'a [Disturbance],
+}
+
+/// Everything that must hold.
+pub fn check(histories: &[History], content: &Content, terms: Terms<'_>) -> Result<Compared, String> {
     // What the processes found wrong is told last: the comparison says it better.
     let (mut problems, mut of_processes) = (Problems::default(), Problems::default());
     let writes = writes_of(histories, &mut of_processes);
@@ -81,12 +98,18 @@ pub fn check(histories: &[History], content: &Content, patience: u64) -> Result<
     let received = expect_readers(histories, content, &mut problems);
     let hosts = expect_hosts(histories, &mut problems);
     expect_ends(histories, content, &mut problems);
-    let longest = expect_patience(&writes, patience, &mut problems);
+    let longest = expect_patience(&writes, terms.patience, &mut problems);
+    let undisturbed = expect_outcomes(&writes, terms.disturbances, &mut problems);
+    for (process, at) in hostless(histories, terms.disturbances) {
+        problems.add(format!("process {process}: nobody hosts the database at {at}, although nothing was done"));
+    }
     let count = |wanted: fn(&Fate) -> bool| writes.values().filter(|write| wanted(&write.fate)).count() as u64;
     let compared = Compared {
         acknowledged: count(|fate| matches!(fate, Fate::Acknowledged { .. } | Fate::Unconfirmed)),
         refused: count(|fate| *fate == Fate::Refused),
+        unknown: count(|fate| *fate == Fate::Unknown),
         open: count(|fate| *fate == Fate::Open),
+        undisturbed,
         received,
         hosts,
         longest,
@@ -132,18 +155,25 @@ fn writes_of(histories: &[History], problems: &mut Problems) -> Writes {
     for History { process, lines } in histories {
         for line in lines {
             let (id, fate) = match &line.step {
-                Step::Asked { write, stream, counts } => {
-                    let (stream, counts) = (*stream, counts.clone());
-                    let (process, id, asked_at) = (*process, *write, line.at);
-                    let write = Write { process, id, stream, counts, fate: Fate::Open, asked_at, told_at: None };
-                    writes.insert((process, id), write);
+                Step::Asked { write, stream, counts, manner } => {
+                    let write = Write {
+                        process: *process,
+                        id: *write,
+                        stream: *stream,
+                        counts: counts.clone(),
+                        manner: *manner,
+                        fate: Fate::Open,
+                        asked_at: line.at,
+                        told_at: None,
+                    };
+                    writes.insert((*process, write.id), write);
                     continue;
                 }
                 Step::Acknowledged { write, lsn, ranges } => {
                     (write, Fate::Acknowledged { lsn: *lsn, ranges: ranges.clone() })
                 }
                 Step::Refused { write } => (write, Fate::Refused),
-                Step::Unknown { write } => (write, Fate::Open),
+                Step::Unknown { write } => (write, Fate::Unknown),
                 Step::Unconfirmed { write } => (write, Fate::Unconfirmed),
                 Step::Unexpected { text } => {
                     problems.add(format!("process {process}: {text}"));
@@ -191,7 +221,7 @@ fn expect_write(write: &Write, parts: &Parts<'_>) -> Result<(), String> {
         return match &write.fate {
             Fate::Acknowledged { ranges, .. } => Err(format!("acknowledged at {ranges:?} and lost")),
             Fate::Unconfirmed => Err("it was said to be made, and is lost".to_owned()),
-            Fate::Refused | Fate::Open => Ok(()),
+            Fate::Refused | Fate::Unknown | Fate::Open => Ok(()),
         };
     }
     if write.fate == Fate::Refused {
@@ -347,6 +377,18 @@ fn expect_patience(writes: &Writes, patience: u64, problems: &mut Problems) -> u
         problems.unless(took <= patience, || format!("process {process} write {id:?} took {} ms", took / 1000));
     }
     longest
+}
+
+/// Nobody is told that nobody knows unless something was done meanwhile. Returns how many writes were undisturbed.
+fn expect_outcomes(writes: &Writes, disturbances: &[Disturbance], problems: &mut Problems) -> u64 {
+    let (unknown, undisturbed) = hold_against(writes, disturbances);
+    for Write { process, id, asked_at, told_at, .. } in unknown {
+        problems.add(format!(
+            "process {process} write {id:?}: nobody knows what became of it, although nothing was done from {asked_at} \
+             to {told_at:?}"
+        ));
+    }
+    undisturbed
 }
 
 /// For each moment in `kills`: microseconds until the first acknowledgement of a write that was asked for after it.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::book::Line;
 use crate::content::Tag;
+use crate::disturbances::{Whom, closings};
 
 const PATIENCE: u64 = 1_000_000;
 const ORDERS: Place = (0, 0);
@@ -12,15 +13,16 @@ struct Case {
     web: Vec<(u64, Step)>,
     worker: Vec<(u64, Step)>,
     orders: Vec<Found>,
+    disturbances: Vec<Disturbance>,
 }
 
 fn found(process: u64, write: u64, (index, count): (u32, u32), lsn: u64) -> Found {
     let tag = Tag { process, thread: 0, write, index, count };
-    Found { tag, timestamp: lsn, lsn, sum: crc32c::crc32c(&tag.body()) }
+    Found { tag, timestamp: lsn, lsn, sum: tag.written().sum() }
 }
 
 fn asked(write: u64, records: u32) -> Step {
-    Step::Asked { write: (0, write), stream: 0, counts: vec![(0, records)] }
+    Step::Asked { write: (0, write), stream: 0, counts: vec![(0, records)], manner: Manner::Plain }
 }
 
 fn acknowledged(write: u64, lsn: u64, first: u64, records: u32) -> Step {
@@ -53,16 +55,21 @@ impl Case {
             (6, Step::Ended { place: ORDERS, end: 3 }),
             (9, received(2, &orders[2..])),
         ];
-        Case { web, worker, orders }
+        Case { web, worker, orders, disturbances: Vec::new() }
     }
 
-    fn check(&self) -> Result<Compared, String> {
+    fn histories(&self) -> [History; 2] {
         let history = |process, steps: &[(u64, Step)]| History {
             process,
             lines: steps.iter().map(|(at, step)| Line { at: *at, step: step.clone() }).collect(),
         };
-        let histories = [history(1, &self.web), history(2, &self.worker)];
-        check(&histories, &Content::from([(ORDERS, self.orders.clone())]), PATIENCE)
+        [history(1, &self.web), history(2, &self.worker)]
+    }
+
+    fn check(&self) -> Result<Compared, String> {
+        let histories = self.histories();
+        let terms = Terms { patience: PATIENCE, disturbances: &self.disturbances };
+        check(&histories, &Content::from([(ORDERS, self.orders.clone())]), terms)
     }
 
     #[track_caller]
@@ -75,7 +82,8 @@ impl Case {
 #[test]
 fn a_history_that_holds() {
     let compared = Case::that_holds().check().unwrap();
-    assert_eq!(compared, Compared { acknowledged: 2, refused: 1, open: 1, received: 4, hosts: 2, longest: 1 });
+    let (writes, others) = (Compared { acknowledged: 2, refused: 1, open: 1, ..Compared::default() }, compared);
+    assert_eq!(compared, Compared { undisturbed: 3, received: 4, hosts: 2, longest: 1, ..writes }, "{others}");
 }
 
 #[test]
@@ -217,9 +225,65 @@ fn a_write_that_stood_still_and_an_error_that_nobody_expects() {
 }
 
 #[test]
+fn an_unknown_outcome_while_nothing_was_done() {
+    let mut case = Case::that_holds();
+    case.web[3].1 = Step::Unknown { write: (0, 1) };
+    case.expect("nobody knows what became of it");
+    for (from, to, whom) in
+        [(1, 4, Whom::All), (7, 9, Whom::All), (5, 6, Whom::Process(2)), (5, 6, Whom::WhatMayBeRefused)]
+    {
+        case.disturbances = vec![Disturbance { from, to, whom }];
+        case.expect("nobody knows what became of it");
+    }
+}
+
+#[test]
+fn an_unknown_outcome_while_something_was_done_or_there_was_little_time() {
+    let mut case = Case::that_holds();
+    case.web[3].1 = Step::Unknown { write: (0, 1) };
+    for (from, to, whom) in [(1, 5, Whom::All), (6, 9, Whom::Process(1)), (1, 9, Whom::All)] {
+        case.disturbances = vec![Disturbance { from, to, whom }];
+        assert_eq!(case.check().unwrap().unknown, 1);
+    }
+    let in_the_manner = |manner| Step::Asked { write: (0, 1), stream: 0, counts: vec![(0, 1)], manner };
+    case.web[2].1 = in_the_manner(Manner::Conditional);
+    case.disturbances[0].whom = Whom::WhatMayBeRefused;
+    assert!(case.check().is_ok());
+    case.web[2].1 = in_the_manner(Manner::Hurried);
+    case.disturbances.clear();
+    assert!(case.check().is_ok());
+}
+
+#[test]
+fn nobody_hosts_the_database_although_nothing_was_done() {
+    let mut case = Case::that_holds();
+    case.worker.push((20, Step::Hostless));
+    case.expect("nobody hosts the database at 20");
+    case.disturbances = vec![
+        Disturbance { from: 15, to: 19, whom: Whom::All },
+        Disturbance { from: 15, to: 25, whom: Whom::Process(1) },
+    ];
+    case.expect("nobody hosts the database at 20");
+    case.disturbances[0].to = 20;
+    assert!(case.check().is_ok());
+}
+
+#[test]
+fn a_process_that_closes_disturbs_itself_or_all() {
+    let mut case = Case::that_holds();
+    case.web[3] = (3_000_000, Step::Unknown { write: (0, 1) });
+    case.web.truncate(4);
+    case.orders.pop();
+    case.worker.pop();
+    case.web.insert(3, (2_000_000, Step::Closing));
+    let closed = closings(&case.histories(), |_| Whom::All);
+    assert_eq!(closed, [Disturbance::settling(2_000_000, 3_000_000, Whom::All)], "it was killed");
+    case.web.insert(4, (2_500_000, Step::Closed));
+    let closed = closings(&case.histories(), Whom::Process);
+    assert_eq!(closed, [Disturbance::settling(2_000_000, 2_500_000, Whom::Process(1))]);
+}
+
+#[test]
 fn a_failover_lasts_until_a_write_that_was_asked_for_after_the_kill_is_acknowledged() {
-    let lines = |steps: Vec<(u64, Step)>| steps.into_iter().map(|(at, step)| Line { at, step }).collect();
-    let (web, worker) = (Case::that_holds().web, Case::that_holds().worker);
-    let histories = [History { process: 1, lines: lines(web) }, History { process: 2, lines: lines(worker) }];
-    assert_eq!(failovers(&histories, &[0, 2, 3, 4]), [2, 2, 1]);
+    assert_eq!(failovers(&Case::that_holds().histories(), &[0, 2, 3, 4]), [2, 2, 1]);
 }

@@ -49,10 +49,11 @@ fn live(db: &Database, streams: &[Stream], book: &Book, life: Duration, closes: 
             _ => desk.single(),
         };
     }
+    book.tell(&Step::Closing);
     if closes
         && let Err(error) = db.clone().close()
-        // It had no time to use what it inherited.
-        && !matches!(error, Error::Forked)
+        // It had no time to use what it inherited, or finds no host.
+        && !matches!(error, Error::Forked | Error::NoHost)
     {
         book.tell(&Step::Unexpected { text: format!("closing in a forked child: {error}") });
     }

@@ -48,7 +48,7 @@ impl Order {
 }
 
 /// Lives until it is killed or told to end.
-pub fn run(data: &Path, books: &Path, process: u64) {
+pub fn run(data: &Path, books: &Path, process: u64, grace: Duration) {
     let book = Book::create(books, process);
     let report = std::panic::take_hook();
     let of_hook = Book::create(books, process);
@@ -60,7 +60,7 @@ pub fn run(data: &Path, books: &Path, process: u64) {
     }));
     let mut chance = Chance::new(process);
     for life in 0.. {
-        let (db, streams) = open(data, &book);
+        let (db, streams) = open(data, &book, grace);
         if live(db, &streams, &book, books, life * THREADS, &mut chance) == Order::End {
             book.tell(&Step::Left);
             return;
@@ -69,9 +69,9 @@ pub fn run(data: &Path, books: &Path, process: u64) {
 }
 
 /// Opens the directory and its streams. On a full disk it tries again.
-fn open(data: &Path, book: &Book) -> (Database, Vec<Stream>) {
+fn open(data: &Path, book: &Book, grace: Duration) -> (Database, Vec<Stream>) {
     loop {
-        match try_open(data) {
+        match try_open(data, grace) {
             Ok(opened) => return opened,
             Err(Error::StorageFull | Error::OutcomeUnknown | Error::Poisoned) => sleep(Duration::from_millis(20)),
             Err(error) => {
@@ -82,8 +82,8 @@ fn open(data: &Path, book: &Book) -> (Database, Vec<Stream>) {
     }
 }
 
-fn try_open(data: &Path) -> Result<(Database, Vec<Stream>), Error> {
-    let db = Options::temporary().open(data)?;
+fn try_open(data: &Path, grace: Duration) -> Result<(Database, Vec<Stream>), Error> {
+    let db = Options::temporary().reconnect_grace(grace).open(data)?;
     let create = |(name, partitions): &(&str, u32)| {
         let options = StreamOptions::new().partitions(*partitions);
         db.stream(name).or_else(|_| db.create_stream(name, options))
@@ -102,18 +102,21 @@ fn live(db: Database, streams: &[Stream], book: &Book, books: &Path, thread: u32
         scope.spawn(|| work(desk(2), Desk::batch));
         scope.spawn(|| work(desk(3), |desk| desk.question(db)));
         scope.spawn(|| desk(4).tickets());
-        scope.spawn(|| desk(5).follow((0, (book.process % 3) as u32), true));
-        scope.spawn(|| desk(6).follow((0, ((book.process + 1) % 3) as u32), false));
-        scope.spawn(|| desk(7).follow((1, 0), true));
+        scope.spawn(|| desk(5).follow((0, (book.process % 3) as u32)));
+        scope.spawn(|| desk(6).follow((0, ((book.process + 1) % 3) as u32)));
+        scope.spawn(|| desk(7).follow((1, 0)));
         loop {
             match Order::next() {
                 Order::Fork => forked::fork(db, streams, book, books, chance),
                 order => {
+                    book.tell(&Step::Closing);
+                    // Where hosts die one after the other, none is found in the second that a close looks for one.
                     if let Err(error) = db.clone().close()
-                        && !matches!(error, Error::StorageFull)
+                        && !matches!(error, Error::StorageFull | Error::NoHost)
                     {
                         book.tell(&Step::Unexpected { text: format!("closing: {error}") });
                     }
+                    book.tell(&Step::Closed);
                     return order;
                 }
             }

@@ -1,16 +1,14 @@
-//! Threads of a process: they write, read and ask as a program would, and tell every step.
+//! Threads of a process: they write and ask as a program would, and tell every step. `readers.rs` has those that read.
 
 use std::collections::VecDeque;
 use std::thread::sleep;
 use std::time::Duration;
 
-use towpath::{
-    AppendOptions, Appended, AppendedBatch, Database, Error, Level, Reader, Record, Start, Stream, Ticket, Timestamp,
-};
+use towpath::{AppendOptions, Appended, AppendedBatch, Database, Error, Level, Stream, Ticket, Timestamp};
 
 use crate::STREAMS;
-use crate::book::{Book, Place, Range, Step, WriteId, add_to_sum};
-use crate::content::Tag;
+use crate::book::{Book, Manner, Range, Step, WriteId};
+use crate::content::{Tag, Written};
 use crate::place::Chance;
 
 /// The longest pause between two writes of a thread.
@@ -80,14 +78,18 @@ impl<'a> Desk<'a> {
 
     /// Tells of a write that is about to be made.
     fn ask(&mut self, stream: usize, counts: Vec<(u32, u32)>) -> WriteId {
+        self.ask_in(Manner::Plain, stream, counts)
+    }
+
+    fn ask_in(&mut self, manner: Manner, stream: usize, counts: Vec<(u32, u32)>) -> WriteId {
         let write = (self.thread, self.next_write);
         self.next_write += 1;
-        self.book.tell(&Step::Asked { write, stream, counts });
+        self.book.tell(&Step::Asked { write, stream, counts, manner });
         write
     }
 
-    fn body(&self, write: WriteId, index: u32, count: u32) -> Vec<u8> {
-        Tag { process: self.book.process, thread: write.0, write: write.1, index, count }.body()
+    fn written(&self, write: WriteId, index: u32, count: u32) -> Written {
+        Tag { process: self.book.process, thread: write.0, write: write.1, index, count }.written()
     }
 
     /// Tells what became of it.
@@ -101,6 +103,10 @@ impl<'a> Desk<'a> {
                     (Step::Refused { write }, Then::GoOn)
                 }
                 Error::Closed => (Step::Refused { write }, Then::End),
+                Error::NoHost => {
+                    self.book.tell(&Step::Hostless);
+                    (Step::Refused { write }, Then::GoOn)
+                }
                 error => {
                     self.fail("a write", &error);
                     (Step::Unknown { write }, Then::End)
@@ -111,10 +117,16 @@ impl<'a> Desk<'a> {
         then
     }
 
-    /// Tells of an error, unless it is that the database was closed. The thread ends with it.
-    fn fail(&self, attempt: &str, error: &Error) -> Then {
-        if !matches!(error, Error::Closed) {
-            self.book.tell(&Step::Unexpected { text: format!("{attempt}: {error}") });
+    /// Tells of an error, unless it is that the database was closed. The thread ends with it, but goes on where it is
+    /// only that nobody hosts the database.
+    pub fn fail(&self, attempt: &str, error: &Error) -> Then {
+        match error {
+            Error::Closed => {}
+            Error::NoHost => {
+                self.book.tell(&Step::Hostless);
+                return Then::GoOn;
+            }
+            error => self.book.tell(&Step::Unexpected { text: format!("{attempt}: {error}") }),
         }
         Then::End
     }
@@ -124,11 +136,14 @@ impl<'a> Desk<'a> {
         self.rest();
         let partition = self.chance.below(u64::from(STREAMS[0].1)) as u32;
         let mut options = AppendOptions::new().partition(partition).level(self.level());
+        let mut manner = Manner::Plain;
         if self.chance.below(10) == 0 {
             options = options.timeout(Duration::from_micros(self.chance.below(50_000)));
+            manner = Manner::Hurried;
         }
-        let write = self.ask(0, vec![(partition, 1)]);
-        let appended = self.streams[0].append_with(Record::new(&self.body(write, 0, 1)), &options);
+        let write = self.ask_in(manner, 0, vec![(partition, 1)]);
+        let written = self.written(write, 0, 1);
+        let appended = self.streams[0].append_with(written.record(&written.headers()), &options);
         self.tell(write, appended)
     }
 
@@ -140,8 +155,9 @@ impl<'a> Desk<'a> {
             Err(error) => return self.fail("describing the ledger", &error),
         };
         let options = AppendOptions::new().partition(0).expect_offset(end).level(self.level());
-        let write = self.ask(1, vec![(0, 1)]);
-        let appended = self.streams[1].append_with(Record::new(&self.body(write, 0, 1)), &options);
+        let write = self.ask_in(Manner::Conditional, 1, vec![(0, 1)]);
+        let written = self.written(write, 0, 1);
+        let appended = self.streams[1].append_with(written.record(&written.headers()), &options);
         self.tell(write, appended)
     }
 
@@ -158,8 +174,10 @@ impl<'a> Desk<'a> {
         let options = AppendOptions::new().level(self.level());
         let write = self.ask(0, counts);
         let count = keys.len() as u32;
-        let bodies: Vec<Vec<u8>> = (0..count).map(|index| self.body(write, index, count)).collect();
-        let records: Vec<Record<'_>> = keys.iter().zip(&bodies).map(|(key, body)| Record::new(body).key(key)).collect();
+        let written: Vec<Written> = (0..count).map(|index| self.written(write, index, count)).collect();
+        let headers: Vec<_> = written.iter().map(Written::headers).collect();
+        let parts = keys.iter().zip(written.iter().zip(&headers));
+        let records: Vec<_> = parts.map(|(key, (written, headers))| written.record(headers).key(key)).collect();
         let appended = self.streams[0].append_batch(&records, &options);
         self.tell(write, appended)
     }
@@ -173,7 +191,8 @@ impl<'a> Desk<'a> {
             let partition = self.chance.below(u64::from(STREAMS[0].1)) as u32;
             let options = AppendOptions::new().partition(partition).level(self.level());
             let write = self.ask(0, vec![(partition, 1)]);
-            match self.streams[0].submit(Record::new(&self.body(write, 0, 1)), &options) {
+            let written = self.written(write, 0, 1);
+            match self.streams[0].submit(written.record(&written.headers()), &options) {
                 Ok(ticket) => in_flight.push_back((write, ticket)),
                 Err(error) => then = self.tell(write, Told::Failed(error)),
             }
@@ -186,35 +205,6 @@ impl<'a> Desk<'a> {
         }
         for (write, ticket) in in_flight {
             self.tell(write, ticket.wait());
-        }
-    }
-
-    /// Follows a partition until the database is closed; waits without end or for a little at a time.
-    pub fn follow(&mut self, place: Place, waits_long: bool) {
-        let from = if self.chance.below(8) == 0 { Start::Earliest } else { Start::Latest };
-        let stream = &self.streams[place.0];
-        let followed = stream.reader(place.1, from).and_then(|reader| {
-            self.book.tell(&Step::Begun { reader: self.thread, place, offset: reader.position() });
-            self.receive(reader, waits_long)
-        });
-        if let Err(error) = followed {
-            self.fail("reading", &error);
-        }
-    }
-
-    fn receive(&mut self, mut reader: Reader, waits_long: bool) -> Result<(), Error> {
-        loop {
-            let records = match waits_long {
-                true => Some(reader.receive(200)?),
-                false => reader.receive_timeout(50, Duration::from_micros(self.chance.below(20_000)))?,
-            };
-            let Some(records) = records else { continue };
-            let first = records.iter().next().map_or(0, |record| record.offset());
-            let sum = records.iter().fold(0, |sum, record| add_to_sum(sum, crc32c::crc32c(record.body())));
-            self.book.tell(&Step::Received { reader: self.thread, first, records: records.len() as u64, sum });
-            if self.chance.below(4) == 0 {
-                sleep(Duration::from_micros(self.chance.below(20_000)));
-            }
         }
     }
 
