@@ -1,14 +1,19 @@
-//! What streams promise, from a process that is attached to the host: the tests of `tests/streams` once more.
+//! What is promised, from a process that is attached to the host: the tests of `tests/streams` once more, and of
+//! `tests/durability` and `tests/bad_input` those that concern more than the process which hosts.
 //!
 //! The host is another process, which ends with the test; where the test moves the clock or asks for other options, it
 //! is another handle of this one.
 
+#[path = "../durability/addresses.rs"]
+mod addresses;
 #[path = "../streams/append.rs"]
 mod append;
 #[path = "../place/child.rs"]
 mod child;
 #[path = "../streams/definition.rs"]
 mod definition;
+#[path = "../bad_input/full_disk.rs"]
+mod full_disk;
 #[path = "../streams/limits.rs"]
 mod limits;
 #[path = "../streams/opening.rs"]
@@ -17,8 +22,16 @@ mod operations;
 mod place;
 #[path = "../streams/read.rs"]
 mod read;
+#[path = "../durability/reopening.rs"]
+mod reopening;
 #[path = "../streams/retention.rs"]
 mod retention;
+#[path = "../bad_input/sample.rs"]
+mod sample;
+#[path = "../bad_input/served.rs"]
+mod served;
+#[path = "../bad_input/small.rs"]
+mod small;
 #[path = "../streams/tickets.rs"]
 mod tickets;
 #[path = "../streams/wait.rs"]

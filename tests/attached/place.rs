@@ -1,9 +1,9 @@
 //! The places of `tests/place`, where what is opened is attached to a host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use towpath::{CheckReport, Database, OpenMode, Options};
+use towpath::{CheckReport, Database, Error, OpenMode, Options};
 
 use crate::child::ChildProcess;
 
@@ -31,15 +31,35 @@ impl Place {
         Place { host: Mutex::new(None), directory: base::Place::new() }
     }
 
+    pub fn within(folder: &Path) -> Place {
+        Place { host: Mutex::new(None), directory: base::Place::within(folder) }
+    }
+
     pub fn data(&self) -> PathBuf {
         self.directory.data()
     }
 
     /// Has another process host the database, and attaches to it. The host before it ends first.
     pub fn open(&self) -> Database {
+        self.try_open().unwrap()
+    }
+
+    /// The same. What refuses to be hosted by another process refuses this one too, and says why.
+    pub fn try_open(&self) -> Result<Database, Error> {
         self.end_host();
-        let host = Host::Child(ChildProcess::host(&self.data()));
-        self.attach(Options::temporary(), host)
+        match ChildProcess::try_host(&self.data()) {
+            Ok(host) => Ok(self.attach(Options::temporary(), Host::Child(host))),
+            Err(told) => match Options::temporary().open(self.data()) {
+                Ok(_) => panic!("only another process was refused: {told}"),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Leaves the host, and has it close the database.
+    pub fn close(&self, db: Database) {
+        db.close().unwrap();
+        self.end_host();
     }
 
     /// The same, with a host in this process.

@@ -4,7 +4,10 @@
 #[path = "../place/mod.rs"]
 mod place;
 
+mod crowded;
 mod damage;
 mod directory;
 mod full_disk;
 mod sample;
+mod served;
+mod small;

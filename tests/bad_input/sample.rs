@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use towpath::{AppendOptions, Database, Error, Level, Options, Record, Start, StreamOptions};
+use towpath::{AppendOptions, Database, Error, Level, Record, Start, StreamOptions};
 
 use crate::place::{Kept, Place, copy_tree, fingerprint, noise};
 
@@ -31,7 +31,7 @@ pub fn sample() -> Place {
             }
         }
         drop(orders);
-        db.close().unwrap();
+        place.close(db);
         place
     });
     let place = Place::new();
@@ -73,7 +73,7 @@ pub fn read_what_is_there(db: &Database) -> (u64, Vec<Error>) {
 pub const RECORDS: u64 = 800 * PARTITIONS as u64;
 
 pub fn open(place: &Place) -> Result<Database, Error> {
-    Options::temporary().open(place.data())
+    place.try_open()
 }
 
 /// Opens; it must be refused and must have changed nothing.

@@ -45,14 +45,25 @@ pub struct ChildProcess {
 impl ChildProcess {
     /// One that hosts the database, or attaches to who does, until it is ended.
     pub fn host(data: &Path) -> ChildProcess {
-        ChildProcess::host_with_grace(data, GRACE_USUAL)
+        ChildProcess::try_host(data).unwrap()
+    }
+
+    /// The same; tells why it could not open the database.
+    pub fn try_host(data: &Path) -> Result<ChildProcess, String> {
+        ChildProcess::start_host(data, GRACE_USUAL)
     }
 
     /// The same, with as long for others to come back once it hosts.
     pub fn host_with_grace(data: &Path, grace: Duration) -> ChildProcess {
+        ChildProcess::start_host(data, grace).unwrap()
+    }
+
+    fn start_host(data: &Path, grace: Duration) -> Result<ChildProcess, String> {
         let mut host = ChildProcess::start_with_grace(HOST, data, grace);
-        assert_eq!(host.next().as_deref(), Some("open"));
-        host
+        match host.next() {
+            Some(told) if told == "open" => Ok(host),
+            told => Err(told.expect("it tells what came of opening")),
+        }
     }
 
     pub fn start(role: &str, data: &Path) -> ChildProcess {
@@ -159,7 +170,10 @@ pub fn play(others: impl FnOnce(&str, PathBuf)) {
     }));
     match role.as_str() {
         HOST => {
-            let db = open(data.as_ref());
+            let db = match options().open(&data) {
+                Ok(db) => db,
+                Err(error) => return tell(&format!("{error:?}")),
+            };
             tell("open");
             asked();
             db.close().unwrap();

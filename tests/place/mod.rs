@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use towpath::{CheckReport, Database, Lsn, OpenMode, Options, Reader, RecordView, Start, Stream, Timestamp};
+use towpath::{CheckReport, Database, Error, Lsn, OpenMode, Options, Reader, RecordView, Start, Stream, Timestamp};
 
 /// Whether what a [`Place`] opens is in another process than the test.
 pub const IS_ATTACHED: bool = false;
@@ -26,7 +26,11 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Place {
-        Place { folder: tempfile::Builder::new().prefix("towpath-test-").tempdir().unwrap() }
+        Place::within(&std::env::temp_dir())
+    }
+
+    pub fn within(folder: &Path) -> Place {
+        Place { folder: tempfile::Builder::new().prefix("towpath-test-").tempdir_in(folder).unwrap() }
     }
 
     /// Where the database is or will be.
@@ -41,7 +45,16 @@ impl Place {
 
     /// Opens the database with the least sizes.
     pub fn open(&self) -> Database {
-        Options::temporary().open(self.data()).unwrap()
+        self.try_open().unwrap()
+    }
+
+    pub fn try_open(&self) -> Result<Database, Error> {
+        Options::temporary().open(self.data())
+    }
+
+    /// Closes the database, so that nobody has it open.
+    pub fn close(&self, db: Database) {
+        db.close().unwrap();
     }
 
     /// The same, for this process alone.
