@@ -85,7 +85,7 @@ impl Stream {
     /// [`Error::OutcomeUnknown`] or [`Error::Poisoned`] if the disk failed, [`Error::Closed`].
     #[inline]
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Appended, Error> {
-        self.append_with(record.into(), &AppendOptions::default())
+        self.append_one(record.into(), &AppendOptions::default())
     }
 
     /// Appends one record as the options say.
@@ -95,6 +95,12 @@ impl Stream {
     /// [`Error::InvalidOption`] for a partition that does not exist.
     #[inline]
     pub fn append_with(&self, record: Record<'_>, options: &AppendOptions) -> Result<Appended, Error> {
+        self.append_one(record, options)
+    }
+
+    // In either caller: without options there is nothing to look at in them.
+    #[inline(always)]
+    fn append_one(&self, record: Record<'_>, options: &AppendOptions) -> Result<Appended, Error> {
         let level = self.level(options);
         let deadline = deadline_in(options.timeout);
         let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];

@@ -145,7 +145,7 @@ pub(crate) const FAILED_AGAIN_MICROS: u64 = 250_000;
 pub(crate) const VERDICT_MICROS: u64 = 500_000;
 
 /// Segments that an attached process keeps mapped.
-pub(crate) const MAPPED_SEGMENTS_MAX: usize = 16;
+pub(crate) const MAPPED_SEGMENTS_MAX: usize = 4;
 
 /// Microseconds after which written bytes are synced although nobody waits for them.
 pub(crate) const FLUSH_INTERVAL_MICROS_DEFAULT: u64 = 50_000;

@@ -134,7 +134,7 @@ impl<'a> View<'a> {
     }
 
     /// A partition of the stream in `slot`, by its index, which is in range.
-    #[inline]
+    #[inline(always)]
     pub(super) fn partition(&self, slot: u32, head: &Head, partition: u32) -> Partition {
         let Some(changes) = self.changes else {
             return self.state.at(slot).expect("a stream's slot is taken").partitions[partition as usize];
