@@ -35,9 +35,8 @@ fn extent_of<M: Machine>(core: &mut Core<M>, durable: Lsn, log: LogId) -> Option
 impl<M: Machine> Engine<M> {
     /// A log as its readers see it; `None` if there is none.
     pub(crate) fn extent(&self, log: LogId) -> Result<Option<Extent>, Fault> {
-        self.check_process()?;
         let durable = self.marks.durable.get();
-        Ok(extent_of(&mut self.core.lock(), durable, log))
+        self.while_held(|| Ok(extent_of(&mut self.core.lock(), durable, log)))
     }
 
     /// Looks at the machine's state and at up to `FREEZE_CHUNK` logs in one hold of the core lock.

@@ -184,6 +184,9 @@ impl<M: Machine> Engine<M> {
     /// if so. Tells when to look again.
     pub(crate) fn keep(&self) -> Result<Next, Fault> {
         let mut keeper = self.keeper.lock();
+        if self.is_poisoned() {
+            return Ok(Next::Idle);
+        }
         let wanted = self.workers.take_checkpoint_wanted();
         let unapplied = self.marks.issued.get().since(self.marks.replay_from.get());
         let (changed, trimmed) = {
@@ -209,8 +212,9 @@ impl<M: Machine> Engine<M> {
     /// Moves everything issued so far into the index. Blocks for the writes and syncs of steps 3 to 5.
     pub(crate) fn checkpoint(&self) -> Result<(), Fault> {
         let mut keeper = self.keeper.lock();
-        // Under the lock: once closing has made its own, the directory may be another's.
-        self.check_open()?;
+        // Under the lock: once closing has made its own, or a poisoned database was let go, the directory may be
+        // another's.
+        self.check_alive()?;
         let done = self.checkpoint_with(&mut keeper);
         drop(keeper);
         if matches!(done, Err(Fault::StorageFull)) {

@@ -32,6 +32,10 @@ impl From<Run> for RunFacts {
 
 impl<M: Machine> Engine<M> {
     pub(crate) fn look_up(&self, lookup: Lookup) -> Result<Stretch, Fault> {
+        self.while_held(|| self.find_stretch(lookup))
+    }
+
+    fn find_stretch(&self, lookup: Lookup) -> Result<Stretch, Fault> {
         let mut stretch = Stretch { end: lookup.from, bytes: 0, next_timestamp: None };
         loop {
             let run = self.run_facts(lookup.log, stretch.end)?;
@@ -54,6 +58,10 @@ impl<M: Machine> Engine<M> {
 
     /// The first offset of a log with this timestamp or a later one; `None` if there is none.
     pub(crate) fn offset_for_time(&self, log: LogId, time: Timestamp) -> Result<Option<u64>, Fault> {
+        self.while_held(|| self.find_time(log, time))
+    }
+
+    fn find_time(&self, log: LogId, time: Timestamp) -> Result<Option<u64>, Fault> {
         let Some(extent) = self.extent(log)? else { return Ok(None) };
         let mut from = extent.start;
         if let Some(run) = self.index.run_for_time(log, extent.start, time)? {
@@ -61,11 +69,10 @@ impl<M: Machine> Engine<M> {
         } else if let Some(last) = self.index.last_run(log)? {
             from = from.max(last.end);
         }
-        let found = self.look_up(Lookup { log, from, until: Until::Time(time) })?;
+        let found = self.find_stretch(Lookup { log, from, until: Until::Time(time) })?;
         Ok((found.end < extent.end).then_some(found.end))
     }
 
-    /// The offset of a log's next record, whoever may see those before it.
     /// The first offset written at this address or a later one, the end if there is none; `None` if there is no such
     /// log. Halves the log by reading one item at a time: addresses grow with offsets.
     pub(crate) fn offset_for_lsn(&self, log: LogId, lsn: Lsn) -> Result<Option<u64>, Fault> {
@@ -86,6 +93,7 @@ impl<M: Machine> Engine<M> {
         Ok(Some(low))
     }
 
+    /// The offset of a log's next record, whoever may see those before it.
     fn end_of(&self, log: LogId) -> Option<u64> {
         self.core.lock().logs.get(log).map(|cell| cell.end)
     }

@@ -12,6 +12,7 @@ pub(crate) mod batch;
 pub(crate) mod check;
 mod cleaning;
 pub(crate) mod clock;
+mod close;
 mod core;
 mod create;
 mod extent;
@@ -31,6 +32,8 @@ mod timers;
 mod wait;
 pub(crate) mod wake;
 mod workers;
+
+use std::task::Waker;
 
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
@@ -86,6 +89,10 @@ pub(crate) struct Engine<M: Machine> {
     database_id: [u8; 16],
     seed: Seed,
     closed: AtomicBool,
+    /// Poisoned, and the directory may be another host's.
+    let_go: AtomicBool,
+    /// Woken when the engine is poisoned.
+    heir: Mutex<Option<Waker>>,
     here: ForkMark,
     workers: Workers,
     // Given up last.
@@ -143,7 +150,12 @@ impl<M: Machine> Engine<M> {
     #[inline]
     fn check_alive(&self) -> Result<(), Fault> {
         self.check_open()?;
-        if self.marks.is_poisoned() { Err(Fault::Poisoned) } else { Ok(()) }
+        if self.is_poisoned() { Err(Fault::Poisoned) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.marks.is_poisoned()
     }
 
     /// A poisoned database is open.

@@ -1,13 +1,13 @@
-//! Opening a database, and closing it: the seven steps of recovery, in order.
+//! Opening a database: the seven steps of recovery, in order.
 
 use std::io;
 
 use hashbrown::HashSet;
 
-use crate::base::bounds::{FLUSH_INTERVAL_MICROS_DEFAULT, FREEZE_CHUNK, SPARES_IDLE, UNSYNCED_BYTES_MAX};
+use crate::base::bounds::{FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::segment_id::SegmentId;
-use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
+use crate::base::sync::{Arc, AtomicBool, Event, Mutex};
 use crate::base::time::{ClockIdentity, ClockReading};
 use crate::index::{Index, Meta};
 use crate::journal::commit::Commit;
@@ -29,7 +29,7 @@ use super::clock::{Clock, HybridClock};
 use super::create;
 use super::fault::Fault;
 use super::keeper::Keeper;
-use super::machine::{LogCursor, Machine};
+use super::machine::Machine;
 use super::replay::Replay;
 use super::workers::Workers;
 use super::{Engine, KeeperCounters};
@@ -113,74 +113,6 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn open(disk: Arc<dyn Disk>, options: OpenOptions) -> Result<Engine<M>, Fault> {
         let ground = prepare(disk, &options)?;
         recover(ground, options)
-    }
-
-    /// Flushes, checkpoints, marks the database clean and lets it go. A poisoned database is let go as it is.
-    pub(crate) fn close(&self) -> Result<(), Fault> {
-        // A forked child has neither the threads nor the right to write: it leaves everything to its parent.
-        self.check_process()?;
-        // Held to the end: who closes it a second time waits for the first.
-        let mut directory_lock = self.directory_lock.lock();
-        if directory_lock.is_none() {
-            return Ok(());
-        }
-        #[cfg(planted = "host_writes_after_unlock")]
-        directory_lock.take();
-        self.end_threads();
-        let closed = self.close_cleanly();
-        if closed.is_err() || self.marks.is_poisoned() {
-            self.index.poison();
-        }
-        self.index.close();
-        directory_lock.take();
-        closed
-    }
-
-    /// From here on nothing is accepted, and nobody waits any more but for what was accepted before. The threads end
-    /// after that: the one that ticks may be waiting for room, which only the others make.
-    fn end_threads(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.space.notify(usize::MAX);
-        self.wake_all_readers();
-        self.stop();
-        // Nobody commits for them now; they do it themselves.
-        self.waits.wake(self.marks.durable.get(), true);
-    }
-
-    fn close_cleanly(&self) -> Result<(), Fault> {
-        if self.marks.is_poisoned() {
-            return Err(Fault::Poisoned);
-        }
-        self.checkpoint_last()?;
-        self.wait_durable(self.marks.issued.get(), None)?;
-        let reading = Some(self.core.lock().clock.reading());
-        let mut control = self.control.lock();
-        let watermark = self.marks.durable.get();
-        let state = ControlState { clean: true, watermark, reading, ..control.state().clone() };
-        control.write(state).map_err(Fault::io("writing the control file"))
-    }
-
-    /// Lets go of everything as a killed process does: nothing more is written.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn abandon(&self) {
-        self.end_threads();
-        self.marks.poison();
-        self.index.poison();
-        self.index.close();
-        self.directory_lock.lock().take();
-    }
-
-    pub(super) fn wake_all_readers(&self) {
-        let (mut cursor, mut more) = (LogCursor::default(), true);
-        while more {
-            let core = self.core.lock();
-            let mut events = Vec::new();
-            more = core.machine.next_logs(&mut cursor, FREEZE_CHUNK, &mut |log| events.extend(core.logs.to_wake(log)));
-            drop(core);
-            events.iter().for_each(|event| {
-                event.notify(usize::MAX);
-            });
-        }
     }
 }
 
@@ -282,6 +214,8 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
         database_id: state.database_id,
         seed: Seed::new(&state.database_id),
         closed: AtomicBool::new(false),
+        let_go: AtomicBool::new(false),
+        heir: Mutex::new(None),
         here: ForkMark::new().map_err(Fault::io("marking the process"))?,
         workers: Workers::new(),
         directory_lock: Mutex::new(Some(ground.directory_lock)),

@@ -127,7 +127,7 @@ fn of_whole(geometry: Geometry, id: SegmentId, file: String, reason: &str) -> Fa
 impl<M: Machine> Engine<M> {
     /// Reads items from the one that holds `from` on: at least one if there is any, and about `records` records.
     pub(crate) fn read(&self, log: LogId, from: u64, records: usize, cursor: &mut Cursor) -> Result<Read, Fault> {
-        self.read_as(Sight::Readers, log, from, records, cursor)
+        self.while_held(|| self.read_as(Sight::Readers, log, from, records, cursor))
     }
 
     pub(super) fn read_as(
@@ -138,7 +138,6 @@ impl<M: Machine> Engine<M> {
         records: usize,
         cursor: &mut Cursor,
     ) -> Result<Read, Fault> {
-        self.check_process()?;
         search_again(|| {
             let until = match self.see(sight, log, from, records)? {
                 Seen::AtEnd => return Ok(Some(Read::AtEnd)),

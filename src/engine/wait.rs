@@ -71,7 +71,7 @@ impl<M: Machine> Engine<M> {
         self.check_alive()?;
         if self.is_disk_full_for(blocked) {
             self.workers.maker.nudge();
-            if !self.workers.are_running() {
+            if self.is_driven_by_hand()? {
                 self.drive(blocked)?;
             }
             return if self.is_disk_full_for(blocked) { Err(Fault::StorageFull) } else { Ok(()) };
@@ -80,7 +80,7 @@ impl<M: Machine> Engine<M> {
             *listener = Some(self.space.listen());
             return Ok(());
         };
-        if !self.workers.are_running() {
+        if self.is_driven_by_hand()? {
             return self.drive(blocked);
         }
         match blocked {
@@ -102,6 +102,14 @@ impl<M: Machine> Engine<M> {
             true => Ok(()),
             false => Err(Fault::TimedOut),
         }
+    }
+
+    /// Whether nobody but the caller frees room. Threads that have ended because the engine was closed or poisoned do
+    /// not count: it was so before they ended, and then their work is nobody's.
+    fn is_driven_by_hand(&self) -> Result<bool, Fault> {
+        let by_hand = !self.workers.are_running();
+        self.check_alive()?;
+        Ok(by_hand)
     }
 
     /// Whether what an append waits for was not to be had for want of room on the disk, when last tried.
@@ -141,6 +149,7 @@ impl<M: Machine> Committer for Engine<M> {
     fn on_poison(&self) {
         self.space.notify(usize::MAX);
         self.wake_all_readers();
+        self.wake_heir();
     }
 
     fn reveal(&self, durable: Lsn) {

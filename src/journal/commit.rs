@@ -66,6 +66,12 @@ impl Commit {
         Lead { commit: self, _syncer: self.syncer.lock() }
     }
 
+    /// Of a poisoned journal: waits until nobody is in the middle of a write or a sync. None is begun any more.
+    pub(crate) fn await_writers(&self) {
+        let _lead = self.lead();
+        drop(self.writer.lock());
+    }
+
     /// Writes everything issued to the segments, without a sync, so that the ring has room. `on_room` is called after
     /// each write.
     pub(crate) fn drain(&self, on_room: &dyn Fn()) -> io::Result<()> {

@@ -4,6 +4,8 @@
 //! takes what else has come, and only then waits for the newest of them, so that one sync covers all. A reader that
 //! waits is entered with its log and answered when records come; meanwhile other requests go on.
 //!
+//! Of a poisoned engine nobody is told: the connection ends instead, and what has no answer is asked of the next host.
+//!
 //! What an attached process can make the host hold is bounded: the answers that it does not read (the thread waits, and
 //! lets it go when it has read nothing for `STALL_MICROS_MAX`), one frame, and its open questions.
 
@@ -145,6 +147,8 @@ struct Connection<'a> {
     waiting: Vec<WaitingRead>,
     bell: Arc<Bell>,
     cursors: Cursors,
+    /// The engine is poisoned: nothing is answered any more.
+    is_over: bool,
 }
 
 /// An answer that may be given once `durable` has reached an address.
@@ -200,6 +204,7 @@ impl<'a> Connection<'a> {
             waiting: Vec::new(),
             bell: Arc::new(Bell { alarm: Alarm::new()?, has_rung: AtomicBool::new(false) }),
             cursors: Cursors::default(),
+            is_over: false,
         })
     }
 
@@ -245,6 +250,9 @@ impl<'a> Connection<'a> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.is_over {
+            return Err(io::Error::other("an I/O error has poisoned the database"));
+        }
         if !self.out.is_empty() {
             self.socket.send_all(self.out.bytes(), Some(STALL_MICROS_MAX))?;
             self.out.clear(OUTPUT_BYTES);
@@ -274,6 +282,7 @@ impl<'a> Connection<'a> {
         let mut input = std::mem::take(&mut self.input);
         let mut then = Then::GoOn;
         while then == Then::GoOn
+            && !self.is_over
             && let Some(frame) = input.next()?
         {
             then = self.serve(frame)?;
@@ -427,6 +436,8 @@ impl<'a> Connection<'a> {
     }
 
     fn refuse(&mut self, of: u8, request: u64, refused: &Refused<Refusal>) {
+        // Looked at after the fact: whatever the fault is, it may come of the poison.
+        self.is_over |= matches!(refused, Refused::Fault(_)) && self.host.engine.is_poisoned();
         put_answer(REFUSED | of, request, &mut self.out, |out| put_refused(refused, out));
     }
 }
@@ -466,7 +477,11 @@ pub(super) fn answer_write(host: &Host, session: SessionId, frame: &[u8]) -> Res
     assert_eq!(Kind::of(take.u8().expect(sent)), Ok(Kind::Submit));
     let sequence = take.varint().expect(sent);
     let (submitted, deadline) = submit_once(&host.engine, session, sequence, take.rest()).expect(sent);
-    let submitted = submitted?;
+    let submitted = submitted.map_err(|refused| match refused {
+        // The earlier host may have applied it.
+        Refused::Fault(Fault::Poisoned) => Fault::OutcomeUnknown.into(),
+        refused => refused,
+    })?;
     if submitted.is_held {
         host.engine.wait_durable(submitted.rests_on, deadline).map_err(|fault| match fault {
             Fault::TimedOut => Fault::Unconfirmed,

@@ -24,12 +24,13 @@ use crate::storage::disk::clock;
 use crate::storage::disk::host::HostDisk;
 use crate::storage::disk::host::socket::Socket;
 
+use super::accept::Server;
 use super::client::{Client, PendingQuestion, PendingWrite, Unasked};
 use super::connection;
 use super::operation::Question;
 use super::questions::SyncAll;
 use super::reading::ReadRecords;
-use super::server::{Host, Server};
+use super::server::Host;
 use super::waiting::Waiting;
 use super::wire::{Greeting, NoWelcome, Welcome, greet};
 
@@ -411,7 +412,8 @@ impl Link {
 
     /// Whether this process, and no parent of it, has the database open as its host.
     pub(crate) fn is_host(&self) -> bool {
-        self.first.station.is_here() && matches!(self.first.station.current(), Station::Host(_))
+        self.first.station.is_here()
+            && matches!(self.first.station.current(), Station::Host(station) if !station.engine().has_let_go())
     }
 
     pub(crate) fn ask<Q: Question>(&self, question: &Q) -> Answered<Q::Answer> {

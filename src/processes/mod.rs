@@ -12,12 +12,14 @@
 //! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
 //! | `reading.rs`    | reading records: what is sent, and what the asker maps itself               |
 //! | `wire`          | the bytes: frames, greeting, commands, refusals                             |
-//! | `server.rs`     | the host: accepting, ending sessions, closing                               |
+//! | `server.rs`     | the host: who is attached, and ending sessions                               |
+//! | `accept.rs`     | the host's door: accepting, refusing, and leaving to the next host           |
 //! | `connection.rs` | the host's side of one attached process                                     |
 //! | `client`        | the attached side: asking, waiting, going over to the next host             |
 //! | `waiting.rs`    | waiting for records of a log, in the process that hosts it                   |
 //! | `link.rs`       | where the database is now, for the handles of one process                   |
 
+pub(crate) mod accept;
 pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod link;

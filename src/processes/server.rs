@@ -1,29 +1,21 @@
-//! The host: the process that has the engine, and what attached processes reach of it.
+//! The host: the process that has the engine, and what it knows of those that are attached.
 //!
-//! A thread accepts connections, and each connection has a thread of its own (`connection.rs`), so that a process that
-//! is slow, stopped or hostile holds up nobody else. A session ends when its connection does; those of an earlier
-//! host's time end when their processes do not come back within the grace.
+//! A session ends when its connection does; those of an earlier host's time end when their processes do not come back
+//! within the grace. A host that closes, or whose engine is poisoned, leaves all of them to the next.
 
-use crate::base::bounds::{FREEZE_CHUNK, SESSIONS_MAX};
+use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::Level;
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, Ordering, spawn, wait_listener};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Event, EventListener, Mutex, Ordering, wait_listener};
 use crate::base::time::BootTime;
 use crate::engine::Engine;
 use crate::engine::fault::Fault;
 use crate::primitives::sessions::SessionId;
 use crate::primitives::{Command, Primitives, sessions};
-use crate::storage::disk::Disk;
 use crate::storage::disk::clock;
-use crate::storage::disk::host::HostDisk;
-use crate::storage::disk::host::socket::{Listener, Peer, SOCKET, Socket, own_uid};
+use crate::storage::disk::host::socket::Peer;
 
-use super::connection;
 use super::operation::Kind;
 use super::stats::{AttachedProcess, OperationCount};
-use super::wire::{NoWelcome, refuse};
-
-/// How long accepting rests when the system refuses it.
-const ACCEPT_AGAIN_MICROS: u64 = 20_000;
 
 /// The database in the process that hosts it.
 #[derive(Debug)]
@@ -68,8 +60,27 @@ impl Host {
         }
     }
 
+    /// It closes, or gives the directory to the next host.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// What is notified when it begins to close; seldom without cause.
+    pub(super) fn listen_for_closing(&self) -> EventListener {
+        self.changed.listen()
+    }
+
+    /// Expects those who were attached to an earlier host. Tells whether there are any.
+    pub(super) fn expect_earlier_sessions(&self) -> Result<bool, Fault> {
+        let earlier = self.earlier_sessions()?;
+        let mut expected = self.expected.lock();
+        expected.sessions = earlier;
+        Ok(!expected.sessions.is_empty())
     }
 
     pub(super) fn count(&self, kind: Kind) {
@@ -153,7 +164,7 @@ impl Host {
     }
 
     /// Ends the sessions of those who did not come back in time.
-    fn end_earlier_sessions(&self, grace_micros: u64) {
+    pub(super) fn end_earlier_sessions(&self, grace_micros: u64) {
         let deadline = clock::boot().plus(grace_micros);
         while !self.is_closing() {
             let listener = self.changed.listen();
@@ -174,144 +185,5 @@ impl Host {
         let mut expected = self.expected.lock();
         expected.ending = expected.sessions.pop();
         expected.ending
-    }
-}
-
-/// The threads that serve attached processes.
-#[derive(Debug)]
-pub(crate) struct Server {
-    host: Arc<Host>,
-    disk: Arc<HostDisk>,
-    listener: Arc<Listener>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    connections: Arc<Connections>,
-}
-
-#[derive(Debug)]
-struct Connections(Mutex<Open>);
-
-#[derive(Debug, Default)]
-struct Open {
-    next: u64,
-    /// By a number of their own. A thread that ends takes itself out.
-    running: Vec<(u64, Arc<Socket>, Option<JoinHandle<()>>)>,
-}
-
-impl Server {
-    /// Begins to serve. What was attached to an earlier host has `grace_micros` to come back.
-    pub(crate) fn start(host: Arc<Host>, disk: &Arc<HostDisk>, grace_micros: u64) -> Result<Server, Fault> {
-        let listener = Arc::new(disk.listen().map_err(Fault::io("listening for other processes"))?);
-        let expected = host.earlier_sessions()?;
-        let is_awaiting = !expected.is_empty();
-        host.expected.lock().sessions = expected;
-        let connections = Arc::new(Connections(Mutex::new(Open::default())));
-        let server = Server { host, disk: disk.clone(), listener, threads: Mutex::new(Vec::new()), connections };
-        let (host, listener, connections) = (server.host.clone(), server.listener.clone(), server.connections.clone());
-        server.spawn("towpath-accept", move || accept(&host, &listener, &connections))?;
-        if is_awaiting {
-            let host = server.host.clone();
-            server.spawn("towpath-grace", move || host.end_earlier_sessions(grace_micros))?;
-        }
-        Ok(server)
-    }
-
-    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
-        self.threads.lock().push(spawn(name, body).map_err(Fault::io("starting a thread"))?);
-        Ok(())
-    }
-
-    /// Ends all connections; their sessions go on with the next host. Nothing is accepted from here on. The caller
-    /// holds the directory's lock.
-    pub(crate) fn stop(&self) {
-        // What stays behind is only a name: nobody listens to it, and the next host replaces it.
-        let _ = self.disk.remove(SOCKET);
-        self.host.closing.store(true, Ordering::Release);
-        self.host.changed.notify(usize::MAX);
-        self.listener.shutdown();
-        self.connections.0.lock().running.iter().for_each(|(_, socket, _)| socket.shutdown());
-    }
-
-    /// Waits for the threads, after the engine was closed.
-    pub(crate) fn join(&self) {
-        let threads: Vec<JoinHandle<()>> = self.threads.lock().drain(..).collect();
-        let running = std::mem::take(&mut self.connections.0.lock().running);
-        for thread in threads.into_iter().chain(running.into_iter().filter_map(|(_, _, thread)| thread)) {
-            // One that panicked has told so by the panic hook, and its connection is closed.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn accept(host: &Arc<Host>, listener: &Listener, connections: &Arc<Connections>) {
-    while !host.is_closing() {
-        match listener.accept() {
-            Ok(socket) => admit(host, socket, connections),
-            Err(_) if host.is_closing() => return,
-            Err(error) => {
-                tracing::warn!(%error, "a process could not be attached");
-                wait_listener(host.changed.listen(), Some(ACCEPT_AGAIN_MICROS));
-            }
-        }
-    }
-}
-
-fn admit(host: &Arc<Host>, socket: Socket, connections: &Arc<Connections>) {
-    let refused = match socket.peer() {
-        Ok(peer) => admitted(host, socket, peer, connections),
-        Err(error) => Err((socket, NoWelcome::Io(error))),
-    };
-    if let Err((socket, why)) = refused {
-        tracing::warn!(%why, "a connection was refused");
-        // Whoever does not read why is not told.
-        let _ = refuse(&socket, &why);
-    }
-}
-
-fn admitted(
-    host: &Arc<Host>,
-    socket: Socket,
-    peer: Peer,
-    connections: &Arc<Connections>,
-) -> Result<(), (Socket, NoWelcome)> {
-    if peer.uid != own_uid() && peer.uid != 0 {
-        return Err((socket, NoWelcome::Stranger { uid: u64::from(peer.uid) }));
-    }
-    let mut open = connections.0.lock();
-    if open.running.len() >= SESSIONS_MAX {
-        return Err((socket, NoWelcome::TooMany { max: SESSIONS_MAX as u64 }));
-    }
-    let number = open.next;
-    open.next += 1;
-    let socket = Arc::new(socket);
-    open.running.push((number, socket.clone(), None));
-    let (hosting, served, ending) = (host.clone(), socket.clone(), connections.clone());
-    let thread = spawn("towpath-serve", move || {
-        let _leaving = Leaving { connections: ending, number };
-        connection::serve(&hosting, &served, peer);
-    });
-    let entry = open.running.iter_mut().find(|(other, ..)| *other == number).expect("entered above");
-    match thread {
-        Ok(thread) => entry.2 = Some(thread),
-        Err(error) => {
-            tracing::warn!(%error, "no thread for a connection");
-            open.running.retain(|(other, ..)| *other != number);
-        }
-    }
-    // Who stops the server sets this first and then goes through the list.
-    if host.is_closing() {
-        socket.shutdown();
-    }
-    Ok(())
-}
-
-/// Takes a connection's thread out of the list, however it ends.
-struct Leaving {
-    connections: Arc<Connections>,
-    number: u64,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.connections.0.lock().running.retain(|(number, ..)| *number != self.number);
     }
 }

@@ -1,7 +1,7 @@
-//! Children that are forks of this process.
+//! Children that are forks of this process, and signals of its own.
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
-#![expect(unsafe_code, reason = "there is no other way to fork")]
+#![expect(unsafe_code, reason = "there is no other way to fork, or to ignore a signal")]
 
 /// Runs `child` in a fork of this process, which then ends at once. Expects every answer to be as `child` wants it, and
 /// names the first that is not by its place.
@@ -42,4 +42,10 @@ pub fn linger() -> i32 {
         }
     }
     pid
+}
+
+/// A write beyond what the process may write is an error then, and does not end the process.
+pub fn ignore_file_size_signal() {
+    // SAFETY: no code runs for an ignored signal.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

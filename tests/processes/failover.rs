@@ -21,7 +21,7 @@ fn attach(place: &Place, grace: Duration) -> Database {
 }
 
 /// Appends until told to stop, each body with this name and a number, and gives the offset of each by its body.
-fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64> {
+pub fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64> {
     let mut acknowledged = BTreeMap::new();
     let mut in_flight = Vec::new();
     for number in 0.. {
@@ -48,7 +48,7 @@ fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64
 }
 
 /// Reads until the last, and gives every body.
-fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
+pub fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
     let mut reader = orders.reader(0, Start::Earliest).unwrap();
     let mut seen: Vec<String> = Vec::new();
     while seen.last().is_none_or(|last| last != "the last") {
@@ -59,6 +59,21 @@ fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
         }
     }
     seen
+}
+
+/// Holds what is there against what the writers were told and what the readers have seen.
+pub fn expect_each_once(orders: &Stream, written: &BTreeMap<String, u64>, seen: &[Vec<String>]) {
+    assert!(written.len() > 100, "{} were written", written.len());
+    let there = texts(orders, 0);
+    assert!(seen.iter().all(|seen| *seen == there));
+    for (body, offset) in written {
+        assert_eq!(there[*offset as usize], *body, "acknowledged at {offset}");
+    }
+    for name in ["blocking", "tickets", "futures"] {
+        let own: Vec<&String> = there.iter().filter(|body| body.starts_with(name)).collect();
+        let expected: Vec<String> = (0..own.len()).map(|number| format!("{name} {number:06}")).collect();
+        assert!(own.into_iter().eq(&expected), "each of {name} once and in order");
+    }
 }
 
 #[test]
@@ -85,17 +100,7 @@ fn writers_and_readers_go_on_when_hosts_are_killed() {
         orders.append("the last").unwrap();
         (written, readers.map(|reader| reader.join().unwrap()))
     });
-    assert!(written.len() > 100, "{} were written", written.len());
-    let there = texts(orders, 0);
-    assert!(seen.iter().all(|seen| *seen == there));
-    for (body, offset) in &written {
-        assert_eq!(there[*offset as usize], *body, "acknowledged at {offset}");
-    }
-    for name in ["blocking", "tickets", "futures"] {
-        let own: Vec<&String> = there.iter().filter(|body| body.starts_with(name)).collect();
-        let expected: Vec<String> = (0..own.len()).map(|number| format!("{name} {number:06}")).collect();
-        assert!(own.into_iter().eq(&expected), "each of {name} once and in order");
-    }
+    expect_each_once(orders, &written, &seen);
 }
 
 #[test]

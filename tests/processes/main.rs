@@ -3,6 +3,7 @@
 mod attach;
 #[path = "../place/child.rs"]
 mod child;
+mod failing;
 mod failover;
 mod fork;
 #[path = "../place/forking.rs"]
