@@ -7,6 +7,7 @@ mod place;
 mod crowded;
 mod damage;
 mod directory;
+mod far;
 mod full_disk;
 mod sample;
 mod served;
