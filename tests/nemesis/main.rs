@@ -2,9 +2,13 @@
 //! disk. Every process keeps a book of what it asked and what it was told; in the end the books are held against each
 //! other and against what the database holds.
 //!
-//! `TOWPATH_NEMESIS_KILLS` sets how many hosts are killed, `TOWPATH_NEMESIS_SECONDS` within what time, and
-//! `TOWPATH_NEMESIS_SEED` repeats what an earlier run did, as far as the scheduler does. `TOWPATH_NEMESIS_KEEP` names a
-//! folder in which the books and the database of a campaign that failed are kept.
+//! | variable | says |
+//! |---|---|
+//! | `TOWPATH_NEMESIS_KILLS` | how many hosts are killed |
+//! | `TOWPATH_NEMESIS_SECONDS` | within what time |
+//! | `TOWPATH_NEMESIS_CAMPAIGN` | after how many kills the books are compared |
+//! | `TOWPATH_NEMESIS_SEED` | repeats what an earlier run did, as far as the scheduler does |
+//! | `TOWPATH_NEMESIS_KEEP` | a folder for the books and the database of a campaign that failed |
 
 mod book;
 mod campaign;
@@ -50,7 +54,7 @@ fn the_books_of_eight_processes_are_exact_whatever_is_done_to_them() {
     let start = Instant::now();
     let end = start + Duration::from_secs(number("TOWPATH_NEMESIS_SECONDS").unwrap_or(SECONDS_MAX));
     let mut total = Outcome::default();
-    let per_campaign = KILLS_PER_CAMPAIGN.min(kills.div_ceil(2));
+    let per_campaign = number("TOWPATH_NEMESIS_CAMPAIGN").unwrap_or(KILLS_PER_CAMPAIGN.min(kills.div_ceil(2)));
     for seed in first.. {
         if total.kills >= kills || Instant::now() >= end {
             break;
