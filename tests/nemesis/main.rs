@@ -53,6 +53,7 @@ fn the_books_of_eight_processes_are_exact_whatever_is_done_to_them() {
     let first = number("TOWPATH_NEMESIS_SEED").unwrap_or(since_epoch.as_millis() as u64 & !1);
     let start = Instant::now();
     let end = start + Duration::from_secs(number("TOWPATH_NEMESIS_SECONDS").unwrap_or(SECONDS_MAX));
+    println!("the first seed is {first}");
     let mut total = Outcome::default();
     let per_campaign = number("TOWPATH_NEMESIS_CAMPAIGN").unwrap_or(KILLS_PER_CAMPAIGN.min(kills.div_ceil(2)));
     for seed in first.. {
