@@ -243,6 +243,8 @@ impl Campaign<'_> {
     fn await_host(&mut self) -> Result<u32, String> {
         let until = Instant::now() + PATIENCE;
         loop {
+            // Who is killed as soon as it hosts has been seen too.
+            self.look_who_hosts();
             if let Some(pid) = self.host() {
                 return Ok(pid);
             }
