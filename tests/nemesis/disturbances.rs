@@ -4,8 +4,9 @@
 use crate::book::{History, Manner, Step};
 use crate::checker::{Fate, Write, Writes};
 
-/// How long it may take until all processes are where they were before.
-const SETTLING_MICROS: u64 = 500_000;
+/// How long it may take until all processes are where they were before: who has the directory recovers it, and then
+/// waits for others as long as the grace.
+const SETTLING_MICROS: u64 = 1_500_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Disturbance {
