@@ -54,4 +54,9 @@ impl Place {
     pub(crate) fn open_existing(&self) -> Result<Database, Failure> {
         Ok(Options::new().mode(self.mode.mode()).create(false).open(&self.directory)?)
     }
+
+    /// Attaches to who hosts the database, whatever the mode is: who only looks takes nobody's place.
+    pub(crate) fn attach(&self) -> Result<Database, Failure> {
+        Ok(Options::new().mode(OpenMode::Attach).create(false).open(&self.directory)?)
+    }
 }

@@ -201,10 +201,13 @@ pub enum Error {
         /// The version that the host speaks.
         theirs: u32,
     },
-    /// Only the user who owns the database, and root, may attach to its host.
-    #[error("user {uid} may not attach to this database; run as the user who hosts it")]
+    /// Only the user who owns the directory, and root, may host the database for others or attach to it.
+    #[error(
+        "user {uid} neither owns the directory nor is root, and may not attach to the database or host it for others; \
+         run both processes as the owner of the directory"
+    )]
     NotPermitted {
-        /// The user that was refused.
+        /// The user that was refused: this process's, or the one who hosts the database.
         uid: u64,
     },
     /// The operating system refused.

@@ -41,7 +41,7 @@ pub(crate) enum Fault {
     OtherProtocol { theirs: u32 },
     #[error("{max} processes are attached already")]
     TooManyProcesses { max: u64 },
-    #[error("user {uid} may not attach")]
+    #[error("user {uid} neither owns the directory nor is root")]
     Stranger { uid: u64 },
     #[error("{path} is not a database: {reason}")]
     NotADatabase { path: String, reason: String },

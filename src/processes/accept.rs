@@ -14,7 +14,7 @@ use crate::base::sync::{Arc, JoinHandle, Mutex, spawn, wait_listener};
 use crate::engine::fault::Fault;
 use crate::storage::disk::Disk;
 use crate::storage::disk::host::HostDisk;
-use crate::storage::disk::host::socket::{Listener, Peer, SOCKET, Socket, own_uid};
+use crate::storage::disk::host::socket::{Listener, Peer, SOCKET, Socket};
 
 use super::connection;
 use super::server::Host;
@@ -162,8 +162,10 @@ impl Door {
     }
 
     fn admitted(self: &Arc<Self>, socket: Socket, peer: Peer) -> Result<(), (Socket, NoWelcome)> {
-        if peer.uid != own_uid() && peer.uid != 0 {
-            return Err((socket, NoWelcome::Stranger { uid: u64::from(peer.uid) }));
+        match self.disk.admits(peer.uid) {
+            Ok(true) => {}
+            Ok(false) => return Err((socket, NoWelcome::Stranger { uid: u64::from(peer.uid) })),
+            Err(error) => return Err((socket, NoWelcome::Io(error))),
         }
         let mut open = self.open.lock();
         if self.host.is_closing() {

@@ -146,6 +146,7 @@ impl Opening {
     ) -> Result<Option<(Arc<Socket>, Welcome)>, NotEntered> {
         let Ok(socket) = self.disk.connect() else { return Ok(None) };
         let socket = Arc::new(socket);
+        self.expect_owner(&socket)?;
         connected(&socket);
         let io = |error| NotEntered::Final(Fault::io("reading the clock's identity")(error));
         let Asking { session, is_resuming, patience_micros } = asking;
@@ -158,6 +159,16 @@ impl Opening {
             Err(NoWelcome::TooMany { max }) => Err(NotEntered::Final(Fault::TooManyProcesses { max })),
             // It closes just now, or an earlier connection of ours has not ended yet.
             Err(NoWelcome::Io(_) | NoWelcome::SessionInUse | NoWelcome::Unreadable) => Err(NotEntered::Nobody),
+        }
+    }
+
+    /// Anybody who may write into the directory could listen there.
+    fn expect_owner(&self, socket: &Socket) -> Result<(), NotEntered> {
+        let asking = Fault::io("looking at who hosts the database");
+        let looked = socket.peer().and_then(|host| Ok((host.uid, self.disk.admits(host.uid)?)));
+        match looked.map_err(|error| NotEntered::Final(asking(error)))? {
+            (_, true) => Ok(()),
+            (uid, false) => Err(NotEntered::Final(Fault::Stranger { uid: u64::from(uid) })),
         }
     }
 

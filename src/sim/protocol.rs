@@ -24,7 +24,7 @@ use crate::processes::server::Host;
 use crate::processes::wire::{
     ANSWERED, Greeting, NoWelcome, OF_WRITE, Out, greet, split_frame, take_refused, take_submitted,
 };
-use crate::storage::disk::host::socket::{Peer, Socket, own_uid};
+use crate::storage::disk::host::socket::{Peer, Socket};
 use crate::storage::segment::Segments;
 
 /// So that all fits the socket before anybody reads it.
@@ -100,7 +100,7 @@ fn host(bytes: Vec<u8>) -> Vec<u8> {
             answers
         });
         let socket = Arc::new(Socket::of(ours).expect("a descriptor"));
-        serve(&host, &socket, Peer { pid: 1, uid: own_uid() });
+        serve(&host, &socket, Peer { pid: 1, uid: 0 });
         drop(socket);
         let answers = reading.join().expect("it only reads");
         let outcomes = outcomes(&answers);

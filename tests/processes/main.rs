@@ -10,6 +10,7 @@ mod fork;
 mod forking;
 mod hostile;
 mod members;
+mod owner;
 #[path = "../place/mod.rs"]
 mod place;
 mod raw;

@@ -46,7 +46,7 @@ pub(crate) struct Top {
 impl Top {
     pub(crate) fn run(self, place: Place) -> Result<(), Failure> {
         let place = place.or_in(self.directory);
-        let database = place.open_existing()?;
+        let database = place.attach()?;
         let signals = signals::catch()?;
         let is_live = !self.once && !self.json && io::stdout().is_terminal() && io::stdin().is_terminal();
         let outcome = match is_live {

@@ -8,8 +8,6 @@ use towpath::{Database, Error};
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) at: Instant,
-    /// Whether this process is the host.
-    pub(super) is_here: bool,
     pub(super) host_pid: u64,
     /// Counters of the host begin anew with each.
     pub(super) host_epoch: u64,
@@ -49,7 +47,6 @@ impl Sample {
         let streams = database.streams()?;
         Ok(Sample {
             at: Instant::now(),
-            is_here: database.is_host(),
             host_pid: stats.host_pid,
             host_epoch: stats.host_epoch,
             issued_lsn: stats.issued_lsn,

@@ -64,8 +64,7 @@ fn rows(count: usize) -> u16 {
 }
 
 fn figure_lines(view: &View, silence: Option<Duration>) -> Vec<Line<'static>> {
-    let here = if view.host_is_this_process { " (this process)" } else { "" };
-    let mut host = format!("host      process {}{here}, epoch {}", view.host_pid, view.host_epoch);
+    let mut host = format!("host      process {}, epoch {}", view.host_pid, view.host_epoch);
     if let Some(silence) = silence {
         host += &format!("; no answer for {} s", silence.as_secs() + 2);
     }

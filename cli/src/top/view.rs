@@ -14,7 +14,6 @@ use super::sample::{ProcessSample, Sample, StreamSample};
 pub(super) struct View {
     pub(super) host_pid: u64,
     pub(super) host_epoch: u64,
-    pub(super) host_is_this_process: bool,
     pub(super) journal_bytes_per_second: Option<f64>,
     pub(super) records_per_second: Option<f64>,
     pub(super) syncs_per_second: Option<f64>,
@@ -63,7 +62,6 @@ impl View {
         View {
             host_pid: now.host_pid,
             host_epoch: now.host_epoch,
-            host_is_this_process: now.is_here,
             journal_bytes_per_second: rate(earlier.map(|earlier| earlier.issued_lsn), now.issued_lsn),
             records_per_second: (!span.is_zero()).then(|| of_streams.iter().sum()),
             syncs_per_second: rate(of_this_host.map(|earlier| earlier.syncs), now.syncs),
@@ -131,7 +129,6 @@ pub(super) mod tests {
     pub(in crate::top) fn sample(at: Instant) -> Sample {
         Sample {
             at,
-            is_here: false,
             host_pid: 4_711,
             host_epoch: 3,
             issued_lsn: 1_000_000,

@@ -15,8 +15,9 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
 use super::super::{DirectoryLock, Hold, Holder, LockFault};
-use super::HostDisk;
 use super::inherit::{NotInherited, own_pid};
+use super::owner::give_to_owner;
+use super::{FILE_MODE, HostDisk};
 
 const LOCK: &str = "LOCK";
 
@@ -79,12 +80,23 @@ impl HostDisk {
 }
 
 fn open(directory: &OwnedFd) -> io::Result<NotInherited> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let open = || Ok(retry_on_intr(|| fs::openat(directory, LOCK, flags, Mode::from_raw_mode(0o600)))?);
-    let file = NotInherited::open(open)?;
+    let file = NotInherited::open(|| open_or_create(directory))?;
     #[cfg(planted = "child_keeps_lock")]
     file.let_children_keep();
     Ok(file)
+}
+
+fn open_or_create(directory: &OwnedFd) -> io::Result<OwnedFd> {
+    let open = |flags| retry_on_intr(|| fs::openat(directory, LOCK, flags | OFlags::RDWR | OFlags::CLOEXEC, FILE_MODE));
+    match open(OFlags::CREATE | OFlags::EXCL) {
+        // It is never removed.
+        Err(Errno::EXIST) => Ok(open(OFlags::empty())?),
+        created => {
+            let created = created?;
+            give_to_owner(directory, &created)?;
+            Ok(created)
+        }
+    }
 }
 
 fn read_holder(file: impl AsFd) -> Holder {

@@ -1,7 +1,8 @@
 //! The operating system's disk, for Linux.
 //!
 //! The database directory is opened once and everything in it is reached relative to that descriptor, so that a
-//! directory renamed or replaced while the database is open never splits it in two. Files are 0600, folders 0700.
+//! directory renamed or replaced while the database is open never splits it in two. Files are 0600, folders 0700, and
+//! all of them the directory's owner's (`owner.rs`).
 //!
 //! A call that a signal interrupted did nothing and is made again. A write or sync that failed is not: after it nothing
 //! is known of the range, and a second sync that succeeds would prove nothing.
@@ -11,7 +12,7 @@ mod file_system;
 pub(crate) mod fork;
 pub(crate) mod inherit;
 mod lock;
-
+mod owner;
 pub(crate) mod socket;
 
 #[cfg(all(test, not(loom)))]
@@ -56,6 +57,9 @@ impl Disk for HostDisk {
         };
         let descriptor =
             retry_on_intr(|| fs::openat(&self.directory, checked(path), flags | OFlags::CLOEXEC, FILE_MODE))?;
+        if access == Access::Create {
+            self.give_to_owner(&descriptor)?;
+        }
         Ok(Arc::new(file::HostFile::new(path, descriptor)))
     }
 
@@ -71,7 +75,10 @@ impl Disk for HostDisk {
         match retry_on_intr(|| fs::mkdirat(&self.directory, checked(folder), FOLDER_MODE)) {
             // A file may bear the name, which is no folder.
             Err(Errno::EXIST) => self.folder(folder).map(drop),
-            outcome => Ok(outcome?),
+            outcome => {
+                outcome?;
+                self.give_to_owner(self.folder(folder)?)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What only the operating system's disk can be asked.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use super::super::{Access, Disk, FileSystem, Hold, Holder, LockFault};
@@ -31,6 +31,25 @@ fn files_and_folders_are_private() {
     assert_eq!(mode(&place.path().join("segments")), 0o700);
     assert_eq!(mode(&place.path().join("segments/0.seg")), 0o600);
     assert_eq!(mode(&place.path().join("LOCK")), 0o600);
+}
+
+#[test]
+fn what_root_creates_in_another_users_directory_is_that_users() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can give a directory to another user");
+    }
+    let place = tempfile::tempdir().unwrap();
+    chown(place.path(), Some(65_534), Some(65_533)).unwrap();
+    let disk = HostDisk::open(place.path(), false).unwrap();
+    disk.create_folder("segments").unwrap();
+    disk.open("segments/0.seg", Access::Create).unwrap();
+    let _lock = disk.lock(Hold::Attachable).unwrap();
+    let _listener = disk.listen().unwrap();
+    for name in ["segments", "segments/0.seg", "LOCK", "host.sock"] {
+        let found = std::fs::symlink_metadata(place.path().join(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (65_534, 65_533), "{name}");
+    }
+    assert!(disk.admits(65_534).unwrap() && disk.admits(0).unwrap() && !disk.admits(65_533).unwrap());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::{Errno, ioctl_fionbio, retry_on_intr};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
-pub(crate) use peer::{Peer, own_uid};
+pub(crate) use peer::Peer;
 #[cfg(all(test, not(loom)))]
 pub(crate) use wait::Ready;
 pub(crate) use wait::{Alarm, Interest, wait, wait_for};
@@ -63,6 +63,7 @@ impl HostDisk {
         fs::fchmod(&descriptor, FILE_MODE)?;
         net::bind(&descriptor, &self.address(SOCKET_UNFINISHED)?)?;
         self.expect_private()?;
+        self.give_socket_to_owner(SOCKET_UNFINISHED)?;
         net::listen(&descriptor, CONNECTIONS_WAITING_MAX)?;
         self.rename(SOCKET_UNFINISHED, SOCKET)?;
         Ok(Listener { descriptor })

@@ -5,8 +5,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use rustix::process::geteuid;
-
 use super::Socket;
 
 /// A process at the moment when it connected, or when it began to listen.
@@ -16,11 +14,6 @@ pub(crate) struct Peer {
     pub(crate) pid: u32,
     /// The user for whom it acts.
     pub(crate) uid: u32,
-}
-
-/// The user for whom this process acts.
-pub(crate) fn own_uid() -> u32 {
-    geteuid().as_raw()
 }
 
 impl Socket {
