@@ -17,12 +17,12 @@
 //! ```
 //!
 //! `start` counts from `base`, or from the first of the bytes that are sent.
-
-use std::io;
+//!
+//! An answer holds as many items as fit its frame, and one item always does: the asker goes on behind the last.
 
 use bytes::Bytes;
 
-use crate::base::bounds::{INLINE_BYTES_MAX, RECORDS_PER_READ_MAX};
+use crate::base::bounds::{FRAME_BYTES_MAX, INLINE_BYTES_MAX, RECORDS_PER_READ_MAX, WIRE_FRAME_BYTES_MAX};
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -36,10 +36,23 @@ use crate::journal::entry::Entry;
 use crate::primitives::Primitives;
 use crate::storage::segment::Segments;
 
+use super::questions::unreadable;
 use super::wire::Out;
 
 /// Logs of which a connection remembers where its reader is.
 const CURSORS_MAX: usize = 64;
+
+/// What an item takes beside its bytes: five varints of 64 bits and two of 32; and what a stretch takes, in case it has
+/// one to itself.
+const ITEM_HEAD_BYTES_MAX: usize = 5 * 10 + 2 * 5 + 1 + 2 * 10 + 2 * 5;
+
+/// What an answer takes beside its items: outcome, request, kind and the count of stretches.
+const ANSWER_HEAD_BYTES_MAX: usize = 1 + 10 + 1 + 10;
+
+/// Items of one answer, with all that is said of them.
+const ITEMS_BYTES_MAX: usize = WIRE_FRAME_BYTES_MAX - ANSWER_HEAD_BYTES_MAX;
+
+const _: () = assert!(FRAME_BYTES_MAX as usize + ITEM_HEAD_BYTES_MAX <= ITEMS_BYTES_MAX);
 
 /// Reads about `records` records of a log from an offset on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,7 +127,7 @@ pub(crate) fn put_read(found: &Read, read: &ReadRecords, out: &mut Out) {
 fn put_batch(batch: &Batch, inline: bool, out: &mut Out) {
     let bytes: usize = batch.items().iter().map(|item| batch.bytes(item).len()).sum();
     let inline = inline || bytes <= INLINE_BYTES_MAX;
-    let stretches: Vec<&[ReadItem]> = batch.items().chunk_by(|a, b| a.chunk() == b.chunk()).collect();
+    let stretches: Vec<&[ReadItem]> = fitting(batch, inline).chunk_by(|a, b| a.chunk() == b.chunk()).collect();
     out.varint(stretches.len() as u64);
     for items in stretches {
         let chunk = batch.chunk(items[0].chunk());
@@ -137,6 +150,19 @@ fn put_batch(batch: &Batch, inline: bool, out: &mut Out) {
             next += item.len();
         }
     }
+}
+
+/// The first of the items, as many as one answer may hold.
+fn fitting(batch: &Batch, inline: bool) -> &[ReadItem] {
+    let mut bytes = 0;
+    let fits = |item: &&ReadItem| {
+        let is_sent = inline || !batch.chunk(item.chunk()).is_written;
+        bytes += ITEM_HEAD_BYTES_MAX + if is_sent { item.len() as usize } else { 0 };
+        bytes <= ITEMS_BYTES_MAX
+    };
+    let count = batch.items().iter().take_while(fits).count();
+    assert!(count > 0, "an item is at most as long as a frame of the journal");
+    &batch.items()[..count]
 }
 
 fn put_item(item: &ReadItem, start: u32, out: &mut Out) {
@@ -164,7 +190,7 @@ pub(crate) fn take_read(take: &mut Take<'_>, log: LogId, segments: &Segments) ->
         2 => Read::Gone,
         3 => match take_batch(take, log, segments) {
             Ok(batch) => Read::Items(batch),
-            Err(NoBatch::Unmapped(_)) => return Ok(Fetched::Again),
+            Err(NoBatch::Unmapped) => return Ok(Fetched::Again),
             Err(NoBatch::Malformed(malformed)) => return Err(unreadable(malformed)),
         },
         _ => return Err(unreadable(Malformed("an answer that there is not"))),
@@ -172,11 +198,10 @@ pub(crate) fn take_read(take: &mut Take<'_>, log: LogId, segments: &Segments) ->
     Ok(Fetched::Read(read))
 }
 
-use super::questions::unreadable;
-
 enum NoBatch {
     Malformed(Malformed),
-    Unmapped(#[expect(dead_code, reason = "asking again tells whether it matters")] io::Error),
+    /// Asking again tells whether it matters.
+    Unmapped,
 }
 
 impl From<Malformed> for NoBatch {
@@ -197,7 +222,7 @@ fn take_batch(take: &mut Take<'_>, log: LogId, segments: &Segments) -> Result<Ba
         let bytes = if inline {
             Bytes::copy_from_slice(take.bytes(length as usize)?)
         } else {
-            let file = segments.get(segment).map_err(NoBatch::Unmapped)?;
+            let file = segments.get(segment).map_err(|_| NoBatch::Unmapped)?;
             mapped(&file, base, length).ok_or(Malformed("a stretch beyond its segment"))?
         };
         let chunk = batch.add_chunk(bytes, segment, base);
@@ -220,4 +245,57 @@ fn take_item(take: &mut Take<'_>, log: LogId, length: u32, chunk: u32, batch: &m
     }
     batch.add_item(Entry { log, first, count, timestamp, expiry }, lsn, chunk, start, len);
     Ok(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::base::lsn::Geometry;
+    use crate::sim::disk::SimDisk;
+
+    const LOG: LogId = LogId(7);
+
+    /// Items of so many bytes each, a stretch for each or one for all.
+    fn batch_of(item_bytes: usize, count: usize, apart: bool) -> Batch {
+        let mut batch = Batch::default();
+        let bytes = Bytes::from(vec![7; item_bytes * if apart { 1 } else { count }]);
+        for number in 0..count {
+            if apart || number == 0 {
+                batch.add_chunk(bytes.clone(), SegmentId::Journal(u64::MAX / 2), u32::MAX - 1);
+            }
+            let chunk = if apart { number as u32 } else { 0 };
+            let start = if apart { 0 } else { number * item_bytes };
+            let entry =
+                Entry { log: LOG, first: number as u64, count: 1, timestamp: Timestamp(u64::MAX), expiry: u64::MAX };
+            batch.add_item(entry, Lsn(u64::MAX), chunk, start as u32, item_bytes as u32);
+        }
+        batch
+    }
+
+    /// How many items of a batch an answer with all bytes in it holds.
+    fn answered(batch: Batch) -> usize {
+        let read = ReadRecords { log: LOG, from: 0, records: RECORDS_PER_READ_MAX, waits: false, inline: true };
+        let mut out = Out::new();
+        put_read(&Read::Items(batch), &read, &mut out);
+        assert!(out.len() + 1 + 10 <= WIRE_FRAME_BYTES_MAX, "{} bytes", out.len());
+        let geometry = Geometry::new(4 << 20, 4 << 20).expect("the least geometry");
+        let nothing_to_map = Segments::new(SimDisk::new(1).attach(), geometry);
+        match take_read(&mut Take::new(out.bytes()), LOG, &nothing_to_map) {
+            Ok(Fetched::Read(Read::Items(batch))) => batch.items().len(),
+            _ => panic!("items were sent"),
+        }
+    }
+
+    #[test]
+    fn an_answer_with_all_bytes_in_it_holds_as_many_items_as_fit_its_frame() {
+        let most = FRAME_BYTES_MAX as usize;
+        assert_eq!(answered(batch_of(most, 1, false)), 1);
+        assert_eq!(answered(batch_of(most, 2, true)), 1);
+        assert_eq!(answered(batch_of(most / 2, 3, true)), 2);
+        assert_eq!(answered(batch_of(100, 1000, false)), 1000);
+        let small = answered(batch_of(100, most / 100, false));
+        assert!(small > 1000 && small < most / 100, "{small}");
+        let apart = answered(batch_of(1, most / 20, true));
+        assert!(apart > 1000 && apart < most / 20, "{apart}");
+    }
 }

@@ -164,7 +164,7 @@ fn answers(bytes: &[u8]) {
     as_answer::<ask::Processes>(bytes);
     SAMPLE.with(|sample| {
         let disk = SimDisk::from_snapshot(&sample.get_or_init(Sample::new).image, 1);
-        let segments = Segments::with_open(disk.attach(), options(false).geometry, MAPPED_SEGMENTS_MAX);
+        let segments = Segments::to_be_read(disk.attach(), options(false).geometry, MAPPED_SEGMENTS_MAX);
         let _ = take_read(&mut Take::new(bytes), LogId(1), &segments);
     });
 }

@@ -113,8 +113,8 @@ pub(crate) struct SegmentFile {
 }
 
 impl SegmentFile {
-    fn open(disk: &dyn Disk, id: SegmentId, geometry: Geometry) -> io::Result<SegmentFile> {
-        let file = disk.open(&path(id), Access::Write)?;
+    fn open(disk: &dyn Disk, id: SegmentId, access: Access, geometry: Geometry) -> io::Result<SegmentFile> {
+        let file = disk.open(&path(id), access)?;
         let len = match id {
             SegmentId::Journal(_) => geometry.segment_bytes(),
             SegmentId::Survivor(_) => file.len()?,
@@ -132,18 +132,21 @@ impl SegmentFile {
 pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     geometry: Geometry,
+    access: Access,
     open_max: usize,
     open: Mutex<HashMap<SegmentId, SegmentFile, foldhash::fast::RandomState>>,
 }
 
 impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, geometry: Geometry) -> Segments {
-        Segments::with_open(disk, geometry, OPEN_SEGMENTS_MAX)
+        let access = Access::Write;
+        Segments { disk, geometry, access, open_max: OPEN_SEGMENTS_MAX, open: Mutex::new(HashMap::default()) }
     }
 
-    /// Of which at most this many are kept open.
-    pub(crate) fn with_open(disk: Arc<dyn Disk>, geometry: Geometry, open_max: usize) -> Segments {
-        Segments { disk, geometry, open_max, open: Mutex::new(HashMap::default()) }
+    /// Those of a database that another process hosts. At most `open_max` are kept open.
+    pub(crate) fn to_be_read(disk: Arc<dyn Disk>, geometry: Geometry, open_max: usize) -> Segments {
+        let access = Access::Read;
+        Segments { disk, geometry, access, open_max, open: Mutex::new(HashMap::default()) }
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -160,7 +163,7 @@ impl Segments {
         if let Some(segment) = open.get(&id) {
             return Ok(segment.clone());
         }
-        let segment = SegmentFile::open(&*self.disk, id, self.geometry)?;
+        let segment = SegmentFile::open(&*self.disk, id, self.access, self.geometry)?;
         if open.len() >= self.open_max
             && let Some(oldest) = open.keys().min_by_key(|id| (matches!(id, SegmentId::Journal(_)), **id)).copied()
         {
@@ -233,6 +236,8 @@ impl Segments {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::base::bounds::GEOMETRY_BYTES_MIN;
+    use crate::storage::disk::host::HostDisk;
 
     #[test]
     fn a_segment_header_comes_back_as_it_was_written() {
@@ -241,6 +246,18 @@ mod tests {
         header.encode(&mut out);
         assert_eq!(SegmentHeader::decode(&out), Some(header));
         assert_eq!(SegmentHeader::decode(&out[1..]), None);
+    }
+
+    #[test]
+    fn segments_of_another_process_are_opened_for_reading_only() {
+        let place = tempfile::tempdir().unwrap();
+        let disk = Arc::new(HostDisk::open(place.path(), false).unwrap());
+        disk.create_folder(FOLDER).unwrap();
+        let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).unwrap();
+        Segments::new(disk.clone(), geometry).make(3).unwrap();
+        let segment = Segments::to_be_read(disk, geometry, 1).get(SegmentId::Journal(3)).unwrap();
+        assert_eq!(segment.map.len() as u64, geometry.segment_bytes());
+        assert!(segment.file.write(0, b"x").is_err());
     }
 
     #[test]

@@ -370,5 +370,5 @@ fn segments_of(opening: &Opening, welcome: &Welcome) -> Result<Arc<Segments>, Fa
         attempt: "reading the host's welcome",
         source: io::ErrorKind::InvalidData.into(),
     })?;
-    Ok(Arc::new(Segments::with_open(opening.disk.clone(), geometry, MAPPED_SEGMENTS_MAX)))
+    Ok(Arc::new(Segments::to_be_read(opening.disk.clone(), geometry, MAPPED_SEGMENTS_MAX)))
 }
