@@ -1,6 +1,6 @@
 //! The stream handle: appending, trimming, describing.
 
-use crate::base::bounds::{FREEZE_CHUNK, RECORDS_PER_BATCH_MAX};
+use crate::base::bounds::{FREEZE_CHUNK, HEADERS_PER_BATCH_MAX, RECORDS_PER_BATCH_MAX};
 use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
 use crate::base::sync::Arc;
@@ -101,6 +101,7 @@ impl Stream {
     // In either caller: without options there is nothing to look at in them.
     #[inline(always)]
     fn append_one(&self, record: Record<'_>, options: &AppendOptions) -> Result<Appended, Error> {
+        check_headers(std::slice::from_ref(&record))?;
         let level = self.level(options);
         let deadline = deadline_in(options.timeout);
         let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
@@ -128,6 +129,7 @@ impl Stream {
     /// # Errors
     /// As for [`Stream::append_with`]; what comes after the append is the ticket's.
     pub fn submit(&self, record: Record<'_>, options: &AppendOptions) -> Result<Ticket<Appended>, Error> {
+        check_headers(std::slice::from_ref(&record))?;
         let level = self.level(options);
         let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
         let command = Command::Streams(self.append_command(&groups));
@@ -199,6 +201,7 @@ impl Stream {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
             return Err(Error::LimitExceeded { limit: "records per batch", max, actual });
         }
+        check_headers(records)?;
         let act = |groups: &[Group<'_>]| {
             act(Command::Streams(self.append_command(groups))).map_err(|refused| refusal(refused, self.name()))
         };
@@ -369,6 +372,14 @@ fn ranges(reply: &Reply) -> &streams::Ranges {
 }
 
 #[inline]
+fn check_headers(records: &[Record<'_>]) -> Result<(), Error> {
+    let (max, actual) = (HEADERS_PER_BATCH_MAX, records.iter().map(|record| record.headers.len()).sum::<usize>());
+    if actual <= max {
+        return Ok(());
+    }
+    Err(Error::LimitExceeded { limit: "headers per batch", max: max as u64, actual: actual as u64 })
+}
+
 fn appended(submitted: Submitted<Reply>) -> Appended {
     let first = ranges(&submitted.reply).first;
     Appended { partition: first.partition, offset: first.first_offset, receipt: receipt(&submitted) }

@@ -108,6 +108,12 @@ pub(crate) const REQUESTS_REMEMBERED_MAX: u64 = 256;
 /// One frame between an attached process and its host: the largest batch, and what is said beside it.
 pub(crate) const WIRE_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX as usize + (64 << 10);
 
+/// Headers that all records of a batch have together at most: what is made of them is larger than their bytes.
+pub(crate) const HEADERS_PER_BATCH_MAX: usize = 1 << 20;
+
+/// A kind of refusal is logged once in this time.
+pub(crate) const REFUSAL_TOLD_MICROS: u64 = 1_000_000;
+
 /// Questions of one attached process that may be open at the same time; readers that wait are among them.
 pub(crate) const QUESTIONS_OPEN_MAX: usize = 4096;
 

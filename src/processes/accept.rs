@@ -120,7 +120,7 @@ impl Door {
             match accepted {
                 Ok(socket) => self.admit(socket),
                 Err(error) => {
-                    tracing::warn!(%error, "a process could not be attached");
+                    self.host.refusals.tell(None, &NoWelcome::Io(error));
                     wait_listener(self.host.listen_for_closing(), Some(ACCEPT_AGAIN_MICROS));
                 }
             }
@@ -150,12 +150,14 @@ impl Door {
     }
 
     fn admit(self: &Arc<Self>, socket: Socket) {
-        let refused = match socket.peer() {
+        let peer = socket.peer();
+        let known = peer.as_ref().ok().copied();
+        let refused = match peer {
             Ok(peer) => self.admitted(socket, peer),
             Err(error) => Err((socket, NoWelcome::Io(error))),
         };
         if let Err((socket, why)) = refused {
-            tracing::warn!(%why, "a connection was refused");
+            self.host.refusals.tell(known, &why);
             // Whoever does not read why is not told.
             let _ = refuse(&socket, &why);
         }

@@ -56,7 +56,7 @@ pub(crate) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
             clock: host.engine.clock_identity().expect("the clock's identity"),
             patience_micros: 0,
         },
-        Err(why) => return turn_away(socket, peer, &why),
+        Err(why) => return turn_away(host, socket, peer, &why),
     };
     let process = Arc::new(Attached {
         session: greeting.session,
@@ -67,7 +67,7 @@ pub(crate) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
         waiting: AtomicU64::new(0),
     });
     if !host.enter(process.clone()) {
-        return turn_away(socket, peer, &NoWelcome::SessionInUse);
+        return turn_away(host, socket, peer, &NoWelcome::SessionInUse);
     }
     let _leaving = Leaving { host, session: greeting.session };
     let ended = begin(host, socket, &greeting)
@@ -80,8 +80,8 @@ pub(crate) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
     socket.shutdown();
 }
 
-fn turn_away(socket: &Socket, peer: Peer, why: &NoWelcome) {
-    tracing::warn!(pid = peer.pid, uid = peer.uid, %why, "a connection was refused");
+fn turn_away(host: &Host, socket: &Socket, peer: Peer, why: &NoWelcome) {
+    host.refusals.tell(Some(peer), why);
     // Whoever does not read why is not told.
     let _ = refuse(socket, why);
 }

@@ -14,6 +14,7 @@
 //! | `wire`          | the bytes: frames, greeting, commands, refusals                             |
 //! | `server.rs`     | the host: who is attached, and ending sessions                               |
 //! | `accept.rs`     | the host's door: accepting, refusing, and leaving to the next host           |
+//! | `refusals.rs`   | logging who is turned away, seldom enough                                   |
 //! | `connection.rs` | the host's side of one attached process                                     |
 //! | `client`        | the attached side: asking, waiting, going over to the next host             |
 //! | `waiting.rs`    | waiting for records of a log, in the process that hosts it                   |
@@ -26,6 +27,7 @@ pub(crate) mod link;
 pub(crate) mod operation;
 pub(crate) mod questions;
 pub(crate) mod reading;
+mod refusals;
 pub(crate) mod server;
 pub(crate) mod stats;
 mod waiting;

@@ -15,6 +15,7 @@ use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::Peer;
 
 use super::operation::Kind;
+use super::refusals::Refusals;
 use super::stats::{AttachedProcess, OperationCount};
 
 /// The database in the process that hosts it.
@@ -25,6 +26,7 @@ pub(crate) struct Host {
     attached: Mutex<Vec<Arc<Attached>>>,
     expected: Mutex<Expected>,
     closing: AtomicBool,
+    pub(super) refusals: Refusals,
     /// Notified when `expected` has become empty and when `closing` is set.
     changed: Event,
 }
@@ -56,6 +58,7 @@ impl Host {
             attached: Mutex::new(Vec::new()),
             expected: Mutex::new(Expected { sessions: Vec::new(), ending: None }),
             closing: AtomicBool::new(false),
+            refusals: Refusals::default(),
             changed: Event::new(),
         }
     }

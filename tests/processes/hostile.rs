@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use towpath::{Database, Error, OpenMode, Options, Stream, StreamOptions};
+use towpath::{Database, Error, Header, OpenMode, Options, Record, Stream, StreamOptions};
 
 use crate::child::ChildProcess;
 use crate::members::MEMBER;
@@ -224,4 +224,24 @@ fn another_user_may_not_attach() {
     assert_eq!(told_as_another_user(&place, &program), format!("NotPermitted {{ uid: {NOBODY} }}"));
     serving.expect_unharmed();
     assert_eq!(serving.attached_processes(), 1);
+}
+
+/// An append of one record that consists of the smallest headers.
+fn append_of_headers(orders: &Stream, headers: usize) -> Result<(), Error> {
+    let headers = vec![Header { name: "", value: b"" }; headers];
+    orders.append(Record::new(b"").headers(&headers)).map(drop)
+}
+
+#[test]
+fn more_headers_than_a_batch_may_have_are_refused_before_they_are_sent() {
+    let place = Place::new();
+    let serving = Serving::new(&place);
+    let attached = serving.attached.stream("orders").unwrap();
+    for orders in [&serving.orders, &attached] {
+        for headers in [(1 << 20) + 1, (1 << 15) + 1] {
+            let refused = append_of_headers(orders, headers);
+            assert!(matches!(refused, Err(Error::LimitExceeded { .. })), "{headers}: {refused:?}");
+        }
+    }
+    serving.expect_unharmed();
 }

@@ -216,14 +216,14 @@ impl<'a> Iterator for Records<'a> {
 /// Reads a record that another process has encoded. Its headers go to `header`, and belong to the record.
 pub(crate) fn take_record<'a>(
     take: &mut Take<'a>,
-    mut header: impl FnMut(Header<'a>),
+    mut header: impl FnMut(Header<'a>) -> Result<(), Malformed>,
 ) -> Result<Record<'a>, Malformed> {
     let (body_len, key_len, block_len) = (take.varint()?, take.varint()?, take.varint()?);
     let key = key_len.checked_sub(1).map(|len| take.bytes(len as usize)).transpose()?;
     let block = take.bytes(block_len as usize)?;
     let body = body_len.checked_sub(1).map(|len| take.bytes(len as usize)).transpose()?;
     for read in headers(block) {
-        header(read?);
+        header(read?)?;
     }
     Ok(Record { key, headers: &[], body })
 }

@@ -12,7 +12,7 @@
 //!
 //! Options are as in `primitives/streams/event.rs`, records as in an item (`primitives/streams/record.rs`).
 
-use crate::base::bounds::RECORDS_PER_BATCH_MAX;
+use crate::base::bounds::{HEADERS_PER_BATCH_MAX, PARTITIONS_MAX, RECORDS_PER_BATCH_MAX};
 use crate::base::codec::{Malformed, Take};
 use crate::primitives::streams::{self, Append, Group, Header, Record, StreamHandle};
 
@@ -110,7 +110,7 @@ fn with_append<T>(mut take: Take<'_>, then: impl FnOnce(streams::Command<'_>) ->
         if count == 1 {
             // One record, the usual number, takes no allocation.
             let mut headers = Vec::new();
-            let record = streams::take_record(&mut take, |header| headers.push(header))?;
+            let record = take_record(&mut take, &mut headers)?;
             take.end()?;
             return Ok(append(&[Group { partition, expect_offset, records: &[record.headers(&headers)] }]));
         }
@@ -120,6 +120,9 @@ fn with_append<T>(mut take: Take<'_>, then: impl FnOnce(streams::Command<'_>) ->
         return Ok(append(&[Group { partition, expect_offset, records: &records }]));
     }
     let (mut heads, mut parsed) = (Vec::new(), Parsed::default());
+    if count > u64::from(PARTITIONS_MAX) {
+        return Err(Malformed("more groups than a stream has partitions"));
+    }
     for _ in 0..count {
         let (partition, expect_offset, count) = take_group_head(&mut take)?;
         let first = parsed.records.len();
@@ -152,7 +155,7 @@ impl<'a> Parsed<'a> {
                 return Err(Malformed("more records than a batch has"));
             }
             let before = self.headers.len();
-            let record = streams::take_record(take, |header| self.headers.push(header))?;
+            let record = take_record(take, &mut self.headers)?;
             self.records.push((record, self.headers.len() - before));
         }
         Ok(self)
@@ -167,6 +170,17 @@ impl<'a> Parsed<'a> {
         });
         records.collect()
     }
+}
+
+/// A header may take two bytes, and what is made of it sixteen times as many: so they are counted.
+fn take_record<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Result<Record<'a>, Malformed> {
+    streams::take_record(take, |header| {
+        if headers.len() == HEADERS_PER_BATCH_MAX {
+            return Err(Malformed("more headers than a batch has"));
+        }
+        headers.push(header);
+        Ok(())
+    })
 }
 
 fn take_group_head(take: &mut Take<'_>) -> Result<(u32, Option<u64>, u64), Malformed> {
