@@ -9,7 +9,7 @@ use crate::storage::disk::host::socket::Peer;
 use super::wire::NoWelcome;
 
 /// What was told of each kind of refusal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Refusals(Mutex<Vec<Told>>);
 
 #[derive(Debug)]
@@ -21,6 +21,10 @@ struct Told {
 }
 
 impl Refusals {
+    pub(super) fn new() -> Refusals {
+        Refusals(Mutex::new(Vec::new()))
+    }
+
     /// Logs a refusal, unless one of its kind was logged in the last second; the next tells how many were left out.
     pub(super) fn tell(&self, peer: Option<Peer>, why: &NoWelcome) {
         let Some(left_out) = self.left_out(kind_of(why), clock::boot()) else { return };
@@ -62,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_kind_of_refusal_is_told_once_a_second_with_the_number_of_those_left_out() {
-        let refusals = Refusals::default();
+        let refusals = Refusals::new();
         let left_out = |kind, micros| refusals.left_out(kind, BootTime(1_000_000_000 + micros));
         assert_eq!(left_out("stranger", 0), Some(0));
         assert_eq!((left_out("stranger", 1), left_out("stranger", REFUSAL_TOLD_MICROS - 1)), (None, None));

@@ -58,7 +58,7 @@ impl Host {
             attached: Mutex::new(Vec::new()),
             expected: Mutex::new(Expected { sessions: Vec::new(), ending: None }),
             closing: AtomicBool::new(false),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(),
             changed: Event::new(),
         }
     }
