@@ -109,6 +109,7 @@ fn a_session_that_is_over_cannot_be_resumed_and_does_not_begin_again_by_that() {
         let mut socket = connect(&place.data());
         socket.write_all(&resuming(7)).unwrap();
         assert_eq!(answer(&mut socket).unwrap(), Answer::Refused { reason: SESSION_ENDED, number: 0 });
+        eventually("who was refused is gone", || attached(&db).is_empty());
     }
     let begun = welcomed(&place.data(), 7);
     assert_eq!(attached(&db).len(), 1);
