@@ -247,3 +247,17 @@ fn closing_does_not_wait_for_one_who_listens_and_never_answers() {
     assert!(matches!(db.close(), Err(Error::NoHost)));
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
 }
+
+#[test]
+fn nobody_who_may_host_is_told_that_nobody_does() {
+    for _ in 0..5 {
+        let place = Place::new();
+        let mut host = ChildProcess::host_with_grace(&place.data(), Duration::ZERO);
+        let start = |_| Member::start_with_grace(&place.data(), Duration::ZERO);
+        let mut members: Vec<Member> = (0..6).map(start).collect();
+        host.kill();
+        members.iter_mut().for_each(|member| member.0.ask("append one blue mug"));
+        let told: Vec<String> = members.iter_mut().map(|member| member.0.next().unwrap()).collect();
+        assert!(!told.iter().any(|told| told == "NoHost"), "{told:?}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::{Interest, Socket, wait_for};
 
 use super::super::connection::Input;
-use super::super::link::{Asking, Entered, HostStation, NotEntered, Pauses, Station, new_session};
+use super::super::link::{Asking, Entered, HostStation, NotEntered, OpenMode, Pauses, Station, new_session};
 use super::super::wire::Welcome;
 use super::slot::Outcome;
 use super::unanswered::Request;
@@ -102,17 +102,17 @@ impl Client {
         let lost_at = clock::boot();
         let (mut is_resuming, mut pauses) = (true, Pauses::default());
         while !self.is_closed() {
-            let patience_micros = self.patience().saturating_sub(clock::boot().since(lost_at));
+            let sought_micros = clock::boot().since(lost_at);
+            let patience_micros = HOST_AWAITED_MICROS_MAX.saturating_sub(sought_micros);
             let asking = Asking { session: self.state.lock().session, is_resuming, patience_micros };
             let entered = self.opening.try_enter(asking, &|socket| self.greet_over(socket));
             self.state.lock().greeting = None;
-            let pause = match entered {
+            let (pause, patience_micros) = match entered {
                 Ok(Entered::Host(host)) => return self.take_over(host),
                 Ok(Entered::Attached(socket, welcome)) => {
                     return self.resume(socket, &welcome).unwrap_or_else(|fault| self.give_up(&fault));
                 }
                 Err(NotEntered::Final(fault)) => return self.give_up(&fault),
-                Err(_) if patience_micros == 0 => return self.give_up(&Fault::NoHost),
                 Err(NotEntered::SessionEnded) if is_resuming => match self.begin_session() {
                     Ok(()) => {
                         is_resuming = false;
@@ -122,10 +122,13 @@ impl Client {
                 },
                 Err(NotEntered::Failed(why)) => {
                     tracing::warn!(%why, "this process could not host the database");
-                    FAILED_AGAIN_MICROS
+                    (FAILED_AGAIN_MICROS, self.opening.reconnect_grace_micros)
                 }
-                Err(NotEntered::Nobody | NotEntered::SessionEnded) => pauses.next(),
+                Err(NotEntered::Nobody | NotEntered::SessionEnded) => (pauses.next(), self.patience()),
             };
+            if sought_micros >= patience_micros {
+                return self.give_up(&Fault::NoHost);
+            }
             let listener = self.changed.listen();
             if !self.is_closed() {
                 wait_listener(listener, Some(pause));
@@ -157,10 +160,15 @@ impl Client {
         Ok(())
     }
 
-    /// How long to look for a host: longer while somebody holds the directory.
+    /// How long to look for a host that does not answer: longer while somebody holds the directory. Who may host it
+    /// has just found it held.
     fn patience(&self) -> u64 {
-        let is_held = self.opening.disk.lock_holder().is_ok_and(|holder| holder.is_some());
-        if is_held { HOST_AWAITED_MICROS_MAX } else { self.opening.reconnect_grace_micros }
+        let is_held = || self.opening.disk.lock_holder().is_ok_and(|holder| holder.is_some());
+        if self.opening.mode == OpenMode::Auto || is_held() {
+            HOST_AWAITED_MICROS_MAX
+        } else {
+            self.opening.reconnect_grace_micros
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -243,11 +251,13 @@ impl Client {
         }
     }
 
-    /// The first write without an answer whose sequence is below `end`.
+    /// The first write without an answer whose sequence is below `end`, which is as good as sent from here on.
     fn next_to_answer(&self, end: u64) -> Option<(u64, Vec<u8>)> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let first = state.unanswered.writes().next().filter(|(sequence, _)| *sequence < end);
-        first.map(|(sequence, request)| (sequence, request.frame.clone()))
+        let (sequence, frame) = first.map(|(sequence, request)| (sequence, request.frame.clone()))?;
+        state.unanswered.sent_through(sequence);
+        Some((sequence, frame))
     }
 
     fn expect_same(&self, ours: [u8; 16], theirs: [u8; 16]) -> Result<(), Fault> {

@@ -92,6 +92,11 @@ impl Unanswered {
         sequence >= self.sent_below && self.take_write(sequence).is_some()
     }
 
+    /// The write with this sequence was, and so was all before it.
+    pub(super) fn sent_through(&mut self, sequence: u64) {
+        self.sent_below = self.sent_below.max(sequence + 1);
+    }
+
     pub(super) fn sent(&mut self) {
         self.sent_below = self.next_write();
     }
@@ -166,5 +171,15 @@ mod tests {
         assert!(unanswered.withdraw_write(1));
         assert_eq!(unanswered.take_sent_writes().len(), 1);
         assert!(unanswered.is_empty());
+    }
+
+    #[test]
+    fn a_write_that_this_process_answers_itself_can_no_more_be_taken_back_than_one_that_was_sent() {
+        let mut unanswered = Unanswered::default();
+        (0..3).for_each(|_| unanswered.push_write(request()));
+        unanswered.sent_through(1);
+        assert!(!unanswered.withdraw_write(1));
+        assert!(unanswered.withdraw_write(2));
+        assert_eq!(unanswered.take_sent_writes().len(), 2);
     }
 }
