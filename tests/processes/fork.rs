@@ -84,13 +84,43 @@ fn children_of_a_busy_parent_come_to_the_database_too() {
                 }
             });
         }
+        let _end = AtEnd(&stop);
         for stream in [&orders, &there].repeat(8) {
             in_a_fork(|| vec![stream.append("from a child").is_ok()]);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let texts = texts(&orders, 0);
     assert_eq!(texts.iter().filter(|text| *text == "from a child").count(), 16);
+}
+
+#[test]
+fn children_of_a_parent_that_asks_without_end_can_ask_too() {
+    let place = Place::new();
+    let _host = ChildProcess::host(&place.data());
+    let attached = attach(&place);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    attached.stats().unwrap();
+                }
+            });
+        }
+        let _end = AtEnd(&stop);
+        for _ in 0..40 {
+            in_a_fork(|| vec![attached.stats().is_ok()]);
+        }
+    });
+}
+
+/// Set when it is dropped, by a failure too.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -24,9 +24,10 @@ pub(crate) use out::Out;
 pub(crate) use refused::{put_refused, take_refused};
 pub(crate) use streams::{put_handle, take_handle};
 
+use once_cell::race::OnceBox;
+
 use crate::base::bounds::WIRE_FRAME_BYTES_MAX;
 use crate::base::codec::{Malformed, Take};
-use crate::base::sync::ForkMutex;
 
 /// Set in the outcome of an answer to a write.
 pub(crate) const OF_WRITE: u8 = 0x80;
@@ -49,24 +50,21 @@ pub(crate) fn split_frame(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Malfor
 }
 
 /// The text of another process as one of ours: options and limits have names that live as long as the program. There
-/// are few; beyond [`TEXTS_MAX`] all further ones are told alike.
+/// are few; beyond [`TEXTS_MAX`] all further ones are told alike. Takes no mutex, which a thread could hold at a fork.
 pub(crate) fn intern(text: &str) -> &'static str {
-    let mut texts = TEXTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some(known) = texts.iter().find(|known| **known == text) {
-        return known;
+    let others = "what the host names";
+    if text.len() > TEXT_BYTES_MAX {
+        return others;
     }
-    if texts.len() == TEXTS_MAX || text.len() > TEXT_BYTES_MAX {
-        return "what the host names";
-    }
-    let text = Box::leak(text.to_owned().into_boxed_str());
-    texts.push(text);
-    text
+    // Where another thread is faster, its text is what is found there.
+    let mut known = TEXTS.iter().map(|place| &**place.get_or_init(|| Box::new(text.into())));
+    known.find(|known| *known == text).unwrap_or(others)
 }
 
 const TEXTS_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 256;
 
-static TEXTS: ForkMutex<Vec<&'static str>> = ForkMutex::new(Vec::new());
+static TEXTS: [OnceBox<Box<str>>; TEXTS_MAX] = [const { OnceBox::new() }; TEXTS_MAX];
 
 /// A value that may be missing: a byte tells.
 pub(crate) fn take_option<'a, T>(
