@@ -54,9 +54,9 @@ pub mod sim;
 mod storage;
 
 pub use api::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, Database, Error, OpenMode,
-    OperationCount, Options, PartitionDescription, Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats,
-    Stream, StreamDescription, StreamOptions, Ticket,
+    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, Database, Error, MappedRange,
+    Mapping, MappingRanges, OpenMode, OperationCount, Options, PartitionDescription, Reader, Receipt, RecordIterator,
+    RecordView, Records, Start, Stats, Stream, StreamDescription, StreamOptions, Ticket,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;
@@ -89,11 +89,22 @@ struct ReadmeDoctests;
 /// ```
 /// ```compile_fail,E0638
 /// use towpath::StreamDescription as Described;
-/// let _ = |Described { name, options: _, partitions: _ }: Described| name;
+/// let _ = |Described { name, options: _, mappings: _, partitions: _ }: Described| name;
 /// ```
 /// ```compile_fail,E0638
 /// use towpath::PartitionDescription as Described;
 /// let _ = |Described { partition, start_offset: _, end_offset: _, bytes: _, last_timestamp: _ }: Described| partition;
+/// ```
+/// ```compile_fail,E0638
+/// let _ = |towpath::Mapping { epoch, partitions: _, since_lsn: _ }: towpath::Mapping| epoch;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::MappingRanges as Ranges;
+/// let _ = |Ranges { mapping, is_over: _, partitions: _ }: Ranges| mapping;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::MappedRange as Range;
+/// let _ = |Range { partition, start_offset: _, end_offset: _ }: Range| partition;
 /// ```
 #[cfg(doctest)]
 struct OutcomesMayGrow;

@@ -4,6 +4,7 @@ use crate::base::level::Level;
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
 
+use super::mapping::Mapping;
 use super::stream_options::StreamOptions;
 
 /// Proof of a write: where in the journal it stands, and how durable it is.
@@ -65,8 +66,10 @@ pub struct AppendedRange {
 pub struct StreamDescription {
     /// Its name.
     pub name: String,
-    /// Its options.
+    /// Its options; the number of partitions is that of the newest mapping.
     pub options: StreamOptions,
+    /// Its mappings, oldest first.
+    pub mappings: Vec<Mapping>,
     /// Its partitions, by number.
     pub partitions: Vec<PartitionDescription>,
 }

@@ -31,31 +31,30 @@ impl Spread {
 /// The count of a handle and its clones.
 #[derive(Debug)]
 pub(crate) struct Sticky {
-    partitions: u32,
     /// Bytes appended without a key; which partition they go to follows from it.
     bytes: AtomicU64,
 }
 
 impl Sticky {
     pub(crate) fn new(partitions: u32, spread: &Spread) -> Sticky {
-        Sticky { partitions, bytes: AtomicU64::new(u64::from(spread.next(partitions)) * STICKY_BYTES) }
+        Sticky { bytes: AtomicU64::new(u64::from(spread.next(partitions)) * STICKY_BYTES) }
     }
 
     /// The partition of a single record with this many bytes.
-    pub(crate) fn of_record(&self, bytes: usize) -> u32 {
+    pub(crate) fn of_record(&self, bytes: usize, partitions: u32) -> u32 {
         // A record costs more than its bytes; many empty ones go on as well.
-        self.partition(bytes as u64 + 1)
+        self.partition(bytes as u64 + 1, partitions)
     }
 
     /// The partition of the keyless records of a batch; the next batch's go to the next.
-    pub(crate) fn of_batch(&self) -> u32 {
-        self.partition(STICKY_BYTES)
+    pub(crate) fn of_batch(&self, partitions: u32) -> u32 {
+        self.partition(STICKY_BYTES, partitions)
     }
 
     /// The partition that records without a key go to now; counts these bytes.
-    fn partition(&self, bytes: u64) -> u32 {
+    fn partition(&self, bytes: u64, partitions: u32) -> u32 {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        u32::try_from(before / STICKY_BYTES % u64::from(self.partitions)).expect("below the number of partitions")
+        u32::try_from(before / STICKY_BYTES % u64::from(partitions)).expect("below the number of partitions")
     }
 }
 
@@ -72,7 +71,7 @@ mod tests {
                 let mut begun = vec![0; partitions as usize];
                 for handle in 0..1000 {
                     let sticky = Sticky::new(partitions, &Spread::new((8 << 20) | (handle * stride)));
-                    begun[sticky.of_batch() as usize] += 1;
+                    begun[sticky.of_batch(partitions) as usize] += 1;
                 }
                 let even = 1000 / i32::try_from(partitions).unwrap();
                 assert!(begun.iter().all(|handles: &i32| (handles - even).abs() <= even / 4), "{stride}: {begun:?}");

@@ -1,12 +1,12 @@
 //! The stream handle: appending, trimming, describing.
 
-use crate::base::bounds::{FREEZE_CHUNK, HEADERS_PER_BATCH_MAX, RECORDS_PER_BATCH_MAX};
+use crate::base::bounds::{FREEZE_CHUNK, REROUTES_MAX};
 use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
 use crate::base::sync::Arc;
-use crate::base::time::Timestamp;
+use crate::base::time::{BootTime, Timestamp};
 use crate::engine::{Refused, Submitted, deadline_in};
-use crate::primitives::streams::{self, Group, Record, StreamHandle};
+use crate::primitives::streams::{self, Record};
 use crate::primitives::{Command, Refusal, Reply};
 use crate::processes::link::Issued;
 use crate::processes::questions::{
@@ -15,9 +15,10 @@ use crate::processes::questions::{
 
 use super::database::{Database, refusal};
 use super::error::Error;
+use super::mapping::{self, Mapping, MappingRanges};
 use super::outcomes::{Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, StreamDescription};
 use super::reader::{Reader, Start};
-use super::sticky::Sticky;
+use super::routing::{Routing, check_headers};
 use super::stream_options::{AppendOptions, StreamOptions};
 use super::ticket::Ticket;
 
@@ -33,41 +34,32 @@ use super::ticket::Ticket;
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub(crate) database: Database,
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    name: Arc<str>,
-    handle: StreamHandle,
-    partitions: u32,
-    first_log: LogId,
-    sticky: Sticky,
+    routing: Arc<Routing>,
 }
 
 impl Stream {
     pub(crate) fn new(database: Database, name: &str, found: FoundStream) -> Stream {
-        let FoundStream { handle, partitions, first_log } = found;
-        let sticky = Sticky::new(partitions, &database.shared.spread);
-        Stream { database, inner: Arc::new(Inner { name: name.into(), handle, partitions, first_log, sticky }) }
+        let routing = Arc::new(Routing::new(name, found, &database.shared.spread));
+        Stream { database, routing }
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.inner.name
+        &self.routing.name
     }
 
-    /// The number of its partitions.
+    /// The number of its partitions, as far as this handle and its clones know: where others added some, they learn of
+    /// it at their next append. [`Stream::mappings`] asks.
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        self.inner.partitions
+        self.routing.partitions()
     }
 
     /// The partition of a key: `(murmur2(key) & 0x7fffffff) % partitions`, as Kafka's clients compute it.
     #[must_use]
     pub fn partition_of(&self, key: &[u8]) -> u32 {
-        streams::partition_of(key, self.inner.partitions)
+        streams::partition_of(key, self.partitions())
     }
 
     /// Appends one record at the stream's level. Blocks for the sync at [`Level::Sync`], and while the disk is behind.
@@ -92,7 +84,8 @@ impl Stream {
     ///
     /// # Errors
     /// As for [`Stream::append`], and [`Error::WrongOffset`], [`Error::TimedOut`], [`Error::Unconfirmed`],
-    /// [`Error::InvalidOption`] for a partition that does not exist.
+    /// [`Error::InvalidOption`] for a partition that does not exist, [`Error::Contended`] if partitions are added again
+    /// and again.
     #[inline]
     pub fn append_with(&self, record: Record<'_>, options: &AppendOptions) -> Result<Appended, Error> {
         self.append_one(record, options)
@@ -104,10 +97,54 @@ impl Stream {
         check_headers(std::slice::from_ref(&record))?;
         let level = self.level(options);
         let deadline = deadline_in(options.timeout);
-        let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
-        let command = Command::Streams(self.append_command(&groups));
-        let submitted = self.database.shared.link.submit(&command, level, deadline);
-        Ok(appended(submitted.map_err(|refused| refusal(refused, self.name()))?))
+        match self.submit_record(&record, options, level, deadline) {
+            Ok(submitted) => Ok(appended(submitted)),
+            Err(refused) => {
+                let submit = || Ok(self.submit_record(&record, options, level, deadline));
+                self.route_again(refused, submit).map(appended)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn submit_record(
+        &self,
+        record: &Record<'_>,
+        options: &AppendOptions,
+        level: Wanted,
+        deadline: Option<BootTime>,
+    ) -> Result<Submitted<Reply>, Refused<Refusal>> {
+        self.routing.with_record(record, options, |command| self.submit_at(command, level, deadline))
+    }
+
+    #[inline(always)]
+    fn submit_at(
+        &self,
+        command: &Command<'_>,
+        level: Wanted,
+        deadline: Option<BootTime>,
+    ) -> Result<Submitted<Reply>, Refused<Refusal>> {
+        self.database.shared.link.submit(command, level, deadline)
+    }
+
+    /// What was refused is tried again as long as it was refused because partitions had been added.
+    #[cold]
+    #[inline(never)]
+    fn route_again<T>(
+        &self,
+        mut refused: Refused<Refusal>,
+        attempt: impl Fn() -> Result<Result<T, Refused<Refusal>>, Error>,
+    ) -> Result<T, Error> {
+        for _ in 0..REROUTES_MAX {
+            if !self.routing.learn_from(&refused) {
+                break;
+            }
+            match attempt()? {
+                Ok(done) => return Ok(done),
+                Err(again) => refused = again,
+            }
+        }
+        Err(refusal(refused, self.name()))
     }
 
     /// Appends one record and does not wait for its sync: the ticket does. Blocks only while the disk is behind.
@@ -130,11 +167,11 @@ impl Stream {
     /// As for [`Stream::append_with`]; what comes after the append is the ticket's.
     pub fn submit(&self, record: Record<'_>, options: &AppendOptions) -> Result<Ticket<Appended>, Error> {
         check_headers(std::slice::from_ref(&record))?;
-        let level = self.level(options);
-        let groups = [self.group_of(std::slice::from_ref(&record), self.partition_for(&record, options), options)];
-        let command = Command::Streams(self.append_command(&groups));
-        let issued = self.database.shared.link.issue(&command, level, deadline_in(options.timeout));
-        Ok(self.ticket(issued.map_err(|refused| refusal(refused, self.name()))?, appended))
+        let (level, deadline) = (self.level(options), deadline_in(options.timeout));
+        let link = &self.database.shared.link;
+        let issue = || self.routing.with_record(&record, options, |command| link.issue(command, level, deadline));
+        let issued = issue().or_else(|refused| self.route_again(refused, || Ok(issue())))?;
+        Ok(self.ticket(issued, appended))
     }
 
     /// Appends several records as one: all of them or none, at crashes too. Within a partition their offsets follow
@@ -157,8 +194,8 @@ impl Stream {
     /// meets several partitions.
     pub fn append_batch(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<AppendedBatch, Error> {
         let (level, deadline) = (self.level(options), deadline_in(options.timeout));
-        let submitted =
-            self.with_batch(records, options, |command| self.database.shared.link.submit(&command, level, deadline))?;
+        let submit = || self.routing.with_batch(records, options, |command| self.submit_at(command, level, deadline));
+        let submitted = submit()?.or_else(|refused| self.route_again(refused, submit))?;
         Ok(appended_batch(submitted))
     }
 
@@ -185,53 +222,15 @@ impl Stream {
         options: &AppendOptions,
     ) -> Result<Ticket<AppendedBatch>, Error> {
         let (level, deadline) = (self.level(options), deadline_in(options.timeout));
-        let issued =
-            self.with_batch(records, options, |command| self.database.shared.link.issue(&command, level, deadline))?;
+        let link = &self.database.shared.link;
+        let issue = || self.routing.with_batch(records, options, |command| link.issue(command, level, deadline));
+        let issued = issue()?.or_else(|refused| self.route_again(refused, issue))?;
         Ok(self.ticket(issued, appended_batch))
-    }
-
-    /// Makes the command that appends these records, sorted by partition, and does this with it.
-    fn with_batch<T>(
-        &self,
-        records: &[Record<'_>],
-        options: &AppendOptions,
-        act: impl FnOnce(Command<'_>) -> Result<T, Refused<Refusal>>,
-    ) -> Result<T, Error> {
-        if records.len() > RECORDS_PER_BATCH_MAX {
-            let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
-            return Err(Error::LimitExceeded { limit: "records per batch", max, actual });
-        }
-        check_headers(records)?;
-        let act = |groups: &[Group<'_>]| {
-            act(Command::Streams(self.append_command(groups))).map_err(|refused| refusal(refused, self.name()))
-        };
-        if let Some(partition) = self.one_partition(records, options) {
-            return act(&[self.group_of(records, partition, options)]);
-        }
-        let places = self.batch_partitions(records);
-        if places.windows(2).all(|pair| pair[0] == pair[1]) {
-            return act(&[self.group_of(records, places.first().copied().unwrap_or(0), options)]);
-        }
-        if options.expect_offset.is_some() {
-            let reason = "`expect_offset` needs all records in one partition".to_owned();
-            return Err(Error::InvalidOption { option: "expect_offset", reason });
-        }
-        let mut order: Vec<u32> = (0..records.len() as u32).collect();
-        order.sort_by_key(|&i| places[i as usize]);
-        let sorted: Vec<Record<'_>> = order.iter().map(|&i| records[i as usize]).collect();
-        let mut groups = Vec::new();
-        let mut from = 0;
-        for stretch in order.chunk_by(|&a, &b| places[a as usize] == places[b as usize]) {
-            let to = from + stretch.len();
-            groups.push(self.group_of(&sorted[from..to], places[stretch[0] as usize], options));
-            from = to;
-        }
-        act(&groups)
     }
 
     /// A ticket that waits as long as the level of the write asks.
     fn ticket<T>(&self, issued: Issued, outcome: fn(Submitted<Reply>) -> T) -> Ticket<T> {
-        Ticket::new(issued, outcome, self.inner.name.clone())
+        Ticket::new(issued, outcome, self.routing.clone())
     }
 
     /// Opens a cursor on one partition. Readers are independent of each other, and any number of them may be open.
@@ -243,6 +242,81 @@ impl Stream {
         Reader::open(self.clone(), partition, from)
     }
 
+    /// Adds `count` partitions behind those that there are, and tells the mapping that holds from then on. Durable on
+    /// return. Nothing takes partitions away again.
+    ///
+    /// Keys are distributed anew: of some the next records go to another partition than those before, and a reader of
+    /// the new one may be ahead of a reader of the old one. [`Stream::ranges_by_mapping`] is for readers that want the
+    /// records of each key in order all the same. Other handles, in any process, learn of it at their next append.
+    ///
+    /// ```
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new().partitions(4))?;
+    /// let mapping = orders.add_partitions(2)?;
+    /// assert_eq!((mapping.epoch, mapping.partitions), (2, 6));
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] beyond 4,096 partitions of the stream, 1,048,576 of all streams or 128 mappings;
+    /// [`Error::InvalidOption`] for none, [`Error::NotFound`], and what any write may meet.
+    pub fn add_partitions(&self, count: u32) -> Result<Mapping, Error> {
+        let command = Command::Streams(streams::Command::AddPartitions { stream: self.routing.handle, count });
+        let submitted = self.database.shared.link.submit(&command, Level::Sync, None);
+        let submitted = submitted.map_err(|refused| refusal(refused, self.name()))?;
+        let Reply::Streams(streams::Reply::Extended { epoch, partitions }) = submitted.reply else {
+            unreachable!("who adds partitions is told how many there are")
+        };
+        self.routing.learn(partitions);
+        Ok(Mapping { epoch, partitions, since_lsn: submitted.lsn })
+    }
+
+    /// Every mapping that the stream has had, oldest first. Waits for nothing, unless partitions are just being added:
+    /// then for the sync of that.
+    ///
+    /// # Errors
+    /// As for [`Stream::describe`].
+    pub fn mappings(&self) -> Result<Vec<Mapping>, Error> {
+        let (_, mappings) = self.known()?;
+        Ok(mappings.iter().map(Mapping::from_machine).collect())
+    }
+
+    /// What there is to read now, mapping by mapping from `from_epoch` on, oldest first.
+    ///
+    /// Who reads all ranges of one mapping before those of the next, each partition in order, reads the records of each
+    /// key in the order in which they were appended, though partitions were added meanwhile. A mapping that is over has
+    /// its ranges for good, but for what retention takes. In the newest more may come: ask again, from its epoch on.
+    /// May read from disk.
+    ///
+    /// ```
+    /// # use towpath::{Record, Start};
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// orders.append(Record::new(b"one blue mug").key(b"customer-7"))?;
+    /// orders.add_partitions(3)?;
+    /// orders.append(Record::new(b"no, two blue mugs").key(b"customer-7"))?;
+    /// let mut seen = Vec::new();
+    /// for ranges in orders.ranges_by_mapping(1)? {
+    ///     for range in ranges.partitions {
+    ///         let mut reader = orders.reader(range.partition, Start::Offset(range.start_offset))?;
+    ///         while reader.position() < range.end_offset {
+    ///             let most = (range.end_offset - reader.position()) as usize;
+    ///             seen.extend(reader.receive(most)?.iter().map(|record| record.body().to_vec()));
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(seen, [&b"one blue mug"[..], b"no, two blue mugs"]);
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Stream::describe`], and [`Error::Corrupt`].
+    pub fn ranges_by_mapping(&self, from_epoch: u32) -> Result<Vec<MappingRanges>, Error> {
+        let described = self.describe()?;
+        let (_, mappings) = self.known()?;
+        mapping::ranges(self, from_epoch, &described.partitions, &mappings)
+    }
+
     /// Lets all records below `offset` go, at level [`Level::Buffered`]: after a power cut they may be back. At or
     /// below the start it does nothing, and waits until what was written of the partition at [`Level::Sync`] is on
     /// disk; beyond the end it lets everything go. May read from disk. The room on disk follows within seconds, as far
@@ -251,7 +325,7 @@ impl Stream {
     /// # Errors
     /// [`Error::NotFound`], [`Error::InvalidOption`], and what any write may meet.
     pub fn trim_before(&self, partition: u32, offset: u64) -> Result<(), Error> {
-        let stream = self.inner.handle;
+        let stream = self.routing.handle;
         let command = Command::Streams(streams::Command::TrimBefore { stream, partition, offset });
         let submitted = self.database.shared.link.submit(&command, Level::Buffered, None);
         submitted.map(|_| ()).map_err(|refused| refusal(refused, self.name()))
@@ -271,40 +345,51 @@ impl Stream {
     /// # Errors
     /// [`Error::NotFound`] if the stream was deleted, [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
     pub fn describe(&self) -> Result<StreamDescription, Error> {
-        let options = self.database.ask(&DescribeStream { stream: self.inner.handle })?;
-        let options = options.ok_or_else(|| self.not_found())?;
-        let mut partitions = Vec::with_capacity(self.inner.partitions as usize);
-        for first in (0..self.inner.partitions).step_by(FREEZE_CHUNK) {
-            partitions.extend(self.describe_partitions(first)?);
+        let (options, mappings) = self.known()?;
+        let count = mappings.partitions();
+        let mut partitions = Vec::with_capacity(count as usize);
+        for first in (0..count).step_by(FREEZE_CHUNK) {
+            partitions.extend(self.describe_partitions(first, (FREEZE_CHUNK as u32).min(count - first))?);
         }
         Ok(StreamDescription {
             name: self.name().to_owned(),
             options: StreamOptions::from_machine(&options),
+            mappings: mappings.iter().map(Mapping::from_machine).collect(),
             partitions,
         })
     }
 
     /// As many partitions as one hold of the core lock is for, from `first` on.
-    fn describe_partitions(&self, first: u32) -> Result<Vec<PartitionDescription>, Error> {
-        let Inner { handle: stream, first_log, partitions, .. } = *self.inner;
-        let count = (FREEZE_CHUNK as u32).min(partitions - first);
-        let facts = self.database.ask(&DescribePartitions { stream, first_log, first, count })?;
+    fn describe_partitions(&self, first: u32, count: u32) -> Result<Vec<PartitionDescription>, Error> {
+        let facts = self.database.ask(&DescribePartitions { stream: self.routing.handle, first, count })?;
         let facts = facts.ok_or_else(|| self.not_found())?;
         Ok((first..).zip(facts).map(|(partition, facts)| describe(partition, facts)).collect())
     }
 
+    /// Options and mappings as the host has them now, which this handle knows from then on.
+    fn known(&self) -> Result<(streams::Options, streams::Mappings), Error> {
+        let known = self.database.ask(&DescribeStream { stream: self.routing.handle })?;
+        let (options, mappings) = known.ok_or_else(|| self.not_found())?;
+        self.routing.learn(mappings.partitions());
+        Ok((options, mappings))
+    }
+
+    /// The log of a partition; asks the host for one that the handle does not know.
     pub(crate) fn log(&self, partition: u32) -> Result<LogId, Error> {
-        if partition >= self.inner.partitions {
-            let last = self.inner.partitions - 1;
-            let reason = format!("stream `{}` has partitions 0 to {last}, not {partition}", self.name());
-            return Err(Error::InvalidOption { option: "partition", reason });
+        if let Some(log) = self.routing.log(partition) {
+            return Ok(log);
         }
-        Ok(LogId(self.inner.first_log.0 + u64::from(partition)))
+        let (_, mappings) = self.known()?;
+        mappings.get(partition).ok_or_else(|| {
+            let last = mappings.partitions() - 1;
+            let reason = format!("stream `{}` has partitions 0 to {last}, not {partition}", self.name());
+            Error::InvalidOption { option: "partition", reason }
+        })
     }
 
     /// The stream was deleted: told once that is on disk.
     pub(crate) fn not_found(&self) -> Error {
-        match self.database.ask(&RevealStream { id: self.inner.handle.id }) {
+        match self.database.ask(&RevealStream { id: self.routing.handle.id }) {
             Ok(()) => Error::NotFound { kind: "stream", name: self.name().to_owned() },
             Err(error) => error,
         }
@@ -314,47 +399,6 @@ impl Stream {
     fn level(&self, options: &AppendOptions) -> Wanted {
         let otherwise = self.database.shared.level;
         options.level.map_or(Wanted::OfObject { otherwise }, Wanted::Named)
-    }
-
-    #[inline]
-    fn group_of<'a>(&self, records: &'a [Record<'a>], partition: u32, options: &AppendOptions) -> Group<'a> {
-        Group { partition, expect_offset: options.expect_offset, records }
-    }
-
-    #[inline]
-    fn append_command<'a>(&self, groups: &'a [Group<'a>]) -> streams::Command<'a> {
-        let (stream, mapping_partitions) = (self.inner.handle, self.inner.partitions);
-        streams::Command::Append(streams::Append { stream, mapping_partitions, groups })
-    }
-
-    #[inline]
-    fn partition_for(&self, record: &Record<'_>, options: &AppendOptions) -> u32 {
-        match (options.partition, record.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => self.partition_of(key),
-            (None, None) if self.inner.partitions == 1 => 0,
-            (None, None) => self.inner.sticky.of_record(record.user_bytes()),
-        }
-    }
-
-    /// The partition of a whole batch, if it takes no look at a key to know it.
-    fn one_partition(&self, records: &[Record<'_>], options: &AppendOptions) -> Option<u32> {
-        match options.partition {
-            Some(partition) => Some(partition),
-            None if self.inner.partitions == 1 || records.is_empty() => Some(0),
-            None => records.iter().all(|record| record.key.is_none()).then(|| self.inner.sticky.of_batch()),
-        }
-    }
-
-    /// The partition of each record of a batch, by their keys. Those without one share a partition, and only they count
-    /// as a use of it.
-    fn batch_partitions(&self, records: &[Record<'_>]) -> Vec<u32> {
-        let mut sticky = None;
-        let place = |record: &Record<'_>| match record.key {
-            Some(key) => self.partition_of(key),
-            None => *sticky.get_or_insert_with(|| self.inner.sticky.of_batch()),
-        };
-        records.iter().map(place).collect()
     }
 }
 
@@ -372,14 +416,6 @@ fn ranges(reply: &Reply) -> &streams::Ranges {
 }
 
 #[inline]
-fn check_headers(records: &[Record<'_>]) -> Result<(), Error> {
-    let (max, actual) = (HEADERS_PER_BATCH_MAX, records.iter().map(|record| record.headers.len()).sum::<usize>());
-    if actual <= max {
-        return Ok(());
-    }
-    Err(Error::LimitExceeded { limit: "headers per batch", max: max as u64, actual: actual as u64 })
-}
-
 fn appended(submitted: Submitted<Reply>) -> Appended {
     let first = ranges(&submitted.reply).first;
     Appended { partition: first.partition, offset: first.first_offset, receipt: receipt(&submitted) }

@@ -12,12 +12,14 @@ use crate::processes::link::Issued;
 
 use super::database::refusal;
 use super::error::Error;
+use super::routing::Routing;
 
 /// A write that was made and may not be on disk yet. Wait for it by [`Ticket::wait`] or as a future; dropping it does
 /// not undo the write, which is synced within the flush interval anyway.
 ///
 /// In a process that is attached to the host the write may still be on its way to it: then its refusals come with the
-/// ticket too.
+/// ticket too. One is [`Error::Contended`], where partitions were added meanwhile: nothing was stored, and the next
+/// submit goes to where the record belongs now.
 #[derive(Debug)]
 #[must_use = "a ticket that is not waited for does not say whether the write is on disk"]
 pub struct Ticket<T> {
@@ -29,14 +31,14 @@ enum Waiting<T> {
     /// Made in this process.
     Here { outcome: Option<T>, wait: DurableWait<Primitives> },
     /// Sent to the host.
-    There { pending: PendingWrite, outcome: fn(Submitted<Reply>) -> T, stream: Arc<str> },
+    There { pending: PendingWrite, outcome: fn(Submitted<Reply>) -> T, stream: Arc<Routing> },
 }
 
 // The outcome is plain data; nothing in a ticket refers to its own address.
 impl<T> Unpin for Ticket<T> {}
 
 impl<T> Ticket<T> {
-    pub(crate) fn new(issued: Issued, outcome: fn(Submitted<Reply>) -> T, stream: Arc<str>) -> Ticket<T> {
+    pub(crate) fn new(issued: Issued, outcome: fn(Submitted<Reply>) -> T, stream: Arc<Routing>) -> Ticket<T> {
         let waiting = match issued {
             Issued::Here(submitted, wait) => Waiting::Here { outcome: Some(outcome(submitted)), wait },
             Issued::There(pending) => Waiting::There { pending, outcome, stream },
@@ -97,9 +99,13 @@ fn taken<T>(outcome: Option<T>) -> T {
     outcome.expect("a ticket gives its outcome once")
 }
 
-fn unanswered(unasked: Unasked, stream: &str) -> Error {
+fn unanswered(unasked: Unasked, stream: &Routing) -> Error {
     match unasked {
-        Unasked::Refused(refused) => refusal(refused, stream),
+        Unasked::Refused(refused) => {
+            // Others that were submitted behind it may be stored by now: routed again, it could come behind them.
+            stream.learn_from(&refused);
+            refusal(refused, &stream.name)
+        }
         Unasked::Moved => unreachable!("a process that becomes the host answers its own writes"),
     }
 }

@@ -45,6 +45,9 @@ pub(crate) const RUN_CHANGES_PER_CHECKPOINT_MAX: usize = 65_536;
 /// Times a command may ask for cold facts before it is refused as contended.
 pub(crate) const NEEDS_ROUNDS_MAX: usize = 16;
 
+/// Times an append is routed again because partitions were added meanwhile, before it is refused as contended.
+pub(crate) const REROUTES_MAX: usize = 16;
+
 /// Timers kept in memory.
 pub(crate) const TIMERS_IN_MEMORY: usize = 100_000;
 
@@ -60,6 +63,9 @@ pub(crate) const HEADER_BLOCK_BYTES_MAX: usize = 64 << 10;
 /// Partitions of one stream. Creating, altering and deleting one takes each of them in hand in one hold of the core
 /// lock, which should take no longer than the copy of the largest frame.
 pub(crate) const PARTITIONS_MAX: u32 = 4096;
+
+/// Mappings of one stream: it may grow this often less one. Each takes a place in the stream's row.
+pub(crate) const MAPPINGS_MAX: u32 = 128;
 
 /// Partitions of all streams together.
 pub(crate) const LOGS_MAX: usize = 1 << 20;

@@ -14,7 +14,7 @@ pub(crate) use std::thread_local;
 #[cfg(not(loom))]
 mod real_facade {
     pub(crate) use std::sync::Arc;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
     pub(crate) use std::thread::JoinHandle;
 
     pub(crate) use event_listener::{Event, EventListener, Listener};
@@ -91,7 +91,7 @@ mod loom_facade {
     pub(crate) use std::sync::Arc;
 
     pub(crate) use event_listener::{Event, EventListener, Listener};
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
     pub(crate) use loom::thread::JoinHandle;
 
     /// For what a model notes about itself: loom sees nothing of it.

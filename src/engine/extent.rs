@@ -39,19 +39,18 @@ impl<M: Machine> Engine<M> {
         self.while_held(|| Ok(extent_of(&mut self.core.lock(), durable, log)))
     }
 
-    /// Looks at the machine's state and at up to `FREEZE_CHUNK` logs in one hold of the core lock.
+    /// Looks at the machine's state and at up to `FREEZE_CHUNK` logs that it names, in one hold of the core lock.
     pub(crate) fn inspect_logs<T>(
         &self,
-        first: LogId,
-        count: usize,
+        name: impl FnOnce(&M) -> Vec<LogId>,
         look: impl FnOnce(&M, &[Option<Extent>]) -> T,
     ) -> Result<T, Fault> {
-        assert!(count <= FREEZE_CHUNK, "{count} logs looked at in one hold of the core lock");
         self.check_alive()?;
         let durable = self.marks.durable.get();
         let mut core = self.core.lock();
-        let logs = super::core::successive(first, count as u32);
-        let extents: Vec<Option<Extent>> = logs.map(|log| extent_of(&mut core, durable, log)).collect();
+        let logs = name(&core.machine);
+        assert!(logs.len() <= FREEZE_CHUNK, "{} logs looked at in one hold of the core lock", logs.len());
+        let extents: Vec<Option<Extent>> = logs.into_iter().map(|log| extent_of(&mut core, durable, log)).collect();
         Ok(look(&core.machine, &extents))
     }
 

@@ -131,7 +131,7 @@ impl Machine for Primitives {
     #[inline]
     fn apply(&mut self, event: &Event<'_>, lsn: Lsn) {
         match event {
-            Event::Streams(event) => self.streams.apply(event),
+            Event::Streams(event) => self.streams.apply(event, lsn),
             Event::Sessions(event) => self.sessions.apply(event, lsn),
         }
     }

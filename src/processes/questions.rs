@@ -7,22 +7,21 @@ use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
 use crate::engine::Refused;
 use crate::engine::fault::Fault;
-use crate::primitives::Refusal;
-use crate::primitives::streams::{self, StreamHandle};
+use crate::primitives::streams::{self, Mappings, StreamHandle};
+use crate::primitives::{Primitives, Refusal};
 
 use super::operation::{Kind, Question};
 use super::server::Host;
 use super::stats::{AttachedProcess, Stats};
-use super::wire::{Out, put_handle, take_handle, take_option};
+use super::wire::{Out, put_handle, put_mappings, take_handle, take_mappings, take_option};
 
 type Answered<T> = Result<T, Refused<Refusal>>;
 
 /// A stream as its handle knows it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct FoundStream {
     pub(crate) handle: StreamHandle,
-    pub(crate) partitions: u32,
-    pub(crate) first_log: LogId,
+    pub(crate) mappings: Mappings,
 }
 
 /// The stream with this name. Waits for the sync of what creates, alters or deletes it just now.
@@ -39,9 +38,10 @@ impl Question for FindStream {
         let found = host.engine.inspect(|machine| {
             let handle = machine.streams.lookup(&self.name)?;
             let head = machine.streams.stream(handle)?.head();
-            Some(FoundStream { handle, partitions: head.partitions(), first_log: head.log(0) })
+            Some(FoundStream { handle, mappings: head.mappings().clone() })
         })?;
-        host.engine.reveal_object(found.map_or(streams::COUNTERS, |found| streams::stream_row(found.handle.id)))?;
+        let row = found.as_ref().map_or(streams::COUNTERS, |found| streams::stream_row(found.handle.id));
+        host.engine.reveal_object(row)?;
         Ok(found)
     }
 
@@ -56,16 +56,16 @@ impl Question for FindStream {
     }
 
     fn put_answer(found: &Option<FoundStream>, out: &mut Out) {
-        out.option(*found, |out, found| {
+        out.option(found.as_ref(), |out, found| {
             put_handle(found.handle, out);
-            out.u32(found.partitions);
-            out.varint(found.first_log.0);
+            put_mappings(&found.mappings, out);
         });
     }
 
     fn take_answer(take: &mut Take<'_>) -> Result<Option<FoundStream>, Malformed> {
         take_option(take, |take| {
-            Ok(FoundStream { handle: take_handle(take)?, partitions: take.u32()?, first_log: LogId(take.varint()?) })
+            let handle = take_handle(take)?;
+            Ok(FoundStream { handle, mappings: take_mappings(handle.id, take)? })
         })
     }
 }
@@ -103,7 +103,7 @@ impl Question for StreamNames {
     }
 }
 
-/// The options of a stream, if it was not deleted.
+/// Options and mappings of a stream, if it was not deleted. Waits for the sync of what alters it just now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DescribeStream {
     pub(crate) stream: StreamHandle,
@@ -111,13 +111,16 @@ pub(crate) struct DescribeStream {
 
 impl Question for DescribeStream {
     const KIND: Kind = Kind::DescribeStream;
-    type Answer = Option<streams::Options>;
+    type Answer = Option<(streams::Options, Mappings)>;
 
-    fn answer(&self, host: &Host) -> Answered<Option<streams::Options>> {
+    fn answer(&self, host: &Host) -> Answered<Self::Answer> {
         let stream = self.stream;
-        let options = host.engine.inspect(|machine| Some(*machine.streams.stream(stream)?.head().options()))?;
+        let described = host.engine.inspect(|machine| {
+            let head = machine.streams.stream(stream)?.head();
+            Some((*head.options(), head.mappings().clone()))
+        })?;
         host.engine.reveal_object(streams::stream_row(stream.id))?;
-        Ok(options)
+        Ok(described)
     }
 
     fn put(&self, out: &mut Out) {
@@ -128,17 +131,19 @@ impl Question for DescribeStream {
         Ok(DescribeStream { stream: take_handle(take)? })
     }
 
-    fn put_answer(options: &Option<streams::Options>, out: &mut Out) {
-        out.option(options.as_ref(), |out, options| {
-            out.u32(options.partitions);
+    fn put_answer(described: &Self::Answer, out: &mut Out) {
+        out.option(described.as_ref(), |out, (options, mappings)| {
+            out.varint(mappings.stream());
+            put_mappings(mappings, out);
             out.put(streams::options_len(options), |put| streams::put_options(options, put));
         });
     }
 
-    fn take_answer(take: &mut Take<'_>) -> Result<Option<streams::Options>, Malformed> {
+    fn take_answer(take: &mut Take<'_>) -> Result<Self::Answer, Malformed> {
         take_option(take, |take| {
-            let partitions = take.u32()?;
-            streams::take_options(partitions, take)
+            let stream = take.varint()?;
+            let mappings = take_mappings(stream, take)?;
+            Ok((streams::take_options(mappings.partitions(), take)?, mappings))
         })
     }
 }
@@ -156,7 +161,6 @@ pub(crate) struct PartitionFacts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DescribePartitions {
     pub(crate) stream: StreamHandle,
-    pub(crate) first_log: LogId,
     pub(crate) first: u32,
     pub(crate) count: u32,
 }
@@ -166,9 +170,12 @@ impl Question for DescribePartitions {
     type Answer = Option<Vec<PartitionFacts>>;
 
     fn answer(&self, host: &Host) -> Answered<Option<Vec<PartitionFacts>>> {
-        let log = LogId(self.first_log.0.saturating_add(u64::from(self.first)));
-        let count = (self.count as usize).min(FREEZE_CHUNK);
-        Ok(host.engine.inspect_logs(log, count, |machine, extents| {
+        let name = |machine: &Primitives| {
+            let Some(stream) = machine.streams.stream(self.stream) else { return Vec::new() };
+            let numbers = (self.first..).take((self.count as usize).min(FREEZE_CHUNK));
+            numbers.map_while(|partition| stream.head().mappings().get(partition)).collect()
+        };
+        Ok(host.engine.inspect_logs(name, |machine, extents| {
             let partitions = machine.streams.stream(self.stream)?.partitions().get(self.first as usize..)?;
             let facts = |(partition, extent): (&streams::Partition, &Option<_>)| facts_of(partition, (*extent)?);
             partitions.iter().zip(extents).map(facts).map(Some).collect::<Option<Option<Vec<_>>>>()?
@@ -177,14 +184,12 @@ impl Question for DescribePartitions {
 
     fn put(&self, out: &mut Out) {
         put_handle(self.stream, out);
-        out.varint(self.first_log.0);
         out.u32(self.first);
         out.u32(self.count);
     }
 
     fn take(take: &mut Take<'_>) -> Result<DescribePartitions, Malformed> {
-        let (stream, first_log) = (take_handle(take)?, LogId(take.varint()?));
-        Ok(DescribePartitions { stream, first_log, first: take.u32()?, count: take.u32()? })
+        Ok(DescribePartitions { stream: take_handle(take)?, first: take.u32()?, count: take.u32()? })
     }
 
     fn put_answer(facts: &Option<Vec<PartitionFacts>>, out: &mut Out) {

@@ -17,6 +17,8 @@ pub(crate) enum Command<'a> {
     Create { name: &'a str, options: Options },
     /// Creates the stream or applies differences in retention and level; `Mismatch` for another number of partitions.
     Ensure { name: &'a str, options: Options },
+    /// Adds partitions behind those that there are.
+    AddPartitions { stream: StreamHandle, count: u32 },
     /// Ends the stream with all that is in it.
     Delete { name: &'a str },
     /// Adds records at the ends of partitions: all or none of them.
@@ -30,7 +32,9 @@ pub(crate) enum Command<'a> {
 impl Command<'_> {
     pub(crate) fn class(&self) -> Class {
         match self {
-            Command::Create { .. } | Command::Ensure { .. } | Command::Append(_) => Class::Publish,
+            Command::Create { .. } | Command::Ensure { .. } | Command::AddPartitions { .. } | Command::Append(_) => {
+                Class::Publish
+            }
             Command::Delete { .. } | Command::TrimBefore { .. } | Command::Expire { .. } => Class::Settle,
         }
     }
@@ -72,7 +76,12 @@ impl Options {
             ("level", level_text(self.level), level_text(wanted.level)),
         ];
         let differs = options.into_iter().filter(|(_, have, want)| have != want);
-        differs.map(|(option, have, want)| format!("{option}: is {have}, asked for {want}")).collect()
+        let texts = differs.map(|(option, have, want)| format!("{option}: is {have}, asked for {want}"));
+        let mut texts: Vec<String> = texts.collect();
+        if self.partitions < wanted.partitions {
+            texts[0] += " (`add_partitions` adds some)";
+        }
+        texts
     }
 }
 

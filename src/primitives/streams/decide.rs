@@ -10,7 +10,7 @@ use super::reply::{Range, Ranges, Reply};
 use super::rows::{COUNTERS, partition_row, stream_row};
 use super::state::{Head, Map, Partition, State};
 use crate::base::bounds::{
-    BODY_BYTES_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX, LARGE_FRAME_BYTES, LOGS_MAX, PARTITIONS_MAX,
+    BODY_BYTES_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX, LARGE_FRAME_BYTES, LOGS_MAX, MAPPINGS_MAX, PARTITIONS_MAX,
     RECORDS_PER_BATCH_MAX,
 };
 use crate::base::log::LogId;
@@ -79,6 +79,7 @@ fn decide_rare<'c>(
         Command::Append(ref append) => decide_append(view, append, context.now, &mut emit).map(Outcome::Accept),
         Command::Create { name, options } => create(view, name, &options, emit),
         Command::Ensure { name, options } => ensure(view, name, &options, emit),
+        Command::AddPartitions { stream, count } => add_partitions(view, stream, count, emit),
         Command::Delete { name } => delete(view, name, emit),
         Command::TrimBefore { stream, partition, offset } => {
             trim_before(view, stream, partition, offset, context, emit)
@@ -115,7 +116,7 @@ fn ensure<'c>(
     match view.find(name) {
         Some((handle, head)) if head.options.partitions == options.partitions && head.options != *options => {
             check_options(options)?;
-            emit(Event::Altered { span: head.span, options: *options });
+            head.mappings.spans().for_each(|span| emit(Event::Altered { span, options: *options }));
             Ok(Outcome::Accept(Reply::Stream(handle)))
         }
         Some((handle, head)) if head.options.partitions != options.partitions => {
@@ -131,10 +132,7 @@ fn ensure<'c>(
 /// The event that makes a new stream, and the reply that names it.
 fn open<'c>(view: &View<'_>, name: &'c str, options: &Options) -> Result<(Event<'c>, Reply), Refused> {
     name::check(name).map_err(Refusal::InvalidName)?;
-    let logs = view.log_count() + options.partitions as usize;
-    within("partitions of all streams", LOGS_MAX, logs).map_err(|refusal| refusal.resting_on(COUNTERS))?;
-    let counters = view.counters();
-    let span = Span { stream: counters.stream, first_log: LogId(counters.log), partitions: options.partitions };
+    let span = next_span(view, view.counters().stream, options.partitions)?;
     let handle = StreamHandle { slot: view.next_slot(), id: span.stream };
     Ok((Event::Created { span, options: *options, name }, Reply::Stream(handle)))
 }
@@ -153,8 +151,37 @@ fn check_options(options: &Options) -> Result<(), Refusal> {
 
 fn delete<'c>(view: &View<'_>, name: &str, mut emit: impl FnMut(Event<'c>)) -> Result<Outcome, Refused> {
     let (_, head) = view.find(name).ok_or_else(|| Refusal::NotFound.resting_on(COUNTERS))?;
-    emit(Event::Deleted { span: head.span });
+    head.mappings.spans().rev().for_each(|span| emit(Event::Deleted { span }));
     Ok(Outcome::Accept(Reply::Deleted))
+}
+
+fn add_partitions<'c>(
+    view: &View<'_>,
+    stream: StreamHandle,
+    count: u32,
+    mut emit: impl FnMut(Event<'c>),
+) -> Result<Outcome, Refused> {
+    let (_, head) = find(view, stream)?;
+    if count == 0 {
+        return Err(Refusal::InvalidOption { option: "count", reason: "at least one partition is added" }.into());
+    }
+    if view.has_appended(head) {
+        let reason = "records that are appended together with it would belong to two mappings";
+        return Err(Refusal::InvalidOption { option: "count", reason }.into());
+    }
+    let (epoch, partitions) = (head.mappings.epoch() + 1, head.partitions().saturating_add(count));
+    let of_stream = |refusal: Refusal| refusal.resting_on(stream_row(stream.id));
+    within("partitions", PARTITIONS_MAX as usize, partitions as usize).map_err(of_stream)?;
+    within("mappings of a stream", MAPPINGS_MAX as usize, epoch as usize).map_err(of_stream)?;
+    emit(Event::Extended { span: next_span(view, stream.id, count)? });
+    Ok(Outcome::Accept(Reply::Extended { epoch, partitions }))
+}
+
+/// The logs that so many partitions would be, if all streams together may have that many.
+fn next_span(view: &View<'_>, stream: u64, partitions: u32) -> Result<Span, Refused> {
+    let logs = view.log_count() + partitions as usize;
+    within("partitions of all streams", LOGS_MAX, logs).map_err(|refusal| refusal.resting_on(COUNTERS))?;
+    Ok(Span { stream, first_log: LogId(view.counters().log), partitions })
 }
 
 fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<(u32, &'a Head), Refused> {
@@ -188,7 +215,7 @@ fn decide_append<'c>(
         return append_elsewhere(view, command, now, emit);
     };
     if command.mapping_partitions != head.partitions() {
-        let stale = Refusal::StaleMapping { partitions: head.partitions(), mapping_epoch: head.mapping_epoch };
+        let stale = Refusal::StaleMapping { partitions: head.partitions(), mapping_epoch: head.mappings.epoch() };
         return Err(stale.resting_on(stream_row(command.stream.id)));
     }
     let [group] = command.groups else {

@@ -10,6 +10,7 @@
 //! | 0x02 | altered  | stream · first log · partitions · options                                    |
 //! | 0x03 | deleted  | stream · first log · partitions                                              |
 //! | 0x04 | trimmed  | log · start · bytes · u8 (1 if something is left) · timestamp at start, if so |
+//! | 0x0c | extended | stream · first log · partitions: those that were added                    |
 //! | 0x81 | appended | head (`journal::entry`, expiry 0) · records (`record.rs`)                    |
 
 use super::command::{Options, Retention};
@@ -28,15 +29,30 @@ const CREATED: u8 = 0x01;
 const ALTERED: u8 = 0x02;
 const DELETED: u8 = 0x03;
 const TRIMMED: u8 = 0x04;
+const EXTENDED: u8 = 0x0c;
 pub(crate) const APPENDED: u8 = LOG_TAG | 0x01;
 
 /// A decided fact.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
-    Created { span: Span, options: Options, name: &'a str },
-    Altered { span: Span, options: Options },
-    Deleted { span: Span },
+    Created {
+        span: Span,
+        options: Options,
+        name: &'a str,
+    },
+    Altered {
+        span: Span,
+        options: Options,
+    },
+    /// Of a stream that has grown, the span that was added last, until only that is left which it was created with.
+    Deleted {
+        span: Span,
+    },
     Trimmed(Trimmed),
+    /// Partitions were added: the records from this frame on belong to a new mapping.
+    Extended {
+        span: Span,
+    },
     Appended(Appended<'a>),
 }
 
@@ -91,7 +107,7 @@ impl<'a> Event<'a> {
             Event::Appended(appended) => appended.encoded_len - 1,
             Event::Created { span, options, name } => span.encoded_len() + options_len(options) + slice_len(name.len()),
             Event::Altered { span, options } => span.encoded_len() + options_len(options),
-            Event::Deleted { span } => span.encoded_len(),
+            Event::Deleted { span } | Event::Extended { span } => span.encoded_len(),
             Event::Trimmed(trimmed) => trimmed.encoded_len(),
         }
     }
@@ -123,6 +139,10 @@ impl<'a> Event<'a> {
                 out.u8(TRIMMED);
                 trimmed.encode(out);
             }
+            Event::Extended { span } => {
+                out.u8(EXTENDED);
+                span.encode(out);
+            }
         }
     }
 
@@ -141,6 +161,7 @@ impl<'a> Event<'a> {
             }
             DELETED => Event::Deleted { span: Span::decode(&mut take)? },
             TRIMMED => Event::Trimmed(Trimmed::decode(&mut take)?),
+            EXTENDED => Event::Extended { span: Span::decode(&mut take)? },
             _ => return Err(Malformed("unknown tag of a stream's event")),
         };
         take.end()?;
@@ -157,7 +178,9 @@ impl<'a> Event<'a> {
                 timestamp: appended.entry.timestamp,
                 bytes: appended.bytes,
             }),
-            Event::Created { span, .. } => LogChange::Open { first: span.first_log, count: span.partitions },
+            Event::Created { span, .. } | Event::Extended { span } => {
+                LogChange::Open { first: span.first_log, count: span.partitions }
+            }
             Event::Altered { span, .. } => LogChange::Rearm { first: span.first_log, count: span.partitions },
             Event::Deleted { span } => LogChange::Close { first: span.first_log, count: span.partitions },
             Event::Trimmed(trimmed) => LogChange::Trim { log: trimmed.log, start: trimmed.start },
@@ -171,7 +194,7 @@ impl<'a> Event<'a> {
         match self {
             Event::Appended(appended) => visit(partition_row(appended.entry.log)),
             Event::Trimmed(trimmed) => visit(partition_row(trimmed.log)),
-            Event::Created { span, .. } => {
+            Event::Created { span, .. } | Event::Extended { span } => {
                 visit(COUNTERS);
                 visit(stream_row(span.stream));
             }

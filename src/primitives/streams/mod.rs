@@ -1,6 +1,6 @@
 //! Streams: partitioned logs whose records keep their offsets for ever.
 //!
-//! A stream has a fixed number of partitions; each is a log of the store, and its records get successive offsets from 0
+//! A stream has partitions, and may get more; each is a log of the store, and its records get successive offsets from 0
 //! on. Timestamps never decrease within a partition. Records leave at the start only, by a trim or by retention.
 //!
 //! `decide` turns a command into facts or a refusal, `State::apply` and `Overlay::foresee` make facts true by one and
@@ -12,6 +12,7 @@
 //! | `reply.rs`     | answers and their bytes                                 |
 //! | `event.rs`     | facts and their bytes                                   |
 //! | `record.rs`    | records and their bytes inside an item                  |
+//! | `mapping.rs`   | which logs are a stream's partitions, and since when    |
 //! | `state.rs`     | what is known of every stream, and how facts change it  |
 //! | `rows.rs`      | the same as rows of the checkpoint                      |
 //! | `decide.rs`    | which commands are accepted                             |
@@ -22,6 +23,7 @@
 mod command;
 mod decide;
 mod event;
+mod mapping;
 mod murmur2;
 #[cfg_attr(
     not(any(test, feature = "sim")),
@@ -41,7 +43,8 @@ mod tests;
 
 pub(crate) use command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
 pub(crate) use decide::decide;
-pub(crate) use event::{Event, measure, options_len, put_options, read_item, take_options};
+pub(crate) use event::{Event, Span, measure, options_len, put_options, read_item, take_options};
+pub(crate) use mapping::{Mapping, Mappings};
 pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
 pub use record::{Header, Record};

@@ -7,10 +7,14 @@ use super::command::StreamHandle;
 use super::event::{Event, Span};
 use super::state::{Cells, Counters, Head, Map, Partition, State, make_true};
 use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
 
 /// What the events decided so far in one frame would change; empty by default.
 #[derive(Default)]
 pub(crate) struct Overlay(Option<Box<Changes>>);
+
+/// The address of a frame that is still being decided. Nothing that is decided rests on it.
+const NOT_WRITTEN: Lsn = Lsn(u64::MAX);
 
 /// Copies of what changed, and the rest as the state has it.
 struct Changes {
@@ -29,7 +33,7 @@ impl Overlay {
     /// Makes a fact true here.
     pub(crate) fn foresee(&mut self, state: &State, event: &Event<'_>) {
         let changes = self.0.get_or_insert_with(|| Box::new(Changes::none(state)));
-        make_true(&mut Layer { state, changes }, event);
+        make_true(&mut Layer { state, changes }, event, NOT_WRITTEN);
     }
 }
 
@@ -74,16 +78,25 @@ impl Cells for Layer<'_> {
         if self.changes.left.pop().is_none() {
             self.changes.taken += 1;
         }
-        self.changes.log_count += head.span.partitions as usize;
+        self.changes.log_count += head.partitions() as usize;
         self.changes.names.insert(head.name.clone(), Some(slot));
         self.changes.heads.insert(slot, Some(head));
     }
 
+    fn extend(&mut self, span: &Span, since: Lsn) {
+        self.changes.log_count += span.partitions as usize;
+        self.head_mut(span).add(*span, since);
+    }
+
     fn close(&mut self, span: &Span) {
         let slot = View { state: self.state, changes: Some(self.changes) }.slot_of(span);
-        let head = self.head_mut(span).clone();
-        self.changes.log_count -= head.span.partitions as usize;
-        self.changes.names.insert(head.name, None);
+        self.changes.log_count -= span.partitions as usize;
+        let head = self.head_mut(span);
+        if head.remove(span) {
+            return;
+        }
+        let name = head.name.clone();
+        self.changes.names.insert(name, None);
         self.changes.heads.insert(slot, None);
         self.changes.left.push(slot);
     }
@@ -113,7 +126,7 @@ impl<'a> View<'a> {
     /// The stream, unless it was deleted since the handle was made, or has another slot in this life.
     #[inline]
     pub(super) fn head(&self, handle: StreamHandle) -> Option<&'a Head> {
-        self.at(handle.slot).filter(|head| head.span.stream == handle.id)
+        self.at(handle.slot).filter(|head| head.mappings.stream() == handle.id)
     }
 
     /// The handle that the stream has in this life; `None` if it was deleted.
@@ -154,6 +167,16 @@ impl<'a> View<'a> {
         self.state.of_log(log).map(|(stream, partition)| (&stream.head, *partition))
     }
 
+    /// Whether this frame appends to a stream.
+    pub(super) fn has_appended(&self, head: &Head) -> bool {
+        let Some(changes) = self.changes else { return false };
+        let is_longer = |log| {
+            let changed = changes.partitions.get(&log);
+            changed.is_some_and(|changed| changed.end > self.stored(log).map_or(0, |stored| stored.end))
+        };
+        head.mappings.logs().any(is_longer)
+    }
+
     /// The partition that a log is, as it was before this frame.
     pub(super) fn stored(&self, log: LogId) -> Option<Partition> {
         self.state.of_log(log).map(|(_, partition)| *partition)
@@ -176,7 +199,7 @@ impl<'a> View<'a> {
     }
 
     fn slot_of(&self, span: &Span) -> u32 {
-        let is_it = |head: &Option<Head>| head.as_ref().is_some_and(|head| head.span.stream == span.stream);
+        let is_it = |head: &Option<Head>| head.as_ref().is_some_and(|head| head.mappings.stream() == span.stream);
         let changed = self.changes.and_then(|changes| changes.heads.iter().find(|(_, head)| is_it(head)));
         let slot = changed.map(|(slot, _)| *slot).or_else(|| self.state.slot_of_id(span.stream));
         slot.expect("a stream that a fact names exists")

@@ -7,6 +7,7 @@
 //! | 3          | appended | number of ranges, at least 1 · per range partition · first offset · records |
 //! | 4          | trimmed  | start                                                                  |
 //! | 5          | expired  |                                                                        |
+//! | 12         | extended | epoch of the mapping · its partitions                                  |
 
 use super::command::StreamHandle;
 use crate::base::codec::{Malformed, Put, Take, varint_len};
@@ -16,6 +17,7 @@ const DELETED: u8 = 2;
 const APPENDED: u8 = 3;
 const TRIMMED: u8 = 4;
 const EXPIRED: u8 = 5;
+const EXTENDED: u8 = 12;
 
 /// The answer to an accepted command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +31,11 @@ pub(crate) enum Reply {
         start: u64,
     },
     Expired,
+    /// The stream has a new mapping, from the frame of this reply on.
+    Extended {
+        epoch: u32,
+        partitions: u32,
+    },
 }
 
 /// Where the groups of an append went, in their order. One group, the usual number, takes no allocation.
@@ -59,6 +66,7 @@ impl Reply {
             Reply::Appended(ranges) => ranges.encoded_len(),
             Reply::Trimmed { start } => varint_len(*start),
             Reply::Deleted | Reply::Expired => 0,
+            Reply::Extended { epoch, partitions } => varint_len(u64::from(*epoch)) + varint_len(u64::from(*partitions)),
         }
     }
 
@@ -79,6 +87,11 @@ impl Reply {
                 out.varint(*start);
             }
             Reply::Expired => out.u8(EXPIRED),
+            Reply::Extended { epoch, partitions } => {
+                out.u8(EXTENDED);
+                out.varint(u64::from(*epoch));
+                out.varint(u64::from(*partitions));
+            }
         }
     }
 
@@ -89,6 +102,7 @@ impl Reply {
             APPENDED => Ranges::decode(take).map(Reply::Appended),
             TRIMMED => Ok(Reply::Trimmed { start: take.varint()? }),
             EXPIRED => Ok(Reply::Expired),
+            EXTENDED => Ok(Reply::Extended { epoch: take.varint32()?, partitions: take.varint32()? }),
             _ => Err(Malformed("unknown reply of a stream")),
         }
     }

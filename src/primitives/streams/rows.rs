@@ -5,14 +5,17 @@
 //! | kind | id     | row                                                                   |
 //! |------|--------|-----------------------------------------------------------------------|
 //! | 1    | 0      | counters: next stream id · next log id                                |
-//! | 2    | stream | slice(name) · first log · partitions · mapping epoch · options        |
+//! | 2    | stream | slice(name) · first log · partitions · mapping epoch · options ·      |
+//! |      |        | per mapping behind the first: first log · partitions added · lsn      |
 //! | 3    | log    | start · end · bytes · last timestamp · start timestamp                |
 //!
 //! A partition that has no row is empty and always was. The number of its records is `end - start`.
 
+use super::command::Options;
 use super::event::{Span, options_len, put_options, take_options};
+use super::mapping::Mappings;
 use super::state::{Counters, Head, Partition, State};
-use crate::base::bounds::{NAME_BYTES_MAX, ROW_BYTES_MAX};
+use crate::base::bounds::{MAPPINGS_MAX, NAME_BYTES_MAX, PARTITIONS_MAX, ROW_BYTES_MAX};
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
@@ -37,7 +40,11 @@ pub(crate) fn log_of_row(key: RowKey) -> Option<LogId> {
     (key.kind == KIND_PARTITION).then_some(LogId(key.id))
 }
 
-const _: () = assert!(NAME_BYTES_MAX + 128 <= ROW_BYTES_MAX);
+/// Bytes of a mapping in a row: a log, a number of partitions, an address.
+const MAPPING_BYTES_MAX: usize = 10 + 2 + 10;
+
+const _: () = assert!(PARTITIONS_MAX < 1 << 14);
+const _: () = assert!(NAME_BYTES_MAX + 128 + MAPPINGS_MAX as usize * MAPPING_BYTES_MAX <= ROW_BYTES_MAX);
 
 impl State {
     /// A row as the object stands now; `None` if the object is gone.
@@ -75,24 +82,30 @@ fn integers(values: &[u64]) -> Vec<u8> {
 }
 
 fn encode_head(head: &Head) -> Vec<u8> {
-    let integers = [head.span.first_log.0, u64::from(head.span.partitions), u64::from(head.mapping_epoch)];
+    let mappings = &head.mappings;
+    let created = mappings.spans().next().expect("a stream was created with a span");
+    let integers = [created.first_log.0, u64::from(created.partitions), u64::from(mappings.epoch())];
     let integers_len: usize = integers.iter().map(|value| varint_len(*value)).sum();
-    let mut row = vec![0; slice_len(head.name.len()) + integers_len + options_len(&head.options)];
+    let options_len = options_len(&head.options);
+    let mut row = vec![0; slice_len(head.name.len()) + integers_len + options_len + mappings.added_len()];
     let mut out = Put::new(&mut row);
     out.slice(head.name.as_bytes());
     integers.iter().for_each(|value| out.varint(*value));
     put_options(&head.options, &mut out);
+    mappings.put_added(&mut out);
     assert_eq!(out.remaining(), 0, "a row is as long as was foretold");
     row
 }
 
 fn decode_head(stream: u64, mut take: Take<'_>) -> Result<Head, Malformed> {
     let name = take.text()?.into();
-    let span = Span { stream, first_log: LogId(take.varint()?), partitions: take.varint32()? }.checked()?;
-    let mapping_epoch = take.varint32()?;
-    let options = take_options(span.partitions, &mut take)?;
+    let created = Span { stream, first_log: LogId(take.varint()?), partitions: take.varint32()? }.checked()?;
+    let epoch = take.varint32()?;
+    let options = take_options(created.partitions, &mut take)?;
+    let mappings = Mappings::take_added(created, epoch, &mut take)?;
     take.end()?;
-    Ok(Head { name, span, options, mapping_epoch })
+    let options = Options { partitions: mappings.partitions(), ..options };
+    Ok(Head { name, mappings, options })
 }
 
 fn encode_partition(partition: &Partition) -> Vec<u8> {

@@ -15,11 +15,13 @@ use hashbrown::HashMap;
 
 use super::command::{Command, Options, StreamHandle};
 use super::event::{Event, Span, Trimmed};
+use super::mapping::Mappings;
 use super::reply::Reply;
 use crate::base::codec::Malformed;
 use crate::base::hinted::HintedMap;
 use crate::base::level::Level;
 use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
 use crate::engine::machine::LogCursor;
 use crate::journal::entry::Entry;
@@ -49,10 +51,9 @@ pub(crate) struct Stream {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub(super) name: Box<str>,
-    pub(super) span: Span,
+    pub(super) mappings: Mappings,
+    /// The number of partitions is that of the newest mapping.
     pub(super) options: Options,
-    /// Counts the changes of the number of partitions.
-    pub(super) mapping_epoch: u32,
 }
 
 /// What is known of one partition.
@@ -99,7 +100,7 @@ impl Counters {
 
 impl Head {
     pub(super) fn new(name: &str, span: Span, options: Options) -> Head {
-        Head { name: name.into(), span, options, mapping_epoch: 1 }
+        Head { name: name.into(), mappings: Mappings::new(span), options }
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -111,16 +112,34 @@ impl Head {
         &self.options
     }
 
-    pub(crate) fn partitions(&self) -> u32 {
-        self.span.partitions
+    pub(crate) fn mappings(&self) -> &Mappings {
+        &self.mappings
     }
 
+    #[inline]
+    pub(crate) fn partitions(&self) -> u32 {
+        self.mappings.partitions()
+    }
+
+    #[inline]
     pub(crate) fn log(&self, partition: u32) -> LogId {
-        self.span.log(partition)
+        self.mappings.log(partition)
     }
 
     pub(super) fn handle(&self, slot: u32) -> StreamHandle {
-        StreamHandle { slot, id: self.span.stream }
+        StreamHandle { slot, id: self.mappings.stream() }
+    }
+
+    pub(super) fn add(&mut self, span: Span, since: Lsn) {
+        self.mappings.add(span, since);
+        self.options.partitions = self.mappings.partitions();
+    }
+
+    /// Takes the newest span back; `false` if it is the one that the stream was created with.
+    pub(super) fn remove(&mut self, span: &Span) -> bool {
+        let is_added = self.mappings.remove(span);
+        self.options.partitions = self.mappings.partitions();
+        is_added
     }
 }
 
@@ -131,6 +150,13 @@ impl Stream {
 
     pub(crate) fn partitions(&self) -> &[Partition] {
         &self.partitions
+    }
+
+    /// Gives it as many partitions as its head says: further ones are empty, the last ones go.
+    fn resize(&mut self) {
+        let mut partitions = std::mem::take(&mut self.partitions).into_vec();
+        partitions.resize(self.head.partitions() as usize, Partition::default());
+        self.partitions = partitions.into();
     }
 }
 
@@ -172,12 +198,15 @@ pub(super) trait Cells {
     fn counters_mut(&mut self) -> &mut Counters;
     /// Enters a stream with empty partitions.
     fn open(&mut self, head: Head);
+    /// Adds empty partitions to the stream.
+    fn extend(&mut self, span: &Span, since: Lsn);
+    /// Ends the newest of its spans, and with the last of them the stream.
     fn close(&mut self, span: &Span);
 }
 
-/// Makes a fact true.
+/// Makes a fact true; `lsn` is where its frame starts.
 #[inline]
-pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>) {
+pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>, lsn: Lsn) {
     match event {
         Event::Appended(appended) => {
             cells.partition_mut(appended.entry.log).append(&appended.entry, appended.bytes);
@@ -187,7 +216,14 @@ pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>) {
             cells.counters_mut().pass(span);
             cells.open(Head::new(name, *span, *options));
         }
-        Event::Altered { span, options } => cells.head_mut(span).options = *options,
+        Event::Altered { span, options } => {
+            let head = cells.head_mut(span);
+            head.options = Options { partitions: head.partitions(), ..*options };
+        }
+        Event::Extended { span } => {
+            cells.counters_mut().pass(span);
+            cells.extend(span, lsn);
+        }
         Event::Deleted { span } => cells.close(span),
     }
 }
@@ -214,32 +250,51 @@ impl Cells for State {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
-        for (partition, log) in (0..).zip(head.span.logs()) {
-            let before = self.logs.insert(log, Place { slot, partition });
-            assert!(before.is_none(), "a log's id is given once");
-        }
-        let before = (self.names.insert(head.name.clone(), slot), self.ids.insert(head.span.stream, slot));
+        self.place_logs(slot, 0, head.mappings.logs());
+        let before = (self.names.insert(head.name.clone(), slot), self.ids.insert(head.mappings.stream(), slot));
         assert_eq!(before, (None, None), "a stream's name and id are its own");
-        let partitions = vec![Partition::default(); head.span.partitions as usize].into();
+        let partitions = vec![Partition::default(); head.partitions() as usize].into();
         self.slots[slot as usize] = Some(Stream { head, partitions });
     }
 
+    fn extend(&mut self, span: &Span, since: Lsn) {
+        let slot = self.ids[&span.stream];
+        let stream = self.slots[slot as usize].as_mut().expect("a stream's slot is taken");
+        let first = stream.head.partitions();
+        stream.head.add(*span, since);
+        stream.resize();
+        self.place_logs(slot, first, span.logs());
+    }
+
     fn close(&mut self, span: &Span) {
-        let slot = self.ids.remove(&span.stream).expect("the stream to delete exists");
-        let stream = self.slots[slot as usize].take().expect("a stream's slot is taken");
-        self.names.remove(&stream.head.name);
+        let slot = self.ids[&span.stream];
         for log in span.logs() {
             self.logs.remove(&log);
         }
+        let stream = self.slots[slot as usize].as_mut().expect("a stream's slot is taken");
+        if stream.head.remove(span) {
+            return stream.resize();
+        }
+        self.names.remove(&stream.head.name);
+        self.ids.remove(&span.stream);
+        self.slots[slot as usize] = None;
         self.free.push(slot);
     }
 }
 
 impl State {
-    /// Makes a fact true.
+    /// Makes a fact true; `lsn` is where its frame starts.
     #[inline]
-    pub(crate) fn apply(&mut self, event: &Event<'_>) {
-        make_true(self, event);
+    pub(crate) fn apply(&mut self, event: &Event<'_>, lsn: Lsn) {
+        make_true(self, event, lsn);
+    }
+
+    /// Enters the logs of a stream's partitions from number `first` on.
+    fn place_logs(&mut self, slot: u32, first: u32, logs: impl Iterator<Item = LogId>) {
+        for (partition, log) in (first..).zip(logs) {
+            let before = self.logs.insert(log, Place { slot, partition });
+            assert!(before.is_none(), "a log's id is given once");
+        }
     }
 
     /// The level that the stream appended to has now, if it has one.
@@ -261,7 +316,7 @@ impl State {
     #[inline]
     pub(crate) fn stream(&self, handle: StreamHandle) -> Option<&Stream> {
         match self.at(handle.slot) {
-            Some(stream) if stream.head.span.stream == handle.id => Some(stream),
+            Some(stream) if stream.head.mappings.stream() == handle.id => Some(stream),
             _ => self.elsewhere(handle.id),
         }
     }
@@ -291,7 +346,7 @@ impl State {
     /// Every log with the offset of its first record and that of the next.
     pub(crate) fn logs(&self, visit: &mut dyn FnMut(LogId, u64, u64)) {
         for stream in self.slots.iter().flatten() {
-            for (log, partition) in stream.head.span.logs().zip(&stream.partitions) {
+            for (log, partition) in stream.head.mappings.logs().zip(&stream.partitions) {
                 visit(log, partition.start, partition.end);
             }
         }
@@ -304,7 +359,7 @@ impl State {
         for _ in 0..steps {
             match self.slots.get(slot) {
                 None => return false,
-                Some(Some(stream)) if partition < stream.head.span.partitions => {
+                Some(Some(stream)) if partition < stream.head.partitions() => {
                     visit(stream.head.log(partition));
                     partition += 1;
                 }
@@ -385,10 +440,10 @@ impl State {
     /// Takes a stream back from the checkpoint, its partitions empty.
     pub(super) fn restore_stream(&mut self, head: Head) -> Result<(), Malformed> {
         let mut after = self.counters;
-        after.pass(&head.span);
+        head.mappings.spans().for_each(|span| after.pass(&span));
         let is_given = after == self.counters;
-        let is_free = !self.ids.contains_key(&head.span.stream) && !self.names.contains_key(&head.name);
-        if !is_given || !is_free || head.span.logs().any(|log| self.logs.contains_key(&log)) {
+        let is_free = !self.ids.contains_key(&head.mappings.stream()) && !self.names.contains_key(&head.name);
+        if !is_given || !is_free || head.mappings.logs().any(|log| self.logs.contains_key(&log)) {
             return Err(Malformed("a stream with ids or a name that cannot be its own"));
         }
         self.open(head);

@@ -22,7 +22,7 @@ pub(crate) use command::{Submit, put_submitted, take_submitted};
 pub(crate) use greeting::{Greeting, NoWelcome, PROTOCOL, Welcome, greet, receive_greeting, refuse, welcome};
 pub(crate) use out::Out;
 pub(crate) use refused::{put_refused, take_refused};
-pub(crate) use streams::{put_handle, take_handle};
+pub(crate) use streams::{put_handle, put_mappings, take_handle, take_mappings};
 
 use once_cell::race::OnceBox;
 

@@ -6,15 +6,19 @@
 //!   3 delete             name
 //!   4 append             stream · partitions u32 · count · groups
 //!   5 trim before        stream · partition u32 · offset u64
+//!   12 add partitions    stream · count u32
 //! stream                 slot · id
 //! group                  partition u32 · expected offset (option u8, u64) · count · records
 //! ```
 //!
-//! Options are as in `primitives/streams/event.rs`, records as in an item (`primitives/streams/record.rs`).
+//! In answers, mappings are `first log · partitions · epoch · per mapping behind the first: first log · partitions
+//! added · lsn`. Options are as in `primitives/streams/event.rs`, records as in an item
+//! (`primitives/streams/record.rs`).
 
 use crate::base::bounds::{HEADERS_PER_BATCH_MAX, PARTITIONS_MAX, RECORDS_PER_BATCH_MAX};
 use crate::base::codec::{Malformed, Take};
-use crate::primitives::streams::{self, Append, Group, Header, Record, StreamHandle};
+use crate::base::log::LogId;
+use crate::primitives::streams::{self, Append, Group, Header, Mappings, Record, Span, StreamHandle};
 
 use super::{Out, take_option};
 
@@ -40,6 +44,11 @@ pub(super) fn put_of_streams(command: &streams::Command<'_>, out: &mut Out) {
             out.u32(*partition);
             out.u64(*offset);
         }
+        C::AddPartitions { stream, count } => {
+            out.u8(12);
+            put_handle(*stream, out);
+            out.u32(*count);
+        }
         C::Expire { .. } => unreachable!("only the host's own timers tick"),
     }
 }
@@ -60,6 +69,20 @@ pub(crate) fn put_handle(handle: StreamHandle, out: &mut Out) {
 
 pub(crate) fn take_handle(take: &mut Take<'_>) -> Result<StreamHandle, Malformed> {
     Ok(StreamHandle { slot: take.varint32()?, id: take.varint()? })
+}
+
+pub(crate) fn put_mappings(mappings: &Mappings, out: &mut Out) {
+    let created = mappings.spans().next().expect("a stream was created with a span");
+    out.varint(created.first_log.0);
+    out.varint(u64::from(created.partitions));
+    out.varint(u64::from(mappings.epoch()));
+    out.put(mappings.added_len(), |put| mappings.put_added(put));
+}
+
+pub(crate) fn take_mappings(stream: u64, take: &mut Take<'_>) -> Result<Mappings, Malformed> {
+    let created = Span { stream, first_log: LogId(take.varint()?), partitions: take.varint32()? };
+    let epoch = take.varint32()?;
+    Mappings::take_added(created, epoch, take)
 }
 
 #[inline]
@@ -89,6 +112,7 @@ pub(super) fn with_command_of_streams<T>(
         3 => C::Delete { name: take.text()? },
         4 => return with_append(take, then),
         5 => C::TrimBefore { stream: take_handle(&mut take)?, partition: take.u32()?, offset: take.u64()? },
+        12 => C::AddPartitions { stream: take_handle(&mut take)?, count: take.u32()? },
         _ => return Err(Malformed("a command that there is not")),
     };
     take.end()?;

@@ -1,6 +1,7 @@
 //! `twin.rs` is a naive model, `world.rs` holds it against the machine over generated histories, `rules.rs` states the
-//! rules one by one.
+//! rules one by one, `mapping.rs` those of adding partitions.
 
+mod mapping;
 mod rules;
 mod twin;
 mod world;
@@ -10,8 +11,12 @@ use super::reply::Range;
 
 use super::rows::stream_row;
 use super::*;
+use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, Now, Timestamp};
 use crate::engine::machine::{Context, Known};
+
+/// Where the frames of most tests start.
+const FRAME: Lsn = Lsn(4096);
 
 impl State {
     /// One partition, and the log that it is.
@@ -42,7 +47,7 @@ fn decide_at<'c>(
 fn run(state: &mut State, command: &Command<'_>, now: Now) -> Outcome {
     let (outcome, events) = decide_at(state, &Overlay::default(), command, now, &Known::default());
     assert_eq!(matches!(outcome, Outcome::Accept(_)), !events.is_empty(), "events are what acceptance means");
-    events.iter().for_each(|event| state.apply(event));
+    events.iter().for_each(|event| state.apply(event, FRAME));
     outcome
 }
 

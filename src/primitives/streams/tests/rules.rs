@@ -62,7 +62,7 @@ fn creating_what_exists_is_a_no_op_with_equal_options_and_a_mismatch_that_lists_
     let retention = Retention { age_micros: Some(1_500_000), ..Retention::default() };
     let options = Options { partitions: 3, retention, level: Some(Level::Buffered) };
     let differences = vec![
-        "partitions: is 2, asked for 3".to_owned(),
+        "partitions: is 2, asked for 3 (`add_partitions` adds some)".to_owned(),
         "retention age: is unlimited, asked for 1.5 s".to_owned(),
         "level: is the database's, asked for buffered".to_owned(),
     ];
@@ -80,7 +80,7 @@ fn ensuring_applies_retention_and_level_and_is_a_mismatch_only_for_partitions() 
     assert_eq!(*state.stream(handle).unwrap().head().options(), options);
     assert!(matches!(run(&mut state, &command, at(2)), Outcome::Unchanged { .. }));
     let command = Command::Ensure { name: "s", options: partitions(3) };
-    let differences = vec!["partitions: is 2, asked for 3".to_owned()];
+    let differences = vec!["partitions: is 2, asked for 3 (`add_partitions` adds some)".to_owned()];
     assert_eq!(refusal(&mut state, &command), Refusal::Mismatch { differences });
     assert_eq!(*state.stream(handle).unwrap().head().options(), options);
     assert!(matches!(run(&mut state, &Command::Ensure { name: "t", options }, at(2)), Outcome::Accept(_)));
@@ -250,7 +250,7 @@ fn a_stream_may_be_made_filled_deleted_and_made_again_in_one_frame() {
     let second = step(&mut overlay, &create);
     step(&mut overlay, &append(second, 1, GROUPS));
     let other = step(&mut overlay, &Command::Create { name: "t", options: partitions(2) });
-    events.iter().for_each(|event| state.apply(event));
+    events.iter().for_each(|event| state.apply(event, FRAME));
     assert!(state.stream(first).is_none());
     assert_eq!((state.lookup("s"), state.lookup("t")), (Some(second), Some(other)));
     assert_eq!(state.partition(second, 0).unwrap().1.end, 1);
@@ -308,7 +308,7 @@ fn a_trim_asks_what_goes_unless_nothing_or_everything_does() {
     let (outcome, events) = decide_at(&state, &Overlay::default(), &trim(4), at(200), &known);
     assert_eq!(outcome, Outcome::Accept(Reply::Trimmed { start: 4 }));
     assert_eq!(events[0].log_change(), LogChange::Trim { log, start: 4 });
-    events.iter().for_each(|event| state.apply(event));
+    events.iter().for_each(|event| state.apply(event, FRAME));
     let left = *state.partition(stream, 0).unwrap().1;
     assert_eq!((left.start, left.bytes, left.start_timestamp), (4, 60, Timestamp(104)));
     let rests_on = Some(partition_row(log));
@@ -339,7 +339,7 @@ fn an_answer_that_saw_no_record_where_one_has_come_since_is_asked_for_anew() {
     let known = knowing(&[(bytes, old), (offset, new)]);
     let (outcome, events) = decide_at(&state, &Overlay::default(), &tick, at(103), &known);
     assert_eq!(outcome, Outcome::Accept(Reply::Expired));
-    events.iter().for_each(|event| state.apply(event));
+    events.iter().for_each(|event| state.apply(event, FRAME));
     assert_eq!(state.partition(stream, 0).unwrap().1.start_timestamp, Timestamp(102));
 }
 
@@ -416,7 +416,7 @@ fn a_trim_that_lags_behind_appends_and_the_clock_still_gets_on() {
         let tick = Command::Expire { log };
         let (outcome, events) = decide_at(&state, &Overlay::default(), &tick, at(now), &known);
         let Outcome::Needs(lookup) = outcome else {
-            events.iter().for_each(|event| state.apply(event));
+            events.iter().for_each(|event| state.apply(event, FRAME));
             break;
         };
         let end = match lookup.until {
@@ -448,6 +448,7 @@ fn events_of_every_kind<'a>(records: &'a [Record<'a>]) -> Vec<Event<'a>> {
         Event::Trimmed(trimmed),
         Event::Trimmed(Trimmed { start_timestamp: Some(Timestamp(200)), ..trimmed }),
         Event::Appended(Appended::given(entry, bytes, encoded, records)),
+        Event::Extended { span: Span { partitions: 3, ..span } },
     ]
 }
 
@@ -498,6 +499,7 @@ fn the_bytes_of_an_event_stay_as_they_are() {
         "04 e807 4d 8080808020 00",
         "04 e807 4d 8080808020 01 c801",
         "81 ac02 09 02 0000000000000400 00 03 02 04 6b 016e 0176 7879 00 02 00 74",
+        "0c ac02 07 03",
     ];
     for (event, expected) in events.iter().zip(expected) {
         assert_eq!(hex(event), expected.replace(' ', ""), "{event:?}");

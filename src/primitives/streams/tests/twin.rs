@@ -85,9 +85,12 @@ impl TwinPartition {
 #[derive(Clone, Debug)]
 pub(super) struct TwinStream {
     pub(super) id: u64,
-    pub(super) first_log: u64,
     pub(super) options: Options,
     pub(super) partitions: Vec<TwinPartition>,
+    /// Of each partition.
+    pub(super) logs: Vec<u64>,
+    /// Of each mapping: the number of partitions, and since when.
+    pub(super) mappings: Vec<(u32, Lsn)>,
 }
 
 #[derive(Clone, Debug)]
@@ -111,18 +114,37 @@ impl Twin {
             }
             return (stream.options == options).then_some(stream.id);
         }
-        let (id, first_log) = (self.next_stream, self.next_log);
+        let id = self.next_stream;
         let partitions = vec![TwinPartition::default(); options.partitions as usize];
+        let logs = self.give_logs(options.partitions);
         self.next_stream += 1;
-        self.next_log += u64::from(options.partitions);
-        self.streams.insert(name.to_owned(), TwinStream { id, first_log, options, partitions });
+        let mappings = vec![(options.partitions, Lsn(0))];
+        self.streams.insert(name.to_owned(), TwinStream { id, options, partitions, logs, mappings });
         Some(id)
+    }
+
+    fn give_logs(&mut self, count: u32) -> Vec<u64> {
+        let first = self.next_log;
+        self.next_log += u64::from(count);
+        (first..self.next_log).collect()
+    }
+
+    /// Epoch and partitions of the new mapping; `None` if nothing can be added.
+    pub(super) fn add(&mut self, name: &str, count: u32, lsn: Lsn) -> Option<(u32, u32)> {
+        let partitions = self.streams.get(name).filter(|_| count > 0)?.options.partitions + count;
+        let logs = self.give_logs(count);
+        let stream = self.streams.get_mut(name)?;
+        stream.logs.extend(logs);
+        stream.options.partitions = partitions;
+        stream.partitions.resize(partitions as usize, TwinPartition::default());
+        stream.mappings.push((partitions, lsn));
+        Some((stream.mappings.len() as u32, partitions))
     }
 
     pub(super) fn partition_of_log(&self, log: LogId) -> Option<&TwinPartition> {
         self.streams.values().find_map(|stream| {
-            let index = log.0.checked_sub(stream.first_log)?;
-            stream.partitions.get(index as usize)
+            let index = stream.logs.iter().position(|of| *of == log.0)?;
+            stream.partitions.get(index)
         })
     }
 
@@ -137,9 +159,11 @@ impl Twin {
             let stream = state.stream(handle).expect("a stream that was just looked up");
             assert_eq!((handle.id, *stream.head().options()), (twin.id, twin.options));
             assert_eq!(stream.partitions().len(), twin.partitions.len());
+            let mappings = stream.head().mappings().iter().map(|mapping| (mapping.partitions, mapping.since));
+            assert!(mappings.eq(twin.mappings.iter().copied()), "{name}: {:?}", twin.mappings);
             for (index, partition) in (0..).zip(&twin.partitions) {
                 let (log, facts) = state.partition(handle, index).expect("a partition of the stream");
-                assert_eq!((log.0, *facts), (twin.first_log + u64::from(index), partition.facts()), "{name} {index}");
+                assert_eq!((log.0, *facts), (twin.logs[index as usize], partition.facts()), "{name} {index}");
                 assert_eq!(logs.remove(&log), Some((facts.start, facts.end)));
                 assert_eq!(state.log_start(log), Some(facts.start));
                 assert_eq!(state.log_timer(log).is_some(), twin.options.retention != Retention::default());

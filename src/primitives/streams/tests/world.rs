@@ -40,6 +40,7 @@ struct PlannedGroup {
 #[derive(Clone, Debug)]
 enum Planned {
     Create { name: String, options: Options, ensure: bool },
+    Add { name: String, count: u32 },
     Delete { name: String },
     Append { name: String, groups: Vec<PlannedGroup> },
     Trim { name: String, partition: u32, offset: u64 },
@@ -65,7 +66,8 @@ fn plan_options(random: &mut Random) -> Options {
 fn plan(random: &mut Random, twin: &Twin) -> Planned {
     let name = format!("s{}", random.below(5));
     let known = twin.streams.get(&name);
-    let partition = random.below(3) as u32;
+    let partitions = known.map_or(3, |stream| stream.partitions.len().max(3)) as u64;
+    let partition = random.below(partitions) as u32;
     let twin_partition = known.and_then(|stream| stream.partitions.get(partition as usize));
     let end = twin_partition.map_or(0, |partition| partition.records.len() as u64);
     match random.below(20) {
@@ -75,10 +77,11 @@ fn plan(random: &mut Random, twin: &Twin) -> Planned {
             Planned::Create { name, options, ensure: random.one_in(2) }
         }
         3 => Planned::Delete { name },
+        7 => Planned::Add { name, count: random.below(4) as u32 },
         4..=6 => Planned::Trim { name, partition, offset: random.below(end + 3) },
         _ => {
             let groups = (0..1 + random.below(3)).map(|_| PlannedGroup {
-                partition: if random.one_in(2) { partition } else { random.below(3) as u32 },
+                partition: if random.one_in(2) { partition } else { random.below(partitions) as u32 },
                 expect_offset: random.one_in(6).then_some(end),
                 records: (0..random.below(5) + u64::from(!random.one_in(20))).map(|_| plan_record(random)).collect(),
             });
@@ -94,6 +97,7 @@ enum Said {
     Deleted,
     Ranges(Vec<(u32, u64, u32)>),
     Start(u64),
+    Mapping(u32, u32),
     Refused,
 }
 
@@ -107,6 +111,7 @@ fn said(outcome: &Outcome) -> Said {
                 Said::Ranges(ranges.iter().map(|r| (r.partition, r.first_offset, r.records)).collect())
             }
             Reply::Trimmed { start } => Said::Start(*start),
+            Reply::Extended { epoch, partitions } => Said::Mapping(*epoch, *partitions),
             Reply::Expired => unreachable!("not planned"),
         },
         Outcome::Needs(lookup) => unreachable!("{lookup:?} was answered"),
@@ -114,11 +119,12 @@ fn said(outcome: &Outcome) -> Said {
 }
 
 /// The twin's answer to a planned command.
-fn expected(twin: &mut Twin, planned: &Planned, now: u64) -> Said {
+fn expected(twin: &mut Twin, planned: &Planned, now: u64, lsn: Lsn) -> Said {
     match planned {
         Planned::Create { name, options, ensure } => {
             twin.create(name, *options, *ensure).map_or(Said::Refused, Said::Stream)
         }
+        Planned::Add { name, count } => twin.add(name, *count, lsn).map_or(Said::Refused, |(e, p)| Said::Mapping(e, p)),
         Planned::Delete { name } => twin.streams.remove(name).map_or(Said::Refused, |_| Said::Deleted),
         Planned::Trim { name, partition, offset } => {
             let stream = twin.streams.get_mut(name);
@@ -173,6 +179,10 @@ fn decide_planned(
     match planned {
         Planned::Create { name, options, ensure: false } => with(&Command::Create { name, options: *options }),
         Planned::Create { name, options, ensure: true } => with(&Command::Ensure { name, options: *options }),
+        Planned::Add { name, count } => {
+            let stream = found(name).map_or(gone, |(handle, _)| handle);
+            with(&Command::AddPartitions { stream, count: *count })
+        }
         Planned::Delete { name } => with(&Command::Delete { name }),
         Planned::Trim { name, partition, offset } => {
             let stream = found(name).map_or(gone, |(handle, _)| handle);
@@ -213,7 +223,7 @@ fn answer(stored: &Twin, lookup: &Lookup) -> crate::engine::machine::Stretch {
 }
 
 /// The state after `planned`, one by one, on a copy.
-fn one_by_one(state: &State, planned: &[Planned], now: u64, stored: &Twin) -> (Vec<Said>, State) {
+fn one_by_one(state: &State, planned: &[Planned], now: u64, lsn: Lsn, stored: &Twin) -> (Vec<Said>, State) {
     let mut copy = reloaded(&all_rows(state));
     let mut twin = stored.clone();
     let mut all = Vec::new();
@@ -221,15 +231,15 @@ fn one_by_one(state: &State, planned: &[Planned], now: u64, stored: &Twin) -> (V
         let mut events = Vec::new();
         let take = |event: &Event<'_>| events.push(encoded(event));
         let outcome = decide_planned(&copy, &Overlay::default(), planned, now, &twin, take);
-        events.iter().for_each(|event| copy.apply(&Event::decode(event).expect("an event that was written")));
-        expected(&mut twin, planned, now);
+        events.iter().for_each(|event| copy.apply(&Event::decode(event).expect("an event that was written"), lsn));
+        expected(&mut twin, planned, now, lsn);
         all.push(said(&outcome));
     }
     (all, copy)
 }
 
 /// One frame: decided with an overlay, applied if nothing refused.
-fn frame(state: &mut State, replayed: &mut State, twin: &mut Twin, planned: &[Planned], now: u64) {
+fn frame(state: &mut State, replayed: &mut State, twin: &mut Twin, planned: &[Planned], now: u64, lsn: Lsn) {
     let before = all_rows(state);
     let (mut overlay, mut after) = (Overlay::default(), twin.clone());
     let (mut all, mut events) = (Vec::new(), Vec::new());
@@ -237,10 +247,13 @@ fn frame(state: &mut State, replayed: &mut State, twin: &mut Twin, planned: &[Pl
         let first = events.len();
         let take = |event: &Event<'_>| events.push(encoded(event));
         let outcome = decide_planned(state, &overlay, planned, now, twin, take);
-        if matches!(&outcome, Outcome::Refuse { refusal: Refusal::InvalidOption { option: "offset", .. }, .. }) {
+        if matches!(
+            &outcome,
+            Outcome::Refuse { refusal: Refusal::InvalidOption { option: "offset" | "count", .. }, .. }
+        ) {
             return;
         }
-        assert_eq!(said(&outcome), expected(&mut after, planned, now), "{planned:?}");
+        assert_eq!(said(&outcome), expected(&mut after, planned, now, lsn), "{planned:?}");
         if said(&outcome) == Said::Refused {
             assert_eq!(events.len(), first, "a refusal has no events");
             assert_eq!(all_rows(state), before, "a dropped overlay leaves nothing");
@@ -251,7 +264,7 @@ fn frame(state: &mut State, replayed: &mut State, twin: &mut Twin, planned: &[Pl
             overlay.foresee(state, &Event::decode(event).expect("an event that was written"));
         }
     }
-    let (said_one_by_one, copy) = one_by_one(state, planned, now, twin);
+    let (said_one_by_one, copy) = one_by_one(state, planned, now, lsn, twin);
     assert_eq!(all_rows(state), before, "foreseeing changes nothing");
     let mut touched = Vec::new();
     for bytes in &events {
@@ -259,8 +272,8 @@ fn frame(state: &mut State, replayed: &mut State, twin: &mut Twin, planned: &[Pl
         assert_eq!(&encoded(&event), bytes);
         assert_reads_as(bytes, &after);
         event.touches(&mut |key| touched.push(key));
-        state.apply(&event);
-        replayed.apply(&event);
+        state.apply(&event, lsn);
+        replayed.apply(&event, lsn);
     }
     *twin = after;
     twin.assert_agrees(state);
@@ -321,11 +334,11 @@ fn tick_all(state: &mut State, twin: &mut Twin, now: u64) {
                     }
                 }
             };
-            events.iter().for_each(|event| state.apply(event));
+            events.iter().for_each(|event| state.apply(event, FRAME));
             let start = state.log_start(log).unwrap() as usize;
             twin.streams.values_mut().for_each(|stream| {
-                let index = log.0.wrapping_sub(stream.first_log) as usize;
-                if let Some(partition) = stream.partitions.get_mut(index) {
+                if let Some(index) = stream.logs.iter().position(|of| *of == log.0) {
+                    let partition = &mut stream.partitions[index];
                     partition.expire(&stream.options.retention, now);
                     assert!(start <= partition.start, "retention takes no more than the limits ask for");
                 }
@@ -347,7 +360,7 @@ fn frames_single_commands_replay_checkpoints_and_the_naive_twin_agree() {
         for step in 0..120 {
             now = if random.one_in(10) { now - random.below(50) } else { now + random.below(100) };
             let planned: Vec<_> = (0..1 + random.below(4)).map(|_| plan(&mut random, &twin)).collect();
-            frame(&mut state, &mut replayed, &mut twin, &planned, now);
+            frame(&mut state, &mut replayed, &mut twin, &planned, now, Lsn(8 * (1 + step)));
             assert_eq!(all_rows(&replayed), all_rows(&state));
             if random.one_in(6) {
                 tick_all(&mut state, &mut twin, now);
