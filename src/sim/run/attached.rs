@@ -310,7 +310,7 @@ impl World {
                 }
                 _ => Fate::Refused,
             },
-            (change @ Change::Delete { .. }, Some(_)) => Fate::Applied(change),
+            (change @ (Change::Delete { .. } | Change::AddPartitions { .. }), Some(_)) => Fate::Applied(change),
             (Change::Append { name, mut groups }, Some(stream)) => {
                 let partitions = stream.options.partitions;
                 if groups.iter().any(|(partition, _)| *partition >= partitions) {
@@ -334,6 +334,7 @@ fn name_of(change: &Change) -> Option<&str> {
     match change {
         Change::Create { name, .. }
         | Change::Alter { name, .. }
+        | Change::AddPartitions { name, .. }
         | Change::Delete { name }
         | Change::Append { name, .. }
         | Change::Trim(Trim { name, .. }) => Some(name),
@@ -351,6 +352,7 @@ fn with_command<T>(
     match change {
         Change::Create { name, options } => call(Command::Create { name, options: *options }),
         Change::Alter { name, options } => call(Command::Ensure { name, options: *options }),
+        Change::AddPartitions { count, .. } => call(Command::AddPartitions { stream, count: *count }),
         Change::Delete { name } => call(Command::Delete { name }),
         Change::Append { groups, .. } => with_groups(groups, &vec![None; groups.len()], |groups| {
             call(Command::Append(Append { stream, mapping_partitions, groups }))

@@ -27,6 +27,8 @@ pub(super) struct SessionContents {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct StreamContents {
     pub(super) options: Options,
+    /// Of the newest mapping.
+    pub(super) epoch: u32,
     pub(super) partitions: Vec<PartitionContents>,
 }
 
@@ -51,6 +53,8 @@ pub(super) struct RecordContents {
     pub(super) number: u64,
     pub(super) body_bytes: u32,
     pub(super) timestamp: Timestamp,
+    /// Of the mapping that it was appended under; 0 where that is not known.
+    pub(super) epoch: u32,
     /// Start and end of its frame, and whether it was written for `Sync`: for what readers may see of it in the life
     /// that wrote it.
     pub(super) lsn: Lsn,
@@ -61,7 +65,8 @@ pub(super) struct RecordContents {
 /// Equal to the reader. Where a record stands is looked at elsewhere.
 impl PartialEq for RecordContents {
     fn eq(&self, other: &RecordContents) -> bool {
-        (self.number, self.body_bytes, self.timestamp) == (other.number, other.body_bytes, other.timestamp)
+        let seen = |record: &RecordContents| (record.number, record.body_bytes, record.timestamp, record.epoch);
+        seen(self) == seen(other)
     }
 }
 
@@ -94,6 +99,10 @@ pub(super) enum Change {
     Alter {
         name: String,
         options: Options,
+    },
+    AddPartitions {
+        name: String,
+        count: u32,
     },
     Delete {
         name: String,
@@ -130,13 +139,16 @@ impl Contents {
         match change {
             Change::Create { name, options } => {
                 let partitions = vec![PartitionContents::default(); options.partitions as usize];
-                self.streams.insert(name.clone(), StreamContents { options: *options, partitions });
+                self.streams.insert(name.clone(), StreamContents { options: *options, epoch: 1, partitions });
             }
             Change::Alter { name, options } => self.stream(name).options = *options,
+            Change::AddPartitions { name, count } => self.stream(name).add_partitions(*count),
             Change::Delete { name } => drop(self.streams.remove(name)),
             Change::Append { name, groups } => {
+                let stream = self.stream(name);
                 for (partition, records) in groups {
-                    self.stream(name).partitions[*partition as usize].records.extend(records);
+                    let records = records.iter().map(|record| RecordContents { epoch: stream.epoch, ..*record });
+                    stream.partitions[*partition as usize].records.extend(records);
                 }
             }
             Change::Trim(trim) => self.trim(trim),
@@ -177,6 +189,14 @@ impl Contents {
 
     fn stream(&mut self, name: &str) -> &mut StreamContents {
         self.streams.get_mut(name).expect("a change names a stream that exists")
+    }
+}
+
+impl StreamContents {
+    fn add_partitions(&mut self, count: u32) {
+        self.epoch += 1;
+        self.options.partitions += count;
+        self.partitions.resize(self.options.partitions as usize, PartitionContents::default());
     }
 }
 
@@ -300,8 +320,8 @@ mod tests {
     }
 
     fn append(name: &str, number: u64) -> Change {
-        let record =
-            RecordContents { number, body_bytes: 10, timestamp: Timestamp(1), lsn: Lsn(0), end: Lsn(0), sync: false };
+        let (timestamp, lsn, end) = (Timestamp(1), Lsn(0), Lsn(0));
+        let record = RecordContents { number, body_bytes: 10, timestamp, epoch: 0, lsn, end, sync: false };
         Change::Append { name: name.to_owned(), groups: vec![(0, vec![record])] }
     }
 

@@ -11,10 +11,11 @@
 //! An attached process sends some of the writes and, after each open, what it has not seen answered again: each is
 //! applied once (`attached.rs`).
 //!
-//! Besides: a batch is whole or absent; bytes are those that were written; readers never see what a `Sync` writer could
-//! still lose; no address is handed out twice, in whatever life; a poisoned close writes nothing; a full disk refuses
-//! and recovers by itself; retention moves starts exactly; what was closed passes `check`. The open itself is struck by
-//! faults and power cuts too, and sometimes finds the index one commit back.
+//! Besides: a record lies, by its address, under the mapping that it was appended under; a batch is whole or absent;
+//! bytes are those that were written; readers never see what a `Sync` writer could still lose; no address is handed
+//! out twice, in whatever life; a poisoned close writes nothing; a full disk refuses and recovers by itself; retention
+//! moves starts exactly; what was closed passes `check`. The open itself is struck by faults and power cuts too, and
+//! sometimes finds the index one commit back.
 //!
 //! Everything a run does follows from its seed.
 
@@ -372,8 +373,10 @@ impl Run {
             0..=3 => world.create(engine),
             4..=5 => world.alter(engine),
             6 => world.delete(engine),
-            7..=12 => world.trim(engine),
-            13..=18 => world.append_wrongly(engine),
+            7..=8 => world.add_partitions(engine),
+            9 => world.append_by_old_mapping(engine),
+            10..=13 => world.trim(engine),
+            14..=18 => world.append_wrongly(engine),
             19..=26 => world.append_twice(engine),
             27..=38 => world.read(engine),
             39..=42 => world.sync(engine),

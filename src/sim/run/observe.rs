@@ -14,6 +14,7 @@ const RECORDS_PER_READ: usize = 100;
 struct Told {
     name: String,
     options: streams::Options,
+    mappings: Vec<streams::Mapping>,
     logs: Vec<(LogId, streams::Partition)>,
 }
 
@@ -24,9 +25,12 @@ pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
         let mut partitions = Vec::new();
         for (number, (log, partition)) in told.logs.iter().enumerate() {
             let read = read_all(engine, *log, partition);
-            partitions.push(read.map_err(|reason| format!("{}/{number}: {reason}", told.name))?);
+            let mut read = read.map_err(|reason| format!("{}/{number}: {reason}", told.name))?;
+            find_epochs(engine, *log, &told.mappings, &mut read)?;
+            partitions.push(read);
         }
-        contents.streams.insert(told.name, StreamContents { options: told.options, partitions });
+        let Told { name, options, mappings, .. } = told;
+        contents.streams.insert(name, StreamContents { options, epoch: mappings.len() as u32, partitions });
     }
     let sessions = |machine: &Primitives| {
         let ids = machine.sessions.ids_after(None, FREEZE_CHUNK).into_iter();
@@ -47,11 +51,28 @@ fn streams_of(engine: &Engine<Primitives>) -> Result<Vec<Told>, String> {
         let tell = |stream: &streams::Stream| {
             let head = stream.head();
             let logs = (0..).zip(stream.partitions()).map(|(number, partition)| (head.log(number), *partition));
-            Told { name: head.name().to_owned(), options: *head.options(), logs: logs.collect() }
+            let mappings = head.mappings().iter().collect();
+            Told { name: head.name().to_owned(), options: *head.options(), mappings, logs: logs.collect() }
         };
         machine.streams.streams().map(|(_, stream)| tell(stream)).collect()
     };
     engine.inspect(look).map_err(|fault| fault.to_string())
+}
+
+/// Notes under which mapping each record was appended, as the borders between them tell.
+fn find_epochs(
+    engine: &Engine<Primitives>,
+    log: LogId,
+    mappings: &[streams::Mapping],
+    partition: &mut PartitionContents,
+) -> Result<(), String> {
+    for mapping in mappings {
+        let border = engine.offset_for_lsn(log, mapping.since).map_err(|fault| fault.to_string())?;
+        let border = border.ok_or("a log without an end")?;
+        let from = border.saturating_sub(partition.start) as usize;
+        partition.records.iter_mut().skip(from).for_each(|record| record.epoch = mapping.epoch);
+    }
+    Ok(())
 }
 
 fn read_all(engine: &Engine<Primitives>, log: LogId, told: &streams::Partition) -> Result<PartitionContents, String> {

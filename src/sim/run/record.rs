@@ -53,7 +53,8 @@ pub(super) fn read_records(batch: &Batch, item: &ReadItem) -> Result<Vec<(u64, R
             return Err(format!("record {number} at offset {} has other bytes than were written", record.offset));
         }
         let timestamp = entry.timestamp;
-        let contents = RecordContents { number, body_bytes, timestamp, lsn: item.lsn, end: Lsn(0), sync: false };
+        let (lsn, end) = (item.lsn, Lsn(0));
+        let contents = RecordContents { number, body_bytes, timestamp, epoch: 0, lsn, end, sync: false };
         read.push((record.offset, contents));
     }
     Ok(read)

@@ -13,6 +13,9 @@ use crate::primitives::{Primitives, Refusal as AnyRefusal};
 /// Streams that are there at most.
 const STREAMS_MAX: usize = 4;
 
+/// Partitions that a stream grows to at most.
+const STREAM_PARTITIONS_MAX: u32 = 8;
+
 /// Bytes of records in one append, so that frames stay within their bound.
 const APPEND_BYTES_MAX: u32 = 1_500_000;
 
@@ -57,6 +60,47 @@ impl World {
             Answer::Reply(_, lsn, end) => self.stored(level, lsn, end, change),
             Answer::Fault(fault) => self.fault(engine, fault, (before != options).then_some(change)),
             _ => Err(Stop::Wrong("ensuring was refused".to_owned())),
+        }
+    }
+
+    pub(super) fn add_partitions(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let before = self.now().streams[&name].clone();
+        let (count, level) = (self.random.pick(&[0, 1, 1, 2]), self.level());
+        if before.options.partitions + count > STREAM_PARTITIONS_MAX {
+            return Ok(());
+        }
+        let is_refused = count == 0;
+        self.tell(format_args!("add {count} partitions to {name} {level:?}"));
+        let stream = handle(engine, &name)?;
+        let answer = self.send(engine, Command::AddPartitions { stream, count }, level, true);
+        let change = Change::AddPartitions { name, count };
+        match answer {
+            Answer::Refused(Refusal::InvalidOption { .. }) if is_refused => Ok(()),
+            Answer::Reply(Reply::Extended { epoch, partitions }, lsn, end)
+                if (epoch, partitions) == (before.epoch + 1, before.options.partitions + count) =>
+            {
+                self.stored(level, lsn, end, change)
+            }
+            Answer::Fault(fault) => self.fault(engine, fault, (!is_refused).then_some(change)),
+            _ => Err(Stop::Wrong(format!("adding {count} partitions to {before:?} was answered otherwise"))),
+        }
+    }
+
+    /// An append that was routed by the mapping before the newest.
+    pub(super) fn append_by_old_mapping(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(name) = self.any_stream() else { return Ok(()) };
+        let (stream, partitions) = (handle(engine, &name)?, self.now().streams[&name].options.partitions);
+        let groups = vec![(0, vec![self.record(100)])];
+        self.tell(format_args!("append by an old mapping {}", told(&name, &groups)));
+        let answer = with_groups(&groups, &[None], |groups| {
+            let append = Append { stream, mapping_partitions: partitions - 1, groups };
+            self.send(engine, Command::Append(append), Level::Buffered, true)
+        });
+        match answer {
+            Answer::Refused(Refusal::StaleMapping { partitions: told, .. }) if told == partitions => Ok(()),
+            Answer::Fault(fault) => self.fault(engine, fault, None),
+            _ => Err(Stop::Wrong(format!("an append for {} of {partitions} partitions is stored", partitions - 1))),
         }
     }
 
@@ -263,7 +307,7 @@ impl World {
         let number = self.next_number;
         self.next_number += 1;
         let timestamp: Timestamp = self.clock.wall();
-        RecordContents { number, body_bytes, timestamp, lsn: Lsn(0), end: Lsn(0), sync: false }
+        RecordContents { number, body_bytes, timestamp, epoch: 0, lsn: Lsn(0), end: Lsn(0), sync: false }
     }
 
     fn body_bytes(&mut self) -> u32 {
