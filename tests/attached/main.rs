@@ -19,6 +19,8 @@ mod limits;
 #[path = "../streams/opening.rs"]
 mod opening;
 mod operations;
+#[path = "../streams/partitions.rs"]
+mod partitions;
 mod place;
 #[path = "../streams/read.rs"]
 mod read;

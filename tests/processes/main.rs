@@ -11,6 +11,7 @@ mod forking;
 mod hostile;
 mod members;
 mod owner;
+mod partitions;
 #[path = "../place/mod.rs"]
 mod place;
 mod raw;

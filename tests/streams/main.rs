@@ -8,6 +8,7 @@ mod append;
 mod definition;
 mod limits;
 mod opening;
+mod partitions;
 mod read;
 mod retention;
 mod tickets;
