@@ -109,7 +109,8 @@ fn advice(error: &Error) -> Option<String> {
             Some(format!("there is no database in `{}`; `towpath stream create` makes one", path.display()))
         }
         Error::Mismatch { kind, name, differences } => {
-            Some(format!("{kind} `{name}` exists with other options ({}); nothing was changed", differences.join("; ")))
+            let differences = differences.join("; ").replace("`add_partitions`", "`towpath stream add-partitions`");
+            Some(format!("{kind} `{name}` exists with other options ({differences}); nothing was changed"))
         }
         Error::OffsetOutOfRange { stream, partition, offset, start, end } => Some(format!(
             "offset {offset} is outside partition {partition} of `{stream}`, which begins at {start} and ends before \

@@ -273,6 +273,26 @@ fn retention_is_described_exactly_in_units_and_in_numbers() {
 }
 
 #[test]
+fn partitions_are_added_and_described_mapping_by_mapping() {
+    let place = Place::new("grow");
+    place.text(&["stream", "create", "s", "--partitions", "2"]);
+    assert!(!place.text(&["stream", "describe", "s"]).contains("Mapping"));
+    assert_eq!(place.text(&["stream", "add-partitions", "s", "3"]), "s has 5 partitions now; this is its mapping 2.\n");
+    let text = place.text(&["stream", "describe", "s"]);
+    assert!(text.starts_with("s: 5 partitions;") && text.contains("Mapping 2: 5 partitions since LSN "), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&place.text(&["stream", "describe", "s", "--json"])).unwrap();
+    let mappings = json["mappings"].as_array().unwrap();
+    assert_eq!((mappings.len(), &mappings[0]["since_lsn"], &mappings[1]["partitions"]), (2, &0.into(), &5.into()));
+    place.append(&["s", "--key-field", "1"], b"a 1\nb 2\n");
+    for (arguments, exit) in [(["none", "1"], 3), (["s", "0"], 2), (["s", "5000"], 4)] {
+        let output = place.run(&[&["stream", "add-partitions"], &arguments[..]].concat());
+        assert_eq!(code(&output), exit, "{}", told(&output));
+    }
+    let output = place.run(&["stream", "create", "s", "--partitions", "9"]);
+    assert!(told(&output).contains("add-partitions"), "{}", told(&output));
+}
+
+#[test]
 fn a_small_demonstration_ends_with_exact_books() {
     let place = Place::new("demo");
     let text = place.text(&["demo", "--records", "2000", "--kills", "2"]);
@@ -331,7 +351,7 @@ fn demo_elsewhere(file: &Path) -> String {
 fn help_names_the_exit_codes() {
     let place = Place::new("help");
     assert!(place.text(&["--help"]).contains("75  the database is in use"));
-    for verb in ["create", "append", "read", "list", "describe", "delete", "trim"] {
+    for verb in ["create", "append", "read", "list", "describe", "add-partitions", "delete", "trim"] {
         assert!(place.text(&["stream", verb, "--help"]).contains("75  the database is in use"), "{verb}");
     }
     assert!(place.text(&["bench", "append", "--help"]).contains("130, 143  stopped by SIGINT"));

@@ -1,7 +1,7 @@
 //! `towpath stream list` and `towpath stream describe`.
 
 use serde::Serialize;
-use towpath::{Level, PartitionDescription, StreamDescription, StreamOptions};
+use towpath::{Level, Mapping, PartitionDescription, StreamDescription, StreamOptions};
 
 use crate::exit::Failure;
 use crate::output::{Output, counted, grouped, say_json, table};
@@ -37,6 +37,10 @@ pub(crate) fn describe(place: &Place, name: &str, json: bool) -> Result<(), Fail
     }
     let mut output = Output::new();
     output.line(format!("{name}: {}.", sentence(&PrintedOptions::new(&stream.options))))?;
+    for mapping in stream.mappings.iter().skip(1) {
+        let partitions = counted(u64::from(mapping.partitions), "partition");
+        output.line(format!("Mapping {}: {partitions} since LSN {}.", mapping.epoch, mapping.since_lsn.get()))?;
+    }
     let mut table = table(&["partition", "first offset", "end offset", "bytes", "last append"], &[0, 1, 2, 3]);
     for partition in stream.partitions.iter().map(PrintedPartition::new) {
         let PrintedPartition { partition, start_offset, end_offset, bytes, last_timestamp } = partition;
@@ -64,6 +68,7 @@ struct Printed<'a> {
     options: PrintedOptions,
     records: u64,
     bytes: u64,
+    mappings: Vec<PrintedMapping>,
     partitions: Vec<PrintedPartition>,
 }
 
@@ -75,8 +80,23 @@ impl<'a> Printed<'a> {
             options: PrintedOptions::new(&stream.options),
             records: partitions.iter().map(|partition| partition.end_offset - partition.start_offset).sum(),
             bytes: partitions.iter().map(|partition| partition.bytes).sum(),
+            mappings: stream.mappings.iter().map(PrintedMapping::new).collect(),
             partitions,
         }
+    }
+}
+
+#[derive(Serialize)]
+struct PrintedMapping {
+    epoch: u32,
+    partitions: u32,
+    since_lsn: u64,
+}
+
+impl PrintedMapping {
+    fn new(mapping: &Mapping) -> PrintedMapping {
+        let Mapping { epoch, partitions, since_lsn, .. } = *mapping;
+        PrintedMapping { epoch, partitions, since_lsn: since_lsn.get() }
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) enum Verb {
     /// Records of one partition come in the order of their offsets. Several partitions are merged in the order in which
     /// their batches were appended. `stream append` makes a batch of up to 1,000 lines; within one, records come
     /// partition by partition, so lines of different partitions may not come in the order of the input. With --follow,
-    /// partitions are merged as their records arrive.
+    /// partitions are merged as their records arrive; partitions that are added meanwhile are not followed.
     Read(read::Read),
     /// List all streams
     List {
@@ -46,6 +46,17 @@ pub(crate) enum Verb {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Add partitions to a stream
+    ///
+    /// Keys are distributed anew: of some the next records go to another partition than those before. Programs that
+    /// have the stream open go on with the new number by themselves. Partitions are never taken away.
+    AddPartitions {
+        /// The stream
+        name: String,
+        /// How many to add
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
     },
     /// Delete a stream and all its records
     Delete {
@@ -119,6 +130,7 @@ impl Verb {
             Verb::Read(read) => read.run(place),
             Verb::List { json } => describe::list(place, json),
             Verb::Describe { name, json } => describe::describe(place, &name, json),
+            Verb::AddPartitions { name, count } => add_partitions(place, &name, count),
             Verb::Delete { name } => delete(place, &name),
             Verb::Trim(trim) => trim.run(place),
         }
@@ -144,6 +156,14 @@ impl Create {
         database.close()?;
         say(format!("{} is there, with {partitions}.", self.name))
     }
+}
+
+fn add_partitions(place: &Place, name: &str, count: u32) -> Result<(), Failure> {
+    let database = place.open_existing()?;
+    let mapping = database.stream(name)?.add_partitions(count)?;
+    database.close()?;
+    let partitions = counted(u64::from(mapping.partitions), "partition");
+    say(format!("{name} has {partitions} now; this is its mapping {}.", mapping.epoch))
 }
 
 fn delete(place: &Place, name: &str) -> Result<(), Failure> {
