@@ -5,7 +5,7 @@ mod place;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,17 +84,39 @@ impl Drop for Terminal {
     }
 }
 
-fn orders() -> Place {
-    let place = Place::new("terminal");
-    place.text(&["stream", "create", "orders"]);
-    place
+/// A directory that another process hosts, with a stream in it.
+struct Hosted {
+    place: Place,
+    host: Child,
+}
+
+impl Hosted {
+    fn start() -> Hosted {
+        let place = Place::new("terminal");
+        place.text(&["stream", "create", "orders"]);
+        let mut host = place.towpath(&["host"]).stdout(Stdio::piped()).spawn().unwrap();
+        // It tells so once it serves.
+        host.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        Hosted { place, host }
+    }
+
+    fn top(&self, columns: u16, lines: u16) -> Terminal {
+        Terminal::run(self.place.towpath(&["top"]), columns, lines)
+    }
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        let _ = self.host.kill();
+        let _ = self.host.wait();
+    }
 }
 
 #[test]
 fn a_key_ends_the_picture_and_the_terminal_is_as_it_was() {
-    let place = orders();
+    let hosted = Hosted::start();
     for key in [&b"q"[..], b"\x1b", b"\x03"] {
-        let mut terminal = Terminal::run(place.towpath(&["top"]), 100, 30);
+        let mut terminal = hosted.top(100, 30);
         terminal.shows("epoch");
         terminal.shows("orders");
         terminal.press(b"x");
@@ -106,8 +128,8 @@ fn a_key_ends_the_picture_and_the_terminal_is_as_it_was() {
 
 #[test]
 fn a_signal_ends_the_picture_and_the_terminal_is_as_it_was() {
-    let place = orders();
-    let mut terminal = Terminal::run(place.towpath(&["top"]), 100, 30);
+    let hosted = Hosted::start();
+    let mut terminal = hosted.top(100, 30);
     terminal.shows("epoch");
     let status = Command::new("sh").args(["-c", &format!("kill -TERM {}", terminal.child.id())]).status().unwrap();
     assert!(status.success());
@@ -117,8 +139,8 @@ fn a_signal_ends_the_picture_and_the_terminal_is_as_it_was() {
 
 #[test]
 fn a_terminal_of_one_cell_is_drawn_on() {
-    let place = orders();
-    let mut terminal = Terminal::run(place.towpath(&["top"]), 1, 1);
+    let hosted = Hosted::start();
+    let mut terminal = hosted.top(1, 1);
     terminal.shows("h");
     terminal.press(b"q");
     assert!(terminal.ended().success());
