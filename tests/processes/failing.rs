@@ -1,13 +1,11 @@
 //! The host's disk fails under it, and the others go on.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use towpath::{Error, OpenMode, StreamOptions};
 
-use crate::failover::{expect_each_once, follow, write};
+use crate::failover::expect_all_to_go_on;
 use crate::members::Member;
 use crate::place::{Place, eventually, texts};
 
@@ -25,11 +23,7 @@ fn writers_and_readers_go_on_when_the_hosts_disk_fails() {
     let mut hosts = vec![Member::start(&place.data()), Member::start(&place.data())];
     let db = place.open_with(towpath::Options::temporary().mode(OpenMode::Attach));
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
-    let stop = AtomicBool::new(false);
-    let (orders, stop) = (&orders, &stop);
-    let (written, seen) = thread::scope(|scope| {
-        let writers = ["blocking", "tickets", "futures"].map(|name| scope.spawn(move || write(orders, name, stop)));
-        let readers = [false, true].map(|asynchronous| scope.spawn(move || follow(orders, asynchronous)));
+    expect_all_to_go_on(&orders, || {
         for _ in 0..3 {
             hosts.push(Member::start(&place.data()));
             thread::sleep(Duration::from_millis(150));
@@ -42,12 +36,7 @@ fn writers_and_readers_go_on_when_the_hosts_disk_fails() {
             assert!(!hosts[at].is_host());
             assert_eq!(hosts[at].told("append yet another"), "Poisoned", "until it is opened again");
         }
-        stop.store(true, Ordering::Relaxed);
-        let written: BTreeMap<String, u64> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
-        orders.append("the last").unwrap();
-        (written, readers.map(|reader| reader.join().unwrap()))
     });
-    expect_each_once(orders, &written, &seen);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn attach(place: &Place, grace: Duration) -> Database {
 }
 
 /// Appends until told to stop, each body with this name and a number, and gives the offset of each by its body.
-pub fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64> {
+fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64> {
     let mut acknowledged = BTreeMap::new();
     let mut in_flight = Vec::new();
     for number in 0.. {
@@ -48,7 +48,7 @@ pub fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String,
 }
 
 /// Reads until the last, and gives every body.
-pub fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
+fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
     let mut reader = orders.reader(0, Start::Earliest).unwrap();
     let mut seen: Vec<String> = Vec::new();
     while seen.last().is_none_or(|last| last != "the last") {
@@ -61,8 +61,23 @@ pub fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
     seen
 }
 
+/// Has writers and readers at work while this is done, and expects that nothing is lost or there twice.
+pub fn expect_all_to_go_on(orders: &Stream, disturb: impl FnOnce()) {
+    let stop = &AtomicBool::new(false);
+    let (written, seen) = thread::scope(|scope| {
+        let writers = ["blocking", "tickets", "futures"].map(|name| scope.spawn(move || write(orders, name, stop)));
+        let readers = [false, true].map(|asynchronous| scope.spawn(move || follow(orders, asynchronous)));
+        disturb();
+        stop.store(true, Ordering::Relaxed);
+        let written: BTreeMap<String, u64> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        orders.append("the last").unwrap();
+        (written, readers.map(|reader| reader.join().unwrap()))
+    });
+    expect_each_once(orders, &written, &seen);
+}
+
 /// Holds what is there against what the writers were told and what the readers have seen.
-pub fn expect_each_once(orders: &Stream, written: &BTreeMap<String, u64>, seen: &[Vec<String>]) {
+fn expect_each_once(orders: &Stream, written: &BTreeMap<String, u64>, seen: &[Vec<String>]) {
     assert!(written.len() > 100, "{} were written", written.len());
     let there = texts(orders, 0);
     assert!(seen.iter().all(|seen| *seen == there));
@@ -82,11 +97,7 @@ fn writers_and_readers_go_on_when_hosts_are_killed() {
     let mut hosts = vec![ChildProcess::host(&place.data())];
     let db = attach(&place, PATIENCE);
     let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
-    let stop = AtomicBool::new(false);
-    let (orders, stop) = (&orders, &stop);
-    let (written, seen) = thread::scope(|scope| {
-        let writers = ["blocking", "tickets", "futures"].map(|name| scope.spawn(move || write(orders, name, stop)));
-        let readers = [false, true].map(|asynchronous| scope.spawn(move || follow(orders, asynchronous)));
+    expect_all_to_go_on(&orders, || {
         for _ in 0..4 {
             hosts.push(ChildProcess::host(&place.data()));
             thread::sleep(Duration::from_millis(150));
@@ -95,12 +106,7 @@ fn writers_and_readers_go_on_when_hosts_are_killed() {
             hosts.remove(at).kill();
         }
         db.stats().unwrap();
-        stop.store(true, Ordering::Relaxed);
-        let written: BTreeMap<String, u64> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
-        orders.append("the last").unwrap();
-        (written, readers.map(|reader| reader.join().unwrap()))
     });
-    expect_each_once(orders, &written, &seen);
 }
 
 #[test]
