@@ -15,12 +15,13 @@ mod figures {
     pub(crate) mod stored;
     pub(crate) mod syncs;
     pub(crate) mod usage;
+    pub(crate) mod wakes;
 }
 
 use std::path::{Path, PathBuf};
 
 use figures::child::{self, Part};
-use figures::{appends, heap, instructions, many, processes, stored, syncs};
+use figures::{appends, heap, instructions, many, processes, stored, syncs, wakes};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
@@ -28,7 +29,7 @@ static ALLOCATOR: heap::Counting = heap::Counting::new();
 type Figure = fn(&Path);
 type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 11] = [
+const FIGURES: [(&str, Figure, &str); 12] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
@@ -38,12 +39,13 @@ const FIGURES: [(&str, Figure, &str); 11] = [
     ("reopen", stored::reopen, "reopening after SIGKILL with 5 GB stored"),
     ("partitions", many::partitions, "opening 100,000 partitions with a record in each"),
     ("empty", stored::empty, "an empty database: size, creation, opening, 1,000 times"),
-    ("processes", processes::processes, "an attached process: round trip, pipelining, waking another, asleep"),
+    ("processes", processes::processes, "an attached process: round trip, pipelining, asleep"),
+    ("wakes", wakes::wakes, "an append in one process wakes a reader in another"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
 
 /// What a figure has another process do.
-const PARTS: [(&str, Child); 8] = [
+const PARTS: [(&str, Child); 9] = [
     (stored::FILL, stored::fill),
     (many::MAKE, many::make_partitions),
     (many::OPEN, many::open),
@@ -51,7 +53,8 @@ const PARTS: [(&str, Child); 8] = [
     (instructions::BATCHES, instructions::append_batches),
     (processes::HOST, processes::host),
     (processes::ECHO, processes::echo),
-    (processes::WAIT, processes::wait),
+    (wakes::WAIT, wakes::wait),
+    (wakes::RELAY, wakes::relay),
 ];
 
 fn main() {

@@ -1,4 +1,4 @@
-//! An attached process beside a bare ping, woken by another, and asleep.
+//! An attached process beside a bare ping, and asleep.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -15,13 +15,11 @@ use super::disk::{median, micros};
 /// Parts of the figure that other processes do.
 pub(crate) const HOST: &str = "processes-host";
 pub(crate) const ECHO: &str = "processes-echo";
-pub(crate) const WAIT: &str = "processes-wait";
 
 const BODY: [u8; 100] = [b'x'; 100];
 const ROUND: usize = 2_000;
 const PIPELINED: usize = 300_000;
 const IN_FLIGHT: usize = 256;
-const WAKES: usize = 500;
 const ASLEEP: Duration = Duration::from_secs(10);
 
 pub(crate) fn processes(directory: &Path) {
@@ -45,14 +43,13 @@ pub(crate) fn processes(directory: &Path) {
         ours / bare
     );
     println!("  pipelined, {IN_FLIGHT} in flight: {:.0} thousand/s (target 500)", median(rates) / 1e3);
-    wakes(&data, &database);
     asleep(&database, host.id());
     database.close().expect("closes");
     host.kill().expect("it runs");
     host.wait().expect("it ends");
 }
 
-fn ended_by_us(part: &str, data: &Path) -> Child {
+pub(crate) fn ended_by_us(part: &str, data: &Path) -> Child {
     let mut child =
         again(part, 0, data).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts another process");
     let mut ready = [0];
@@ -60,7 +57,7 @@ fn ended_by_us(part: &str, data: &Path) -> Child {
     child
 }
 
-fn tell_ready() {
+pub(crate) fn tell_ready() {
     let mut out = std::io::stdout();
     out.write_all(b".").and_then(|()| out.flush()).expect("the parent listens");
 }
@@ -114,51 +111,6 @@ fn pipelined(orders: &towpath::Stream) -> f64 {
         ticket.wait().expect("appends");
     }
     PIPELINED as f64 / started.elapsed().as_secs_f64()
-}
-
-/// From an append here to the return of a `receive` in another process: both read one clock.
-fn wakes(data: &Path, database: &Database) {
-    let wakes = database.create_stream("wakes", StreamOptions::new()).expect("creates");
-    let woken = database.create_stream("woken", StreamOptions::new()).expect("creates");
-    let mut child = ended_by_us(WAIT, data);
-    let mut answers = woken.reader(0, Start::Earliest).expect("opens");
-    let mut took = Vec::new();
-    for _ in 0..WAKES {
-        // It must be asleep again.
-        std::thread::sleep(Duration::from_millis(2));
-        let sent = now_nanos();
-        wakes.append(b"wake").expect("appends");
-        let answer = answers.receive(1).expect("it answers");
-        let record = answer.iter().next().expect("one");
-        let received = u64::from_le_bytes(record.body().try_into().expect("a time"));
-        took.push((received - sent) as f64 / 1e3);
-    }
-    println!("  an append wakes a waiting reader in another process in {:.1} µs (target 50)", median(took));
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
-}
-
-/// Tells when each record arrived.
-pub(crate) fn wait(part: &Part) {
-    let database =
-        Options::new().mode(OpenMode::Attach).level(Level::Buffered).open(&part.directory).expect("attaches");
-    let woken = database.stream("woken").expect("is there");
-    let mut reader = database.stream("wakes").expect("is there").reader(0, Start::Latest).expect("opens");
-    tell_ready();
-    loop {
-        reader.receive(1).expect("receives");
-        woken.append(&now_nanos().to_le_bytes()).expect("appends");
-    }
-}
-
-fn now_nanos() -> u64 {
-    let mut now = std::mem::MaybeUninit::<libc::timespec>::uninit();
-    // SAFETY: the call writes one `timespec` to a place of that size, which outlives it.
-    let told = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr()) };
-    assert_eq!(told, 0, "the clock is there");
-    // SAFETY: the call has succeeded, so every field is written.
-    let now = unsafe { now.assume_init() };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Whether anything in the host, or in this process, which has a reader that waits, ran while nothing was to do.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::level::Level;
 use crate::base::sync::Arc;
 use crate::engine::Refused;
-use crate::primitives::{Command, Refusal, streams};
+use crate::primitives::{Command, Refusal, sessions, streams};
 use crate::processes::link::Link;
 use crate::processes::operation::Question;
 use crate::processes::questions::{FindStream, MakeCheckpoint, Processes, StatsOf, StreamNames, SyncAll};
@@ -279,7 +279,10 @@ pub(crate) fn refusal(refused: Refused<Refusal>, name: &str) -> Error {
     let refusal = match refused {
         Refused::Fault(fault) => return fault.into(),
         Refused::Refusal(Refusal::Streams(refusal)) => refusal,
-        Refused::Refusal(Refusal::Sessions(_)) => unreachable!("the owner of a database has no session in it"),
+        Refused::Refusal(Refusal::Sessions(sessions::Refusal::LimitExceeded { limit, max, actual })) => {
+            return Error::LimitExceeded { limit, max, actual };
+        }
+        Refused::Refusal(Refusal::Sessions(_)) => unreachable!("an attached process takes these for unknown outcomes"),
     };
     let name = || name.to_owned();
     match refusal {

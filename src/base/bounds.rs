@@ -108,6 +108,9 @@ pub(crate) const CONNECTIONS_WAITING_MAX: i32 = 1024;
 /// Sessions of attached processes, and their connections.
 pub(crate) const SESSIONS_MAX: usize = 1024;
 
+/// Descriptors that connections leave to the rest of the process, where it may have that many.
+pub(crate) const DESCRIPTORS_LEFT: u64 = 256;
+
 /// Requests of one session whose replies are remembered: those that its process may not have seen.
 pub(crate) const REQUESTS_REMEMBERED_MAX: u64 = 256;
 
@@ -134,6 +137,10 @@ pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
 
 /// How long a new connection has for its greeting.
 pub(crate) const GREETING_MICROS_MAX: u64 = 5_000_000;
+
+/// Connections, and waiting readers of each, that the thread answers that has made records visible. Where there are
+/// more, their own threads are woken.
+pub(crate) const ANSWERED_FOR_OTHERS_MAX: usize = 8;
 
 /// How long an attached process may leave a full socket unread before the host lets it go.
 pub(crate) const STALL_MICROS_MAX: u64 = 10_000_000;

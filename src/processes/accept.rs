@@ -9,12 +9,12 @@
 
 use std::task::{Wake, Waker};
 
-use crate::base::bounds::SESSIONS_MAX;
+use crate::base::bounds::{DESCRIPTORS_LEFT, SESSIONS_MAX};
 use crate::base::sync::{Arc, JoinHandle, Mutex, spawn, wait_listener};
 use crate::engine::fault::Fault;
 use crate::storage::disk::Disk;
-use crate::storage::disk::host::HostDisk;
 use crate::storage::disk::host::socket::{Listener, Peer, SOCKET, Socket};
+use crate::storage::disk::host::{HostDisk, descriptors_max};
 
 use super::connection;
 use super::server::Host;
@@ -173,8 +173,9 @@ impl Door {
         if self.host.is_closing() {
             return Ok(());
         }
-        if open.running.len() >= SESSIONS_MAX {
-            return Err((socket, NoWelcome::TooMany { max: SESSIONS_MAX as u64 }));
+        let max = connections_max();
+        if open.running.len() as u64 >= max {
+            return Err((socket, NoWelcome::TooMany { max }));
         }
         let number = open.next;
         open.next += 1;
@@ -190,6 +191,14 @@ impl Door {
         }
         Ok(())
     }
+}
+
+/// Each takes two descriptors, a socket and an alarm. The engine must be able to open its files whoever is attached: to
+/// it, and to the program around it, half of the descriptors are left, or `DESCRIPTORS_LEFT` if that is less.
+fn connections_max() -> u64 {
+    let descriptors = descriptors_max();
+    let left = DESCRIPTORS_LEFT.min(descriptors / 2);
+    (SESSIONS_MAX as u64).min((descriptors - left) / 2)
 }
 
 /// Takes a connection's thread out of the list, however it ends.

@@ -2,7 +2,7 @@
 //!
 //! Requests are begun in the order in which they come. A write that is to be on disk is answered once it is: the thread
 //! takes what else has come, and only then waits for the newest of them, so that one sync covers all. A reader that
-//! waits is entered with its log and answered when records come; meanwhile other requests go on.
+//! waits is entered with its log and answered when records come (`answers.rs`); meanwhile other requests go on.
 //!
 //! Of a poisoned engine nobody is told: the connection ends instead, and what has no answer is asked of the next host.
 //!
@@ -10,30 +10,28 @@
 //! lets it go when it has read nothing for `STALL_MICROS_MAX`), one frame, and its open questions.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, Wake, Waker};
 
-use crate::base::bounds::{QUESTIONS_OPEN_MAX, SESSIONS_MAX, STALL_MICROS_MAX};
+use crate::base::bounds::SESSIONS_MAX;
 use crate::base::codec::{Malformed, Take};
 use crate::base::level::Level;
 use crate::base::lsn::Lsn;
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::{Arc, AtomicU64, Ordering};
 use crate::base::time::BootTime;
 use crate::engine::fault::Fault;
 use crate::engine::{Engine, Refused, Submitted, deadline_in};
 use crate::primitives::sessions::{self, Request, SessionId};
 use crate::primitives::{Command, Once, Primitives, Refusal, Reply};
 use crate::storage::disk::clock;
-use crate::storage::disk::host::socket::{Alarm, Peer, Socket, wait};
+use crate::storage::disk::host::socket::{Peer, Socket};
 
+use super::answers::{Answers, Bell, answering_others, put_answer};
 use super::operation::{Kind, Question};
 use super::questions as ask;
-use super::reading::{Cursors, ReadRecords, put_read};
+use super::reading::ReadRecords;
 use super::server::{Attached, Host};
-use super::waiting::Waiting;
 use super::wire::{
-    ANSWERED, Greeting, LENGTH_BYTES, NoWelcome, OF_WRITE, Out, REFUSED, Submit, Welcome, put_refused, put_submitted,
-    receive_greeting, refuse, split_frame, welcome,
+    ANSWERED, Greeting, LENGTH_BYTES, NoWelcome, OF_WRITE, Out, Submit, Welcome, put_submitted, receive_greeting,
+    refuse, split_frame, welcome,
 };
 
 /// Bytes received at once, and kept for the next.
@@ -70,9 +68,15 @@ pub(crate) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
         return turn_away(host, socket, peer, &NoWelcome::SessionInUse);
     }
     let _leaving = Leaving { host, session: greeting.session };
-    let ended = begin(host, socket, &greeting)
-        .and_then(|()| Connection::new(host, socket.clone(), process).and_then(|mut connection| connection.run()));
-    if let Err(error) = ended
+    // All that it takes is there before the session begins.
+    let mut connection = match Connection::new(host, socket.clone(), process) {
+        Ok(connection) => connection,
+        Err(error) => return turn_away(host, socket, peer, &NoWelcome::Io(error)),
+    };
+    if let Err(why) = begin(host, socket, &greeting) {
+        return turn_away(host, socket, peer, &why);
+    }
+    if let Err(error) = connection.run()
         && !host.is_closing()
     {
         tracing::warn!(pid = peer.pid, %error, "an attached process was let go");
@@ -100,12 +104,8 @@ impl Drop for Leaving<'_> {
 
 /// Begins or resumes the session and says so. One that is over is not begun again under its name: its process would
 /// take it for the one that knows what was applied.
-fn begin(host: &Host, socket: &Socket, greeting: &Greeting) -> io::Result<()> {
-    let begun = if greeting.is_resuming { resume(host, greeting.session) } else { open(host, greeting.session) };
-    if let Err(why) = begun {
-        refuse(socket, &why)?;
-        return Err(io::Error::other(why.to_string()));
-    }
+fn begin(host: &Host, socket: &Socket, greeting: &Greeting) -> Result<(), NoWelcome> {
+    if greeting.is_resuming { resume(host, greeting.session) } else { open(host, greeting.session) }?;
     let engine = &host.engine;
     let geometry = engine.geometry();
     welcome(
@@ -117,7 +117,8 @@ fn begin(host: &Host, socket: &Socket, greeting: &Greeting) -> io::Result<()> {
             segment_bytes: geometry.segment_bytes(),
             clock: engine.clock_identity()?,
         },
-    )
+    )?;
+    Ok(())
 }
 
 fn resume(host: &Host, session: SessionId) -> Result<(), NoWelcome> {
@@ -139,16 +140,11 @@ fn open(host: &Host, session: SessionId) -> Result<(), NoWelcome> {
 
 struct Connection<'a> {
     host: &'a Host,
-    socket: Arc<Socket>,
     process: Arc<Attached>,
     input: Input,
-    out: Out,
+    answers: Answers,
     held: Vec<Held>,
-    waiting: Vec<WaitingRead>,
     bell: Arc<Bell>,
-    cursors: Cursors,
-    /// The engine is poisoned: nothing is answered any more.
-    is_over: bool,
 }
 
 /// An answer that may be given once `durable` has reached an address.
@@ -158,31 +154,6 @@ struct Held {
     rests_on: Lsn,
     deadline: Option<BootTime>,
     frame: Vec<u8>,
-}
-
-/// A reader that waits for records.
-struct WaitingRead {
-    request: u64,
-    read: ReadRecords,
-    waiting: Waiting,
-}
-
-/// Rings the connection's alarm when a log that it waits for has records.
-struct Bell {
-    alarm: Alarm,
-    has_rung: AtomicBool,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.has_rung.swap(true, Ordering::SeqCst) {
-            self.alarm.ring();
-        }
-    }
 }
 
 /// Whether the connection goes on.
@@ -196,15 +167,11 @@ impl<'a> Connection<'a> {
     fn new(host: &'a Host, socket: Arc<Socket>, process: Arc<Attached>) -> io::Result<Connection<'a>> {
         Ok(Connection {
             host,
-            socket,
+            bell: Bell::new(&host.engine, &process, socket)?,
             process,
             input: Input::default(),
-            out: Out::new(),
+            answers: Answers::default(),
             held: Vec::new(),
-            waiting: Vec::new(),
-            bell: Arc::new(Bell { alarm: Alarm::new()?, has_rung: AtomicBool::new(false) }),
-            cursors: Cursors::default(),
-            is_over: false,
         })
     }
 
@@ -223,7 +190,7 @@ impl<'a> Connection<'a> {
     fn fill(&mut self) -> io::Result<Then> {
         loop {
             if !self.held.is_empty() {
-                match self.input.try_fill(&self.socket)? {
+                match self.input.try_fill(&self.bell.socket)? {
                     Some(0) => return Ok(Then::End),
                     Some(_) => return Ok(Then::GoOn),
                     None => self.settle_held()?,
@@ -231,16 +198,15 @@ impl<'a> Connection<'a> {
                 continue;
             }
             self.flush()?;
-            if self.waiting.is_empty() {
-                let received = self.input.fill(&self.socket)?;
+            if self.answers.answer_woken(&self.bell) {
+                continue;
+            }
+            if !self.answers.has_waiting() {
+                let received = self.input.fill(&self.bell.socket)?;
                 return Ok(if received == 0 { Then::End } else { Then::GoOn });
             }
-            let ready = wait(&self.socket, Some(&self.bell.alarm), true, None)?;
-            if ready.alarmed {
-                self.look_at_waiting();
-            }
-            if ready.readable || ready.hung_up {
-                match self.input.try_fill(&self.socket)? {
+            if self.bell.sleep(&mut self.answers)? {
+                match self.input.try_fill(&self.bell.socket)? {
                     Some(0) => return Ok(Then::End),
                     Some(_) => return Ok(Then::GoOn),
                     None => {}
@@ -250,14 +216,7 @@ impl<'a> Connection<'a> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.is_over {
-            return Err(io::Error::other("an I/O error has poisoned the database"));
-        }
-        if !self.out.is_empty() {
-            self.socket.send_all(self.out.bytes(), Some(STALL_MICROS_MAX))?;
-            self.out.clear(OUTPUT_BYTES);
-        }
-        Ok(())
+        self.answers.flush(&self.bell.socket)
     }
 
     /// Waits until the newest of the held answers may be given, and gives them.
@@ -266,10 +225,11 @@ impl<'a> Connection<'a> {
         let newest = self.held.iter().map(|held| held.rests_on).max().expect("something is held");
         let deadline = self.held.iter().filter_map(|held| held.deadline).min();
         let outcome = self.host.engine.wait_durable(newest, deadline);
-        let now = clock::boot();
+        let (now, durable) = (clock::boot(), self.host.engine.positions().durable);
         for held in std::mem::take(&mut self.held) {
             match &outcome {
-                Ok(()) => self.out.raw(&held.frame),
+                _ if held.rests_on <= durable => self.answers.out().raw(&held.frame),
+                Ok(()) => unreachable!("durable has passed the newest"),
                 Err(Fault::TimedOut) if held.deadline.is_none_or(|deadline| deadline > now) => self.held.push(held),
                 Err(Fault::TimedOut) => self.refuse(held.outcome, held.request, &Fault::Unconfirmed.into()),
                 Err(_) => self.refuse(held.outcome, held.request, &Fault::OutcomeUnknown.into()),
@@ -282,14 +242,14 @@ impl<'a> Connection<'a> {
         let mut input = std::mem::take(&mut self.input);
         let mut then = Then::GoOn;
         while then == Then::GoOn
-            && !self.is_over
+            && !self.answers.is_over()
             && let Some(frame) = input.next()?
         {
-            then = self.serve(frame)?;
+            then = self.serve(&frame)?;
             if self.held.len() >= HELD_MAX && self.settle_held().is_err() {
                 then = Then::End;
             }
-            if self.out.len() > OUTPUT_BYTES && self.flush().is_err() {
+            if self.answers.out().len() > OUTPUT_BYTES && self.flush().is_err() {
                 then = Then::End;
             }
         }
@@ -297,27 +257,27 @@ impl<'a> Connection<'a> {
         Ok(then)
     }
 
-    fn serve(&mut self, frame: &[u8]) -> Result<Then, Malformed> {
-        let mut take = Take::new(frame);
+    fn serve(&mut self, frame: &Received<'_>) -> Result<Then, Malformed> {
+        let mut take = Take::new(frame.bytes);
         let kind = Kind::of(take.u8()?)?;
         let request = take.varint()?;
         self.host.count(kind);
         self.process.requests.fetch_add(1, Ordering::Relaxed);
         match kind {
+            Kind::Submit if frame.is_last => {
+                answering_others(frame.bytes.len(), || self.submit(request, take.rest()))?;
+            }
             Kind::Submit => self.submit(request, take.rest())?,
             Kind::Leave => {
                 let _ = self.flush();
                 return Ok(Then::End);
             }
-            Kind::Withdraw => {
-                self.waiting.retain(|waiting| waiting.request != request);
-                self.process.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
-            }
+            Kind::Withdraw => self.answers.withdraw(&self.bell, request),
             Kind::Sync => self.hold_sync(request),
             Kind::Read => {
                 let read = ReadRecords::take(&mut take)?;
                 take.end()?;
-                self.read(request, read);
+                self.answers.read(&self.bell, request, read);
             }
             _ => self.answer(kind, request, take)?,
         }
@@ -335,7 +295,7 @@ impl<'a> Connection<'a> {
                 self.held.push(Held { request: sequence, outcome, rests_on, deadline, frame: frame.into_bytes() });
             }
             Ok(submitted) => {
-                put_answer(ANSWERED | OF_WRITE, sequence, &mut self.out, |out| put_submitted(&submitted, out));
+                self.answers.put(ANSWERED | OF_WRITE, sequence, |out| put_submitted(&submitted, out));
             }
             Err(refused) => self.refuse(OF_WRITE, sequence, &refused),
         }
@@ -347,63 +307,6 @@ impl<'a> Connection<'a> {
         put_answer(ANSWERED, request, &mut frame, |_| {});
         let rests_on = self.host.engine.positions().issued;
         self.held.push(Held { request, outcome: 0, rests_on, deadline: None, frame: frame.into_bytes() });
-    }
-
-    fn read(&mut self, request: u64, read: ReadRecords) {
-        match self.try_read(request, &read) {
-            Ok(true) => {}
-            Ok(false) if self.waiting.len() >= QUESTIONS_OPEN_MAX => self.refuse(0, request, &Fault::Contended.into()),
-            Ok(false) => {
-                if let Err(fault) = self.wait_for_records(request, read) {
-                    self.refuse(0, request, &fault.into());
-                }
-            }
-            Err(fault) => self.refuse(0, request, &fault.into()),
-        }
-    }
-
-    /// Answers with what is there now. `false` if nothing is and the asker waits.
-    fn try_read(&mut self, request: u64, read: &ReadRecords) -> Result<bool, Fault> {
-        let found = self.cursors.read(&self.host.engine, read)?;
-        if read.waits && matches!(found, crate::engine::read::Read::AtEnd) {
-            return Ok(false);
-        }
-        put_answer(ANSWERED, request, &mut self.out, |out| put_read(&found, read, out));
-        Ok(true)
-    }
-
-    fn wait_for_records(&mut self, request: u64, read: ReadRecords) -> Result<(), Fault> {
-        loop {
-            if let Some(mut waiting) = Waiting::begin(&self.host.engine, read.log, read.from)? {
-                let waker = Waker::from(self.bell.clone());
-                if Pin::new(&mut waiting.listener).poll(&mut Context::from_waker(&waker)).is_pending() {
-                    self.waiting.push(WaitingRead { request, read, waiting });
-                    self.process.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
-                    return Ok(());
-                }
-            }
-            if self.try_read(request, &read)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Answers the readers whose logs have records.
-    fn look_at_waiting(&mut self) {
-        self.bell.alarm.take();
-        self.bell.has_rung.store(false, Ordering::SeqCst);
-        let waker = Waker::from(self.bell.clone());
-        let mut context = Context::from_waker(&waker);
-        let (mut woken, mut asleep) = (Vec::new(), Vec::new());
-        for mut waiting in std::mem::take(&mut self.waiting) {
-            match Pin::new(&mut waiting.waiting.listener).poll(&mut context) {
-                Poll::Ready(()) => woken.push((waiting.request, waiting.read)),
-                Poll::Pending => asleep.push(waiting),
-            }
-        }
-        self.waiting = asleep;
-        self.process.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
-        woken.into_iter().for_each(|(request, read)| self.read(request, read));
     }
 
     fn answer(&mut self, kind: Kind, request: u64, take: Take<'_>) -> Result<(), Malformed> {
@@ -429,24 +332,15 @@ impl<'a> Connection<'a> {
         let question = Q::take(&mut take)?;
         take.end()?;
         match question.answer(self.host) {
-            Ok(answer) => put_answer(ANSWERED, request, &mut self.out, |out| Q::put_answer(&answer, out)),
+            Ok(answer) => self.answers.put(ANSWERED, request, |out| Q::put_answer(&answer, out)),
             Err(refused) => self.refuse(0, request, &refused),
         }
         Ok(())
     }
 
     fn refuse(&mut self, of: u8, request: u64, refused: &Refused<Refusal>) {
-        // Looked at after the fact: whatever the fault is, it may come of the poison.
-        self.is_over |= matches!(refused, Refused::Fault(_)) && self.host.engine.is_poisoned();
-        put_answer(REFUSED | of, request, &mut self.out, |out| put_refused(refused, out));
+        self.answers.refuse(&self.host.engine, of, request, refused);
     }
-}
-
-fn put_answer(outcome: u8, request: u64, out: &mut Out, body: impl FnOnce(&mut Out)) {
-    out.frame(outcome, |out| {
-        out.varint(request);
-        body(out);
-    });
 }
 
 type Submitting = (Result<Submitted<Reply>, Refused<Refusal>>, Option<BootTime>);
@@ -501,6 +395,13 @@ fn original(submitted: Submitted<Reply>) -> Submitted<Reply> {
     }
 }
 
+/// A frame that was received.
+pub(super) struct Received<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Nothing else has come with it.
+    pub(super) is_last: bool,
+}
+
 /// What was received and not taken yet.
 #[derive(Default, Debug)]
 pub(super) struct Input {
@@ -538,10 +439,10 @@ impl Input {
     }
 
     /// The next whole frame.
-    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<Received<'_>>, Malformed> {
         let there = &self.bytes[self.taken..self.filled];
-        let Some((frame, end)) = split_frame(there)? else { return Ok(None) };
+        let Some((bytes, end)) = split_frame(there)? else { return Ok(None) };
         self.taken += end;
-        Ok(Some(frame))
+        Ok(Some(Received { bytes, is_last: self.taken == self.filled }))
     }
 }

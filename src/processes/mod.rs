@@ -16,11 +16,13 @@
 //! | `accept.rs`     | the host's door: accepting, refusing, and leaving to the next host           |
 //! | `refusals.rs`   | logging who is turned away, seldom enough                                   |
 //! | `connection.rs` | the host's side of one attached process                                     |
+//! | `answers.rs`    | what it has yet to tell: answers, readers that wait, and who wakes them      |
 //! | `client`        | the attached side: asking, waiting, going over to the next host             |
 //! | `waiting.rs`    | waiting for records of a log, in the process that hosts it                   |
 //! | `link.rs`       | where the database is now, for the handles of one process                   |
 
 pub(crate) mod accept;
+mod answers;
 pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod link;

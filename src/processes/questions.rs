@@ -1,6 +1,6 @@
 //! The operations that only ask, but for reading records.
 
-use crate::base::bounds::{FREEZE_CHUNK, NAME_BYTES_MAX};
+use crate::base::bounds::{FREEZE_CHUNK, NAME_BYTES_MAX, QUESTIONS_OPEN_MAX};
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -8,7 +8,7 @@ use crate::base::time::Timestamp;
 use crate::engine::Refused;
 use crate::engine::fault::Fault;
 use crate::primitives::streams::{self, Mappings, StreamHandle};
-use crate::primitives::{Primitives, Refusal};
+use crate::primitives::{Primitives, Refusal, sessions};
 
 use super::operation::{Kind, Question};
 use super::server::Host;
@@ -16,6 +16,13 @@ use super::stats::{AttachedProcess, Stats};
 use super::wire::{Out, put_handle, put_mappings, take_handle, take_mappings, take_option};
 
 type Answered<T> = Result<T, Refused<Refusal>>;
+
+/// A process has as many questions open as it may.
+pub(crate) fn too_many_questions() -> Refused<Refusal> {
+    let max = QUESTIONS_OPEN_MAX as u64;
+    let limit = "unanswered questions of an attached process";
+    Refused::Refusal(Refusal::Sessions(sessions::Refusal::LimitExceeded { limit, max, actual: max + 1 }))
+}
 
 /// A stream as its handle knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -16,7 +16,7 @@ use crate::members::Member;
 use crate::place::executor::block_on;
 use crate::place::{PATIENCE, Place, eventually, files_below, texts};
 
-fn attach(place: &Place, grace: Duration) -> Database {
+pub fn attach(place: &Place, grace: Duration) -> Database {
     Options::temporary().mode(OpenMode::Attach).reconnect_grace(grace).open(place.data()).unwrap()
 }
 
@@ -245,6 +245,7 @@ fn closing_does_not_wait_for_one_who_listens_and_never_answers() {
     let place = Place::new();
     let mut host = ChildProcess::host(&place.data());
     let db = attach(&place, PATIENCE * 10);
+    db.create_stream("orders", StreamOptions::new()).unwrap();
     host.kill();
     fs::remove_file(place.data().join("host.sock")).unwrap();
     let silent = UnixListener::bind(place.data().join("host.sock")).unwrap();

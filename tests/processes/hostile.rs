@@ -8,13 +8,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use towpath::{Database, Error, Header, OpenMode, Options, Record, Stream, StreamOptions};
+use towpath::{AppendOptions, Database, Error, Header, Level, OpenMode, Options, Record, Stream, StreamOptions};
 
 use crate::child::ChildProcess;
 use crate::members::MEMBER;
 use crate::place::{Place, eventually, noise, texts};
 use crate::raw::{
-    Answer, PROTOCOL, STATS, SYNC, TOO_MANY, UNREADABLE, answer, connect, greet, hail, is_ended, request, welcomed,
+    Answer, PROTOCOL, STATS, SYNC, TOO_MANY, UNREADABLE, answer, connect, greet, hail, is_ended, read_one, received,
+    request, welcomed,
 };
 
 const MIB: u64 = 1 << 20;
@@ -124,6 +125,37 @@ fn a_process_that_never_reads_is_let_go_and_holds_up_nobody() {
     assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
     eventually("it is let go", || serving.attached_processes() == 1);
     serving.expect_unharmed();
+}
+
+#[test]
+fn readers_that_wait_and_do_not_read_hold_up_no_writer_and_get_whole_answers_later() {
+    let place = Place::new();
+    let serving = Serving::new(&place);
+    let (first, second) = (vec![b'1'; 15_000], vec![b'2'; 15_000]);
+    let orders = serving.attached.stream("orders").unwrap();
+    let shown_at_once = AppendOptions::new().level(Level::Buffered);
+    orders.append_with(Record::new(&first), &shown_at_once).unwrap();
+    let mut socket = welcomed(&place.data(), 7);
+    // What is there fills most of the socket, so that what comes has no room.
+    let requests: Vec<u8> =
+        (1..=11).flat_map(|at| read_one(at, 1)).chain((12..=19).flat_map(|at| read_one(at, 2))).collect();
+    socket.write_all(&requests).unwrap();
+    let waiting = || serving.db.attached_processes().unwrap().iter().map(|process| process.waiting).sum::<u64>();
+    eventually("eight readers wait", || waiting() == 8);
+    let start = Instant::now();
+    orders.append_with(Record::new(&second), &shown_at_once).unwrap();
+    serving.expect_unharmed();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let mut answered = Vec::new();
+    for _ in 1..=19 {
+        let frame = received(&mut socket);
+        let body = if frame[1] <= 11 { &first } else { &second };
+        assert!(frame.windows(body.len()).any(|bytes| bytes == body), "request {} has its record", frame[1]);
+        answered.push(frame[1]);
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, Vec::from_iter(1..=19), "each was answered once");
+    assert_eq!(waiting(), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Several processes on one directory.
 
 mod attach;
+mod bounded;
 #[path = "../place/child.rs"]
 mod child;
 mod failing;

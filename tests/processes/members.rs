@@ -120,6 +120,11 @@ fn obey(db: &Database, (what, body): (&str, &str), held: &mut Held) -> String {
             let another = another.as_ref().expect("it was opened");
             outcome(another.stream("orders").unwrap().append(body))
         }
+        "open_files" => {
+            let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(body.parse().unwrap()), maximum }).unwrap();
+            body.to_owned()
+        }
         "fork" => linger().to_string(),
         "spawn" => Command::new("sleep").arg("20").spawn().unwrap().id().to_string(),
         other => panic!("nobody taught it to {other}"),

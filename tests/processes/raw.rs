@@ -16,6 +16,7 @@ pub const SESSION_ENDED: u8 = 6;
 
 /// Kinds of operations, as in `src/processes/operation.rs`.
 pub const SYNC: u8 = 4;
+pub const READ: u8 = 5;
 pub const STATS: u8 = 7;
 
 pub fn connect(data: &Path) -> UnixStream {
@@ -90,6 +91,23 @@ pub fn greet(data: &Path, session: u64) -> (UnixStream, Answer) {
 pub fn request(kind: u8) -> Vec<u8> {
     let mut frame = 2_u32.to_le_bytes().to_vec();
     frame.extend([kind, 1]);
+    frame
+}
+
+/// Asks for a record of the first log from this offset on, waiting for it. Small numbers are one byte each.
+pub fn read_one(request: u8, from: u8) -> Vec<u8> {
+    let (log, records, waits, inline) = (1, 1, 1, 0);
+    let mut frame = 7_u32.to_le_bytes().to_vec();
+    frame.extend([READ, request, log, from, records, waits, inline]);
+    frame
+}
+
+/// The next frame from the host.
+pub fn received(socket: &mut UnixStream) -> Vec<u8> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).unwrap();
+    let mut frame = vec![0; u32::from_le_bytes(length) as usize];
+    socket.read_exact(&mut frame).unwrap();
     frame
 }
 

@@ -97,6 +97,7 @@ fn who_leaves_after_the_host_is_gone_does_not_wait_for_the_grace() {
     let host = place.open();
     let options = Options::temporary().mode(OpenMode::Attach).reconnect_grace(Duration::from_secs(1_000_000));
     let attached = options.open(place.data()).unwrap();
+    attached.create_stream("orders", StreamOptions::new()).unwrap();
     host.close().unwrap();
     assert!(matches!(attached.close(), Err(Error::NoHost)));
 }

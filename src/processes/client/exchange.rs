@@ -81,7 +81,7 @@ impl Client {
     fn hand_out(&self, input: &mut Input) -> Result<(), Malformed> {
         let mut answered = Vec::new();
         while let Some(frame) = input.next()? {
-            let mut take = Take::new(frame);
+            let mut take = Take::new(frame.bytes);
             let (outcome, request) = (take.u8()?, take.varint()?);
             let answer = match outcome & !OF_WRITE {
                 ANSWERED => Outcome::Answered(take.rest().to_vec()),

@@ -20,7 +20,9 @@ use std::io;
 
 use once_cell::race::OnceBox;
 
-use crate::base::bounds::{LEFT_ALONE_MICROS, LOOK_AGAIN_MICROS_MAX, MAPPED_SEGMENTS_MAX, WIRE_FRAME_BYTES_MAX};
+use crate::base::bounds::{
+    LEFT_ALONE_MICROS, LOOK_AGAIN_MICROS_MAX, MAPPED_SEGMENTS_MAX, QUESTIONS_OPEN_MAX, WIRE_FRAME_BYTES_MAX,
+};
 use crate::base::codec::Take;
 use crate::base::level::Wanted;
 use crate::base::lsn::Geometry;
@@ -39,7 +41,7 @@ use crate::storage::segment::Segments;
 use super::connection::Input;
 use super::link::{Opening, Station};
 use super::operation::{Kind, Question};
-use super::questions::{SyncAll, unreadable};
+use super::questions::{SyncAll, too_many_questions, unreadable};
 use super::reading::{Fetched, ReadRecords, take_read};
 use super::wire::{Out, Submit, Welcome};
 use outbox::Outbox;
@@ -253,6 +255,10 @@ impl Client {
     fn enter_question(self: &Arc<Self>, kind: Kind, put: impl FnOnce(&mut Out)) -> Result<PendingQuestion, Unasked> {
         let mut state = self.state.lock();
         self.check(&mut state)?;
+        // A host that is stopped does not even take those that were withdrawn.
+        if state.unanswered.count_questions() + state.outbox.withdrawn() >= QUESTIONS_OPEN_MAX {
+            return Err(Unasked::Refused(too_many_questions()));
+        }
         let number = state.unanswered.next_question();
         let mut frame = Out::new();
         frame.frame(kind as u8, |out| {
@@ -300,10 +306,16 @@ impl Client {
         Ok(take_read(&mut Take::new(bytes), read.log, &segments)?)
     }
 
-    /// Waits until everything written before is on disk, unless there is no host to ask.
+    /// Waits until everything written before is on disk, unless there is no host to ask, or nothing was written.
     pub(crate) fn sync_to_close(self: &Arc<Self>) -> Result<(), Unasked> {
-        if matches!(self.state.lock().phase, Phase::Unattached) {
-            return Err(Fault::NoHost.into());
+        {
+            let state = self.state.lock();
+            if state.unanswered.next_write() == 0 {
+                return Ok(());
+            }
+            if matches!(state.phase, Phase::Unattached) {
+                return Err(Fault::NoHost.into());
+            }
         }
         let asked = self.begin(&SyncAll)?;
         while asked.wait(Some(clock::boot().plus(LEFT_ALONE_MICROS)))?.is_none() {

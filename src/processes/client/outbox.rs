@@ -2,11 +2,14 @@
 //!
 //! One thread at a time sends. Who leaves frames behind while another sends may go: that one sends them too.
 
+use super::super::operation::Kind;
 use super::super::wire::Out;
 
 #[derive(Default, Debug)]
 pub(super) struct Outbox {
     gathered: Out,
+    /// How many questions were taken back in what is gathered.
+    withdrawn: usize,
     /// The peer has its beginning.
     rest: Sending,
     is_sending: bool,
@@ -35,6 +38,17 @@ impl Outbox {
         &mut self.gathered
     }
 
+    /// Takes a question back.
+    pub(super) fn withdraw(&mut self, number: u64) {
+        self.gathered.frame(Kind::Withdraw as u8, |out| out.varint(number));
+        self.withdrawn += 1;
+    }
+
+    /// How many were taken back and have not begun on their way.
+    pub(super) fn withdrawn(&self) -> usize {
+        self.withdrawn
+    }
+
     /// Nothing has begun on its way and not arrived in the socket.
     pub(super) fn is_between_frames(&self) -> bool {
         !self.is_sending && self.rest.bytes().is_empty()
@@ -57,6 +71,7 @@ impl Outbox {
         let mut next = std::mem::take(&mut self.rest);
         if next.bytes().is_empty() {
             next = Sending { bytes: self.gathered.take(), sent: 0, connection: self.connection };
+            self.withdrawn = 0;
         }
         self.is_sending = !next.bytes().is_empty();
         self.is_sending.then_some(next)

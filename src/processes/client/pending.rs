@@ -11,7 +11,6 @@ use crate::engine::fault::Fault;
 use crate::engine::{Refused, Submitted};
 use crate::primitives::{Refusal, Reply};
 
-use super::super::operation::Kind;
 use super::super::questions::unreadable;
 use super::super::wire::take_submitted;
 use super::slot::{Outcome, Slot};
@@ -119,7 +118,7 @@ impl Drop for PendingQuestion {
         }
         let mut state = self.client.state.lock();
         if state.unanswered.take_question(self.number).is_some() {
-            state.outbox.gathered().frame(Kind::Withdraw as u8, |out| out.varint(self.number));
+            state.outbox.withdraw(self.number);
             drop(state);
             self.client.send();
         }

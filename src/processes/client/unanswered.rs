@@ -43,6 +43,10 @@ impl Unanswered {
         self.writes.len()
     }
 
+    pub(super) fn count_questions(&self) -> usize {
+        self.questions.len()
+    }
+
     /// Every reply below is here.
     pub(super) fn seen_below(&self) -> u64 {
         self.first_write

@@ -37,6 +37,15 @@ impl Out {
         self.bytes.shrink_to(keep);
     }
 
+    /// Forgets the first `len` bytes, and memory beyond `keep` when nothing is left.
+    pub(crate) fn forget_first(&mut self, len: usize, keep: usize) {
+        if len == self.bytes.len() {
+            self.clear(keep);
+        } else {
+            self.bytes.drain(..len);
+        }
+    }
+
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }

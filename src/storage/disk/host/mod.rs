@@ -24,6 +24,7 @@ use std::path::Path;
 
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
 
 use super::{Access, DirectoryLock, Disk, File, FileSystem, Hold, LockFault};
 use crate::base::sync::Arc;
@@ -46,6 +47,11 @@ impl HostDisk {
         }
         Ok(HostDisk { directory: open_folder(rustix::fs::CWD, path)? })
     }
+}
+
+/// How many descriptors this process may have.
+pub(crate) fn descriptors_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 impl Disk for HostDisk {

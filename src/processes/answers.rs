@@ -1,0 +1,310 @@
+//! What a connection has yet to tell its process: answers on their way, and readers that wait for records.
+//!
+//! While the connection's thread sleeps, its answers lie with its [`Bell`], and the thread of the connection that has
+//! made records visible gives them: it is awake, and the reader's own thread would have to wake first. It does so
+//! behind the core lock, after its last request, for a few readers of a small write, and never waits: where another
+//! thread has the answers, or the socket has no room, the bell's alarm wakes the thread whose they are.
+//!
+//! Readers that have been woken are answered as the process takes their answers: many may wait for one large record.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::base::bounds::{ANSWERED_FOR_OTHERS_MAX, INLINE_BYTES_MAX, QUESTIONS_OPEN_MAX, STALL_MICROS_MAX};
+use crate::base::sync::{Arc, AtomicBool, Mutex, Ordering, thread_local};
+use crate::engine::fault::Fault;
+use crate::engine::read::Read;
+use crate::engine::{Engine, Refused};
+use crate::primitives::{Primitives, Refusal};
+use crate::storage::disk::host::socket::{Alarm, Socket, wait};
+
+use super::questions::too_many_questions;
+use super::reading::{Cursors, ReadRecords, put_read};
+use super::server::Attached;
+use super::waiting::Waiting;
+use super::wire::{ANSWERED, Out, REFUSED, put_refused};
+
+/// Answers gathered before they are sent although there are more; and what of their memory is kept for the next.
+const GATHERED_BYTES: usize = 64 << 10;
+
+/// Answers and waiting readers of one connection. Who has them may send.
+#[derive(Default)]
+pub(super) struct Answers {
+    out: Out,
+    waiting: Vec<WaitingRead>,
+    /// Their logs have records; they were not answered yet.
+    woken: VecDeque<(u64, ReadRecords)>,
+    cursors: Cursors,
+    /// The engine is poisoned: nothing is answered any more.
+    is_over: bool,
+}
+
+/// A reader that waits for records.
+struct WaitingRead {
+    request: u64,
+    read: ReadRecords,
+    waiting: Waiting,
+}
+
+/// Wakes those who wait at one connection when a log has records.
+pub(super) struct Bell {
+    engine: Arc<Engine<Primitives>>,
+    process: Arc<Attached>,
+    pub(super) socket: Arc<Socket>,
+    alarm: Alarm,
+    /// Somebody will look at the readers: the thread of the connection, or the one that has made records visible.
+    has_rung: AtomicBool,
+    /// The connection's answers, while its thread sleeps.
+    lent: Mutex<Option<Answers>>,
+}
+
+thread_local! {
+    /// The bells that this thread has rung and will answer, if it does so now.
+    static RUNG: RefCell<Option<Rung>> = const { RefCell::new(None) };
+}
+
+/// Bells that have rung without an alarm. Those that a panic leaves unanswered would be deaf: their connections end.
+#[derive(Default)]
+struct Rung(Vec<Arc<Bell>>);
+
+impl Rung {
+    fn answer(mut self) {
+        while let Some(bell) = self.0.last() {
+            bell.answer_or_ring();
+            self.0.pop();
+        }
+    }
+}
+
+impl Drop for Rung {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|bell| bell.socket.shutdown());
+    }
+}
+
+/// Does a write of so many bytes, which does not wait once it has made records visible, and answers those who wait for
+/// them. A large one leaves that to their own threads.
+pub(super) fn answering_others<T>(bytes: usize, write: impl FnOnce() -> T) -> T {
+    if bytes > INLINE_BYTES_MAX {
+        return write();
+    }
+    RUNG.set(Some(Rung::default()));
+    let outcome = write();
+    RUNG.take().into_iter().for_each(Rung::answer);
+    outcome
+}
+
+/// Whether this thread will answer for the bell.
+fn will_answer(bell: &Arc<Bell>) -> bool {
+    let is_ours = RUNG.try_with(|rung| match &mut *rung.borrow_mut() {
+        Some(Rung(rung)) if rung.len() < ANSWERED_FOR_OTHERS_MAX => {
+            rung.push(bell.clone());
+            true
+        }
+        _ => false,
+    });
+    // A thread that ends has no bells any more.
+    is_ours.unwrap_or(false)
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    // The event that wakes is in the hands of its caller: nothing is looked at here.
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.has_rung.swap(true, Ordering::SeqCst) && !will_answer(self) {
+            self.alarm.ring();
+        }
+    }
+}
+
+impl Bell {
+    pub(super) fn new(
+        engine: &Arc<Engine<Primitives>>,
+        process: &Arc<Attached>,
+        socket: Arc<Socket>,
+    ) -> io::Result<Arc<Bell>> {
+        Ok(Arc::new(Bell {
+            engine: engine.clone(),
+            process: process.clone(),
+            socket,
+            alarm: Alarm::new()?,
+            has_rung: AtomicBool::new(false),
+            lent: Mutex::new(None),
+        }))
+    }
+
+    /// Sleeps until requests have come or records, and lends out the answers meanwhile. Tells whether requests have
+    /// come, or their end.
+    pub(super) fn sleep(self: &Arc<Self>, answers: &mut Answers) -> io::Result<bool> {
+        *self.lent.lock() = Some(std::mem::take(answers));
+        let ready = wait(&self.socket, Some(&self.alarm), true, None);
+        *answers = self.lent.lock().take().expect("they are given back at once");
+        let ready = ready?;
+        if ready.alarmed {
+            self.alarm.take();
+            answers.look_at_waiting(self);
+        }
+        Ok(ready.readable || ready.hung_up)
+    }
+
+    /// Answers the readers, if nobody else is at it.
+    fn answer_or_ring(self: &Arc<Self>) {
+        let is_done = self.lent.try_lock().is_some_and(|mut lent| {
+            lent.as_mut().filter(|answers| answers.take_little()).is_some_and(|answers| {
+                answers.look_at_waiting(self);
+                answers.answer_woken(self);
+                answers.try_send(&self.socket)
+            })
+        });
+        if !is_done {
+            self.alarm.ring();
+        }
+    }
+}
+
+impl Answers {
+    pub(super) fn out(&mut self) -> &mut Out {
+        &mut self.out
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) fn put(&mut self, outcome: u8, request: u64, body: impl FnOnce(&mut Out)) {
+        put_answer(outcome, request, &mut self.out, body);
+    }
+
+    pub(super) fn refuse(&mut self, engine: &Engine<Primitives>, of: u8, request: u64, refused: &Refused<Refusal>) {
+        // Looked at after the fact: whatever the fault is, it may come of the poison.
+        self.is_over |= matches!(refused, Refused::Fault(_)) && engine.is_poisoned();
+        self.put(REFUSED | of, request, |out| put_refused(refused, out));
+    }
+
+    /// Sends all, waiting for room.
+    pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        if self.is_over {
+            return Err(io::Error::other("an I/O error has poisoned the database"));
+        }
+        if !self.out.is_empty() {
+            socket.send_all(self.out.bytes(), Some(STALL_MICROS_MAX))?;
+            self.out.clear(GATHERED_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Sends what there is room for; `false` if anything is left to the connection's thread.
+    fn try_send(&mut self, socket: &Socket) -> bool {
+        if self.is_over {
+            return false;
+        }
+        match socket.try_send(self.out.bytes()) {
+            Ok(sent) => self.out.forget_first(sent, GATHERED_BYTES),
+            // How much was sent is not known.
+            Err(_) => socket.shutdown(),
+        }
+        self.out.is_empty() && self.woken.is_empty()
+    }
+
+    /// Answers a reader, or enters it with its log until there are records.
+    pub(super) fn read(&mut self, bell: &Arc<Bell>, request: u64, read: ReadRecords) {
+        match self.try_read(bell, request, &read) {
+            Ok(true) => {}
+            Ok(false) if self.waiting.len() + self.woken.len() >= QUESTIONS_OPEN_MAX => {
+                self.refuse(&bell.engine, 0, request, &too_many_questions());
+            }
+            Ok(false) => {
+                if let Err(fault) = self.wait_for_records(bell, request, read) {
+                    self.refuse(&bell.engine, 0, request, &fault.into());
+                }
+            }
+            Err(fault) => self.refuse(&bell.engine, 0, request, &fault.into()),
+        }
+    }
+
+    /// Answers with what is there now. `false` if nothing is and the asker waits.
+    fn try_read(&mut self, bell: &Bell, request: u64, read: &ReadRecords) -> Result<bool, Fault> {
+        let found = self.cursors.read(&bell.engine, read)?;
+        if read.waits && matches!(found, Read::AtEnd) {
+            return Ok(false);
+        }
+        self.put(ANSWERED, request, |out| put_read(&found, read, out));
+        Ok(true)
+    }
+
+    fn wait_for_records(&mut self, bell: &Arc<Bell>, request: u64, read: ReadRecords) -> Result<(), Fault> {
+        loop {
+            if let Some(mut waiting) = Waiting::begin(&bell.engine, read.log, read.from)? {
+                let waker = Waker::from(bell.clone());
+                if Pin::new(&mut waiting.listener).poll(&mut Context::from_waker(&waker)).is_pending() {
+                    self.waiting.push(WaitingRead { request, read, waiting });
+                    self.count_waiting(bell);
+                    return Ok(());
+                }
+            }
+            if self.try_read(bell, request, &read)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds the readers whose logs have records.
+    fn look_at_waiting(&mut self, bell: &Arc<Bell>) {
+        bell.has_rung.store(false, Ordering::SeqCst);
+        let waker = Waker::from(bell.clone());
+        let mut context = Context::from_waker(&waker);
+        let woken = &mut self.woken;
+        self.waiting.retain_mut(|reader| match Pin::new(&mut reader.waiting.listener).poll(&mut context) {
+            Poll::Ready(()) => {
+                woken.push_back((reader.request, reader.read));
+                false
+            }
+            Poll::Pending => true,
+        });
+    }
+
+    /// Answers those that were found, until there is much to send. Tells whether there were any.
+    pub(super) fn answer_woken(&mut self, bell: &Arc<Bell>) -> bool {
+        let had_woken = !self.woken.is_empty();
+        while self.out.len() <= GATHERED_BYTES
+            && let Some((request, read)) = self.woken.pop_front()
+        {
+            self.read(bell, request, read);
+        }
+        self.count_waiting(bell);
+        had_woken
+    }
+
+    /// Whether it takes but little to answer all who wait.
+    fn take_little(&self) -> bool {
+        self.waiting.len() <= ANSWERED_FOR_OTHERS_MAX && self.waiting.iter().all(|waiting| !waiting.read.inline)
+    }
+
+    /// The asker does not wait any longer.
+    pub(super) fn withdraw(&mut self, bell: &Bell, request: u64) {
+        self.waiting.retain(|waiting| waiting.request != request);
+        self.woken.retain(|(woken, _)| *woken != request);
+        self.count_waiting(bell);
+    }
+
+    fn count_waiting(&self, bell: &Bell) {
+        bell.process.waiting.store((self.waiting.len() + self.woken.len()) as u64, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn put_answer(outcome: u8, request: u64, out: &mut Out, body: impl FnOnce(&mut Out)) {
+    out.frame(outcome, |out| {
+        out.varint(request);
+        body(out);
+    });
+}
