@@ -98,6 +98,7 @@ impl<M: Machine> Core<M> {
             LogChange::Open { first, count } => {
                 for log in successive(first, count) {
                     self.logs.open(log, 0, self.machine.log_timer(log));
+                    self.arm_timer(log, now, now.wall, after);
                 }
             }
             LogChange::Close { first, count } => {
