@@ -39,7 +39,8 @@
 //!
 //! An error has changed nothing, with two exceptions: after [`Error::Unconfirmed`] the write was made and is on its
 //! way to the disk, after [`Error::OutcomeUnknown`] it may have been made. [`AppendOptions::expect_offset`] makes it
-//! safe to try again. What [`Error::is_retryable`] says may be repeated has written nothing.
+//! safe to try again, and so does a [`Producer`], whose batches are stored once however often they are sent.
+//! What [`Error::is_retryable`] says may be repeated has written nothing.
 
 mod api;
 mod base;
@@ -55,8 +56,9 @@ mod storage;
 
 pub use api::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, Database, Error, MappedRange,
-    Mapping, MappingRanges, OpenMode, OperationCount, Options, PartitionDescription, Reader, Receipt, RecordIterator,
-    RecordView, Records, Start, Stats, Stream, StreamDescription, StreamOptions, Ticket,
+    Mapping, MappingRanges, OpenMode, OperationCount, Options, PartitionDescription, ProducedBatch, Producer,
+    ProducerOptions, Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats, Stream, StreamDescription,
+    StreamOptions, Ticket,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;
@@ -78,14 +80,18 @@ struct ReadmeDoctests;
 /// let _ = |towpath::Receipt { lsn, level: _ }: towpath::Receipt| lsn;
 /// ```
 /// ```compile_fail,E0638
-/// let _ = |towpath::Appended { partition: _, offset, receipt: _ }: towpath::Appended| offset;
+/// let _ = |towpath::Appended { partition: _, offset, duplicate: _, receipt: _ }: towpath::Appended| offset;
 /// ```
 /// ```compile_fail,E0638
-/// let _ = |towpath::AppendedBatch { partitions, receipt: _ }: towpath::AppendedBatch| partitions;
+/// let _ = |towpath::AppendedBatch { partitions, duplicate: _, receipt: _ }: towpath::AppendedBatch| partitions;
 /// ```
 /// ```compile_fail,E0638
 /// use towpath::AppendedRange as Range;
 /// let _ = |Range { partition: _, first_offset: _, records }: Range| records;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::ProducedBatch as Batch;
+/// let _ = |Batch { sequence, records: _, first_offset: _, lsn: _ }: Batch| sequence;
 /// ```
 /// ```compile_fail,E0638
 /// use towpath::StreamDescription as Described;

@@ -136,6 +136,20 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("stream", "trim_before", Operations(&["Submit"])),
     ("stream", "offset_for_time", Operations(&["DescribeStream", "OffsetForTime"])),
     ("stream", "describe", Operations(&["DescribeStream", "DescribePartitions", "RevealStream"])),
+    ("stream", "producer", Operations(&["Submit"])),
+    ("producer", "name", Local("as it was opened")),
+    ("producer", "stream", Local("as it was opened")),
+    ("producer", "epoch", Local("as it was opened")),
+    ("producer", "last", Operations(&["LastBatch"])),
+    ("producer", "append", Operations(&["Submit"])),
+    ("producer", "append_with", Operations(&["Submit"])),
+    ("producer", "append_at", Operations(&["Submit"])),
+    ("producer", "append_batch", Operations(&["Submit"])),
+    ("producer", "append_batch_at", Operations(&["Submit"])),
+    ("producer", "submit", Operations(&["Submit"])),
+    ("producer", "submit_at", Operations(&["Submit"])),
+    ("producer", "submit_batch", Operations(&["Submit"])),
+    ("producer", "submit_batch_at", Operations(&["Submit"])),
     ("reader", "position", Local("the position is the reader's own")),
     ("reader", "seek", Operations(&["Extent", "OffsetForTime", "OffsetForLsn", "RevealStream"])),
     ("reader", "receive", Operations(&["Read"])),
@@ -148,7 +162,7 @@ const METHODS: &[(&str, &str, Asks)] = &[
 ];
 
 /// The files of handles, and the one list of operations.
-const HANDLES: &[&str] = &["database", "stream", "reader", "ticket"];
+const HANDLES: &[&str] = &["database", "stream", "producer", "reader", "ticket"];
 const OPERATIONS: &str = "src/processes/operation.rs";
 
 const FILE_LINES_MAX: usize = 600;

@@ -304,5 +304,15 @@ pub(crate) fn refusal(refused: Refused<Refusal>, name: &str) -> Error {
             Error::WrongOffset { stream: name(), partition, expected, end }
         }
         streams::Refusal::StaleMapping { .. } => Error::Contended,
+        streams::Refusal::Fenced { producer, current } => {
+            Error::Fenced { kind: "producer", name: producer.into(), current }
+        }
+        streams::Refusal::NoSuchProducer => unreachable!("only a producer's own calls name one"),
+        streams::Refusal::OutOfOrder { partition, sequence, expected } => {
+            Error::OutOfOrder { stream: name(), partition, sequence, expected }
+        }
+        streams::Refusal::Overlapping { partition, sequence, records, expected } => {
+            Error::Overlapping { stream: name(), partition, sequence, records, expected }
+        }
     }
 }

@@ -13,14 +13,15 @@ use crate::processes::wire::PROTOCOL;
 ///
 /// A refusal has changed nothing, with two exceptions. [`Error::Unconfirmed`]: the write took place, and is not known
 /// to be on disk yet. [`Error::OutcomeUnknown`]: it may have taken place. Trying again after them may store it twice,
-/// unless [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second.
+/// unless [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second, or a
+/// [`Producer`](crate::Producer) sends it with the same sequence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such stream, or it was deleted since the handle was made.
+    /// There is no such stream, or it was deleted since the handle was made; or a producer has expired.
     #[error("there is no {kind} `{name}`; create it first, or look at the list of them")]
     NotFound {
-        /// What kind of thing: "stream".
+        /// What kind of thing: "stream", "producer".
         kind: &'static str,
         /// Its name.
         name: String,
@@ -78,6 +79,53 @@ pub enum Error {
         expected: u64,
         /// Where it ends.
         end: u64,
+    },
+    /// Another holds what the call was made under: a producer was opened again under its name since. Nothing was
+    /// stored.
+    #[error(
+        "{kind} `{name}` was taken over since ({current} is current); \
+         leave the work to whoever has it, or take it over again"
+    )]
+    Fenced {
+        /// What kind of thing: "producer".
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What its holder has now: a producer's epoch.
+        current: u64,
+    },
+    /// Records of the producer that come before these have not been accepted; nothing was stored.
+    #[error(
+        "the producer's next sequence in partition {partition} of stream `{stream}` is {expected}, not {sequence}; \
+         send what is missing first"
+    )]
+    OutOfOrder {
+        /// The stream.
+        stream: String,
+        /// The partition.
+        partition: u32,
+        /// The sequence of the first record that was sent.
+        sequence: u64,
+        /// The one at which the producer's next batch begins.
+        expected: u64,
+    },
+    /// Some of these records of the producer have been accepted, and they are not one of its last five batches as it
+    /// was; nothing was stored.
+    #[error(
+        "of the {records} records from sequence {sequence} on some were accepted in partition {partition} of stream \
+         `{stream}`, and not as this batch; go on at sequence {expected}, or cut the batch as it was"
+    )]
+    Overlapping {
+        /// The stream.
+        stream: String,
+        /// The partition.
+        partition: u32,
+        /// The sequence of the first record that was sent.
+        sequence: u64,
+        /// How many records were sent.
+        records: u32,
+        /// The sequence at which the producer's next batch begins.
+        expected: u64,
     },
     /// The offset lies before the start or behind the end of the partition.
     #[error(
@@ -270,6 +318,9 @@ impl Error {
             Error::NoHost => -23,
             Error::OtherProtocol { .. } => -24,
             Error::NotPermitted { .. } => -25,
+            Error::Fenced { .. } => -26,
+            Error::OutOfOrder { .. } => -27,
+            Error::Overlapping { .. } => -28,
         }
     }
 
@@ -291,6 +342,13 @@ fn over_limit(limit: &str, max: u64, actual: u64) -> String {
         "partitions of all streams" => {
             ("all streams together have at most {} partitions", "ask for fewer, or delete a stream")
         }
+        "producers" => {
+            ("all streams together have at most {} producers", "give fewer names, or let them expire earlier")
+        }
+        "partitions of all producers" => (
+            "all producers together have at most {} partitions in which they appended",
+            "use fewer producers, or let them expire earlier",
+        ),
         "attached processes" => ("at most {} processes may be attached at once", "close the database in one of them"),
         "records per batch" => ("a batch has at most {} records", "split it"),
         "batch bytes" => ("a batch has at most {} bytes", "split it"),

@@ -6,6 +6,7 @@ mod error;
 mod mapping;
 mod options;
 mod outcomes;
+mod producer;
 mod reader;
 mod records;
 mod routing;
@@ -21,9 +22,12 @@ pub use database::Database;
 pub use error::Error;
 pub use mapping::{MappedRange, Mapping, MappingRanges};
 pub use options::Options;
-pub use outcomes::{Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, StreamDescription};
+pub use outcomes::{
+    Appended, AppendedBatch, AppendedRange, PartitionDescription, ProducedBatch, Receipt, StreamDescription,
+};
+pub use producer::Producer;
 pub use reader::{Reader, Start};
 pub use records::{RecordIterator, RecordView, Records};
 pub use stream::Stream;
-pub use stream_options::{AppendOptions, StreamOptions};
+pub use stream_options::{AppendOptions, ProducerOptions, StreamOptions};
 pub use ticket::Ticket;

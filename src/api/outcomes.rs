@@ -25,6 +25,8 @@ pub struct Appended {
     pub partition: u32,
     /// The record's number in the partition, from 0.
     pub offset: u64,
+    /// A [`Producer`](crate::Producer) had appended it before: this is where it went then, and nothing was stored now.
+    pub duplicate: bool,
     /// Address and level.
     pub receipt: Receipt,
 }
@@ -44,6 +46,9 @@ pub struct AppendedBatch {
     /// One stretch for each partition that got records, by partition. A partition's records have its offsets in the
     /// order in which they stood in the batch.
     pub partitions: Vec<AppendedRange>,
+    /// A [`Producer`](crate::Producer) had appended all of it before: this is where it went then, and nothing was
+    /// stored now.
+    pub duplicate: bool,
     /// Address and level.
     pub receipt: Receipt,
 }
@@ -58,6 +63,28 @@ pub struct AppendedRange {
     pub first_offset: u64,
     /// How many.
     pub records: u32,
+}
+
+/// A batch that a [`Producer`](crate::Producer) has appended to one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ProducedBatch {
+    /// The sequence of its first record.
+    pub sequence: u64,
+    /// How many records.
+    pub records: u32,
+    /// The offset of its first record; those of the others follow.
+    pub first_offset: u64,
+    /// The address of the write.
+    pub lsn: Lsn,
+}
+
+impl ProducedBatch {
+    /// The sequence at which the next batch begins.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.sequence.saturating_add(u64::from(self.records))
+    }
 }
 
 /// What there is to know of a stream.

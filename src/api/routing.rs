@@ -60,8 +60,8 @@ impl Routing {
     }
 
     #[inline]
-    pub(super) fn command<'a>(&self, mapping_partitions: u32, groups: &'a [Group<'a>]) -> Command<'a> {
-        Command::Streams(streams::Command::Append(Append { stream: self.handle, mapping_partitions, groups }))
+    fn append_of<'a>(&self, mapping_partitions: u32, groups: &'a [Group<'a>]) -> Append<'a> {
+        Append { stream: self.handle, mapping_partitions, groups }
     }
 
     /// Makes the command that appends one record, and does this with it.
@@ -72,6 +72,17 @@ impl Routing {
         options: &AppendOptions,
         act: impl FnOnce(&Command<'_>) -> T,
     ) -> T {
+        self.route_record(record, options, |append| act(&Command::Streams(streams::Command::Append(append))))
+    }
+
+    /// Finds the place of one record, and does this with it.
+    #[inline(always)]
+    pub(super) fn route_record<T>(
+        &self,
+        record: &Record<'_>,
+        options: &AppendOptions,
+        act: impl FnOnce(Append<'_>) -> T,
+    ) -> T {
         let partitions = self.partitions();
         let partition = match (options.partition, record.key) {
             (Some(partition), _) => partition,
@@ -80,7 +91,7 @@ impl Routing {
             (None, None) => self.sticky.of_record(record.user_bytes(), partitions),
         };
         let groups = [group_of(std::slice::from_ref(record), partition, options)];
-        act(&self.command(partitions, &groups))
+        act(self.append_of(partitions, &groups))
     }
 
     /// Makes the command that appends these records, sorted by partition, and does this with it.
@@ -90,13 +101,23 @@ impl Routing {
         options: &AppendOptions,
         act: impl FnOnce(&Command<'_>) -> T,
     ) -> Result<T, Error> {
+        self.route_batch(records, options, |append| act(&Command::Streams(streams::Command::Append(append))))
+    }
+
+    /// Finds the places of these records, sorts them by partition, and does this with them.
+    pub(super) fn route_batch<T>(
+        &self,
+        records: &[Record<'_>],
+        options: &AppendOptions,
+        act: impl FnOnce(Append<'_>) -> T,
+    ) -> Result<T, Error> {
         if records.len() > RECORDS_PER_BATCH_MAX {
             let (max, actual) = (RECORDS_PER_BATCH_MAX as u64, records.len() as u64);
             return Err(Error::LimitExceeded { limit: "records per batch", max, actual });
         }
         check_headers(records)?;
         let partitions = self.partitions();
-        let act = |groups: &[Group<'_>]| Ok(act(&self.command(partitions, groups)));
+        let act = |groups: &[Group<'_>]| Ok(act(self.append_of(partitions, groups)));
         if let Some(partition) = self.one_partition(partitions, records, options) {
             return act(&[group_of(records, partition, options)]);
         }

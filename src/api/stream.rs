@@ -17,9 +17,10 @@ use super::database::{Database, refusal};
 use super::error::Error;
 use super::mapping::{self, Mapping, MappingRanges};
 use super::outcomes::{Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, StreamDescription};
+use super::producer::{Names, Producer};
 use super::reader::{Reader, Start};
 use super::routing::{Routing, check_headers};
-use super::stream_options::{AppendOptions, StreamOptions};
+use super::stream_options::{AppendOptions, ProducerOptions, StreamOptions};
 use super::ticket::Ticket;
 
 /// A stream: a partitioned log whose records keep their offsets for ever and can be read again and again.
@@ -228,9 +229,51 @@ impl Stream {
         Ok(self.ticket(issued, appended_batch))
     }
 
+    pub(super) fn names(&self) -> Names {
+        Names { stream: self.routing.clone(), producer: None }
+    }
+
+    pub(super) fn routing(&self) -> &Routing {
+        &self.routing
+    }
+
     /// A ticket that waits as long as the level of the write asks.
     fn ticket<T>(&self, issued: Issued, outcome: fn(Submitted<Reply>) -> T) -> Ticket<T> {
-        Ticket::new(issued, outcome, self.routing.clone())
+        Ticket::new(issued, outcome, self.names())
+    }
+
+    /// Opens the producer with this name and fences whoever opened it before; it comes to be if it is not there.
+    /// Durable on return: blocks for a sync.
+    ///
+    /// ```
+    /// use towpath::{Error, ProducerOptions};
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// let first = orders.producer("web-1", ProducerOptions::new())?;
+    /// first.append("one blue mug")?;
+    /// let second = orders.producer("web-1", ProducerOptions::new())?;
+    /// assert!(matches!(first.append("two green plates"), Err(Error::Fenced { current: 1, .. })));
+    /// assert_eq!(second.append("two green plates")?.offset, 1);
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], [`Error::InvalidOption`], [`Error::LimitExceeded`] with 4,096 producers,
+    /// [`Error::NotFound`] if the stream was deleted, and what any write may meet.
+    pub fn producer(&self, name: &str, options: ProducerOptions) -> Result<Producer, Error> {
+        let expire_after_micros = u64::try_from(options.expire_after.as_micros()).unwrap_or(u64::MAX);
+        let open = streams::Command::OpenProducer { stream: self.routing.handle, name, expire_after_micros };
+        let submitted = self.database.shared.link.submit(&Command::Streams(open), Level::Sync, None);
+        let submitted = submitted.map_err(|refused| match refused {
+            Refused::Refusal(Refusal::Streams(streams::Refusal::InvalidName(fault))) => {
+                Error::invalid_name(name, fault)
+            }
+            refused => refusal(refused, self.name()),
+        })?;
+        match submitted.reply {
+            Reply::Streams(streams::Reply::Producer(handle)) => Ok(Producer::new(self.clone(), name, handle)),
+            _ => unreachable!("opening a producer answers with it"),
+        }
     }
 
     /// Opens a cursor on one partition. Readers are independent of each other, and any number of them may be open.
@@ -396,7 +439,7 @@ impl Stream {
     }
 
     #[inline]
-    fn level(&self, options: &AppendOptions) -> Wanted {
+    pub(super) fn level(&self, options: &AppendOptions) -> Wanted {
         let otherwise = self.database.shared.level;
         options.level.map_or(Wanted::OfObject { otherwise }, Wanted::Named)
     }
@@ -418,15 +461,22 @@ fn ranges(reply: &Reply) -> &streams::Ranges {
 #[inline]
 fn appended(submitted: Submitted<Reply>) -> Appended {
     let first = ranges(&submitted.reply).first;
-    Appended { partition: first.partition, offset: first.first_offset, receipt: receipt(&submitted) }
+    let (partition, offset) = (first.partition, first.first_offset);
+    Appended { partition, offset, duplicate: false, receipt: receipt(&submitted) }
 }
 
 fn appended_batch(submitted: Submitted<Reply>) -> AppendedBatch {
-    let partitions = ranges(&submitted.reply)
-        .iter()
-        .map(|r| AppendedRange { partition: r.partition, first_offset: r.first_offset, records: r.records })
-        .collect();
-    AppendedBatch { partitions, receipt: receipt(&submitted) }
+    let partitions = appended_ranges(ranges(&submitted.reply));
+    AppendedBatch { partitions, duplicate: false, receipt: receipt(&submitted) }
+}
+
+pub(super) fn appended_ranges(ranges: &streams::Ranges) -> Vec<AppendedRange> {
+    let range = |range: &streams::Range| AppendedRange {
+        partition: range.partition,
+        first_offset: range.first_offset,
+        records: range.records,
+    };
+    ranges.iter().map(range).collect()
 }
 
 #[inline]

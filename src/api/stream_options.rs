@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::bounds::PRODUCER_EXPIRY_MICROS_DEFAULT;
 use crate::base::level::Level;
 use crate::primitives::streams;
 
@@ -115,6 +116,34 @@ impl StreamOptions {
             retention_records: options.retention.records,
             level: options.level,
         }
+    }
+}
+
+/// How a producer is opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProducerOptions {
+    pub(super) expire_after: Duration,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> ProducerOptions {
+        ProducerOptions::new()
+    }
+}
+
+impl ProducerOptions {
+    /// Forgotten after 7 days without use.
+    #[must_use]
+    pub fn new() -> ProducerOptions {
+        ProducerOptions { expire_after: Duration::from_micros(PRODUCER_EXPIRY_MICROS_DEFAULT) }
+    }
+
+    /// The producer is forgotten, with its epoch and its sequences, once it was neither opened nor had a batch accepted
+    /// for so long, by the wall clock; from then on it appends no more until it is opened again, and begins at sequence
+    /// 0. Each opening says it anew.
+    #[must_use]
+    pub fn expire_after(self, expire_after: Duration) -> ProducerOptions {
+        ProducerOptions { expire_after }
     }
 }
 

@@ -4,15 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::base::sync::Arc;
 use crate::engine::{DurableWait, Submitted, deadline_in};
 use crate::primitives::{Primitives, Reply};
 use crate::processes::client::{PendingWrite, Unasked};
 use crate::processes::link::Issued;
 
-use super::database::refusal;
 use super::error::Error;
-use super::routing::Routing;
+use super::producer::Names;
 
 /// A write that was made and may not be on disk yet. Wait for it by [`Ticket::wait`] or as a future; dropping it does
 /// not undo the write, which is synced within the flush interval anyway.
@@ -31,17 +29,17 @@ enum Waiting<T> {
     /// Made in this process.
     Here { outcome: Option<T>, wait: DurableWait<Primitives> },
     /// Sent to the host.
-    There { pending: PendingWrite, outcome: fn(Submitted<Reply>) -> T, stream: Arc<Routing> },
+    There { pending: PendingWrite, outcome: fn(Submitted<Reply>) -> T, names: Names },
 }
 
 // The outcome is plain data; nothing in a ticket refers to its own address.
 impl<T> Unpin for Ticket<T> {}
 
 impl<T> Ticket<T> {
-    pub(crate) fn new(issued: Issued, outcome: fn(Submitted<Reply>) -> T, stream: Arc<Routing>) -> Ticket<T> {
+    pub(crate) fn new(issued: Issued, outcome: fn(Submitted<Reply>) -> T, names: Names) -> Ticket<T> {
         let waiting = match issued {
             Issued::Here(submitted, wait) => Waiting::Here { outcome: Some(outcome(submitted)), wait },
-            Issued::There(pending) => Waiting::There { pending, outcome, stream },
+            Issued::There(pending) => Waiting::There { pending, outcome, names },
         };
         Ticket { waiting }
     }
@@ -67,9 +65,9 @@ impl<T> Ticket<T> {
                 wait.wait(None)?;
                 Ok(taken(outcome))
             }
-            Waiting::There { pending, outcome, stream } => {
+            Waiting::There { pending, outcome, names } => {
                 pending.wait_done(None)?;
-                pending.outcome().map(outcome).map_err(|unasked| unanswered(unasked, &stream))
+                pending.outcome().map(outcome).map_err(|unasked| unanswered(unasked, &names))
             }
         }
     }
@@ -86,9 +84,9 @@ impl<T> Ticket<T> {
                 Err(Error::TimedOut) => Err(Ticket { waiting: Waiting::Here { outcome, wait } }),
                 Err(error) => Ok(Err(error)),
             },
-            Waiting::There { pending, outcome, stream } => match pending.wait_done(deadline) {
-                Ok(true) => Ok(pending.outcome().map(outcome).map_err(|unasked| unanswered(unasked, &stream))),
-                Ok(false) => Err(Ticket { waiting: Waiting::There { pending, outcome, stream } }),
+            Waiting::There { pending, outcome, names } => match pending.wait_done(deadline) {
+                Ok(true) => Ok(pending.outcome().map(outcome).map_err(|unasked| unanswered(unasked, &names))),
+                Ok(false) => Err(Ticket { waiting: Waiting::There { pending, outcome, names } }),
                 Err(fault) => Ok(Err(fault.into())),
             },
         }
@@ -99,13 +97,9 @@ fn taken<T>(outcome: Option<T>) -> T {
     outcome.expect("a ticket gives its outcome once")
 }
 
-fn unanswered(unasked: Unasked, stream: &Routing) -> Error {
+fn unanswered(unasked: Unasked, names: &Names) -> Error {
     match unasked {
-        Unasked::Refused(refused) => {
-            // Others that were submitted behind it may be stored by now: routed again, it could come behind them.
-            stream.learn_from(&refused);
-            refusal(refused, &stream.name)
-        }
+        Unasked::Refused(refused) => names.refusal(refused),
         Unasked::Moved => unreachable!("a process that becomes the host answers its own writes"),
     }
 }
@@ -120,9 +114,9 @@ impl<T> Future for Ticket<T> {
                 Poll::Ready(Ok(())) => Poll::Ready(Ok(taken(outcome.take()))),
                 Poll::Ready(Err(fault)) => Poll::Ready(Err(fault.into())),
             },
-            Waiting::There { pending, outcome, stream } => {
+            Waiting::There { pending, outcome, names } => {
                 let outcome = *outcome;
-                pending.poll(context).map(|answer| answer.map(outcome).map_err(|unasked| unanswered(unasked, stream)))
+                pending.poll(context).map(|answer| answer.map(outcome).map_err(|unasked| unanswered(unasked, names)))
             }
         }
     }

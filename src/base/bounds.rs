@@ -67,6 +67,22 @@ pub(crate) const PARTITIONS_MAX: u32 = 4096;
 /// Mappings of one stream: it may grow this often less one. Each takes a place in the stream's row.
 pub(crate) const MAPPINGS_MAX: u32 = 128;
 
+/// Bits of a number in which a partition's fits, in the id of a row.
+pub(crate) const PARTITION_BITS: u32 = 12;
+
+/// Producers of all streams together.
+pub(crate) const PRODUCERS_MAX: usize = 4096;
+
+/// Partitions in which producers have appended, counted for each producer. What is remembered of one takes 200 bytes of
+/// memory; all of them may go with one stream, in one hold of the core lock.
+pub(crate) const PRODUCER_PARTITIONS_MAX: usize = 65_536;
+
+/// Batches of a producer that are remembered in each partition.
+pub(crate) const PRODUCER_BATCHES_REMEMBERED: usize = 5;
+
+/// How long a producer is remembered that nobody uses.
+pub(crate) const PRODUCER_EXPIRY_MICROS_DEFAULT: u64 = 7 * 24 * 3_600 * 1_000_000;
+
 /// Partitions of all streams together.
 pub(crate) const LOGS_MAX: usize = 1 << 20;
 
@@ -187,4 +203,6 @@ const _: () = {
     assert!(FRAME_BYTES_MAX * 2 + GEOMETRY_BYTES_MIN <= REPLAY_BYTES_MAX - CHECKPOINT_BYTES);
     assert!(SPARES_IDLE >= 2 && SPARES_LOADED > SPARES_IDLE);
     assert!(FREEZE_CHUNK <= DIRTY_ROWS_MAX);
+    assert!(PARTITIONS_MAX <= 1 << PARTITION_BITS);
+    assert!(PRODUCERS_MAX + PRODUCER_PARTITIONS_MAX < DIRTY_ROWS_MAX);
 };

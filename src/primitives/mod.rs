@@ -156,8 +156,7 @@ impl Machine for Primitives {
     /// # Panics
     /// If no primitive has timers under such a key.
     fn tick(key: RowKey) -> Command<'static> {
-        let log = streams::log_of_row(key).expect("a timer's key names a partition");
-        Command::Streams(streams::Command::Expire { log })
+        Command::Streams(streams::tick(key).expect("a timer's key names a partition or a producer"))
     }
 
     fn next_due(&self, key: RowKey, _now: Now) -> Option<Due> {

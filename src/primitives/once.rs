@@ -106,7 +106,7 @@ mod tests {
     use crate::base::time::{BootTime, Now, Timestamp};
     use crate::engine::machine::{Class, Known};
     use crate::primitives::sessions::{Refusal as OfSession, Request, SessionId};
-    use crate::primitives::streams::{self, Append, Group, Options, Record, StreamHandle};
+    use crate::primitives::streams::{self, Append, Group, Options, Produce, ProducerHandle, Record, StreamHandle};
 
     const WEB: SessionId = SessionId::of_random(7);
 
@@ -214,6 +214,28 @@ mod tests {
         let again = refused(once(&mut primitives, 1, streams::Command::Append(append), 1000));
         assert_eq!(again, Refusal::Sessions(OfSession::Forgotten));
         assert_eq!(end(&primitives, stream, 77), 1);
+    }
+
+    #[test]
+    fn a_producer_that_is_opened_twice_by_one_request_has_one_epoch_and_what_it_sends_in_another_is_a_duplicate() {
+        let (mut primitives, stream) = with_stream();
+        let open = streams::Command::OpenProducer { stream, name: "web", expire_after_micros: 1 << 40 };
+        let producer = ProducerHandle { number: 3, epoch: 0 };
+        let opened = Reply::Streams(streams::Reply::Producer(producer));
+        assert_eq!(accepted(once(&mut primitives, 0, open, 800)), opened);
+        assert_eq!(repeated(once(&mut primitives, 0, open, 900)).0, opened);
+        let records = [Record::new(b"one blue mug")];
+        let groups = [Group { partition: 0, expect_offset: None, records: &records }];
+        let append = Append { stream, mapping_partitions: 2, groups: &groups };
+        let produce = streams::Command::Produce(Produce { append, producer, sequences: Some(&[0]) });
+        let first = accepted(once(&mut primitives, 1, produce, 1000));
+        assert_eq!(repeated(once(&mut primitives, 1, produce, 1100)).0, first);
+        let anew = once(&mut primitives, 2, produce, 1200);
+        let Decision::Unchanged { reply: Reply::Streams(streams::Reply::Duplicate { ranges, lsn }), .. } = anew else {
+            panic!("not a duplicate")
+        };
+        assert_eq!((Reply::Streams(streams::Reply::Appended(ranges)), lsn), (first, Lsn(1000)));
+        assert_eq!(end(&primitives, stream, 0), 1);
     }
 
     #[test]

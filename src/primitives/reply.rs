@@ -81,7 +81,7 @@ impl Reply {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::primitives::streams::{Range, Ranges, StreamHandle};
+    use crate::primitives::streams::{ProducerHandle, Range, Ranges, StreamHandle};
 
     fn encoded(reply: &Reply) -> Vec<u8> {
         let mut bytes = vec![0; reply.encoded_len()];
@@ -101,6 +101,8 @@ mod tests {
             streams::Reply::Appended(Ranges { first, rest: vec![range(0, 0, 1), range(u32::MAX, u64::MAX, u32::MAX)] }),
             streams::Reply::Trimmed { start: 77 },
             streams::Reply::Expired,
+            streams::Reply::Producer(ProducerHandle { number: 300, epoch: 5 }),
+            streams::Reply::Duplicate { ranges: Ranges { first, rest: Vec::new() }, lsn: Lsn(8 << 20) },
         ];
         let of_sessions =
             [sessions::Reply::Opened { known: false }, sessions::Reply::Opened { known: true }, sessions::Reply::Ended];
@@ -143,6 +145,8 @@ mod tests {
             "01 03 03 03 808080808020 808004 000001 ffffffff0f ffffffffffffffffff01 ffffffff0f",
             "01 04 4d",
             "01 05",
+            "01 06 ac02 05",
+            "01 07 80808004 01 03 808080808020 808004",
             "02 00",
             "02 01",
             "02 02",

@@ -322,6 +322,7 @@ impl<'a> Connection<'a> {
             Kind::OffsetForTime => self.ask::<ask::OffsetForTime>(request, take),
             Kind::OffsetForLsn => self.ask::<ask::OffsetForLsn>(request, take),
             Kind::RevealStream => self.ask::<ask::RevealStream>(request, take),
+            Kind::LastBatch => self.ask::<ask::LastBatch>(request, take),
             Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read => {
                 unreachable!("these have ways of their own")
             }

@@ -72,6 +72,7 @@ kinds! {
     OffsetForTime = 14, "offset for time";
     OffsetForLsn = 15, "offset for lsn";
     RevealStream = 16, "reveal stream";
+    LastBatch = 17, "last batch";
 }
 
 #[cfg(all(test, not(loom)))]

@@ -360,6 +360,67 @@ impl Question for RevealStream {
     }
 }
 
+/// What a producer has appended to a partition last. Waits for the sync of that, if it was written for `Sync`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LastBatch {
+    pub(crate) producer: u64,
+    pub(crate) partition: u32,
+}
+
+/// A producer that there is, and its last batch in the partition that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct KnownProducer {
+    pub(crate) last: Option<streams::ProducedBatch>,
+}
+
+impl Question for LastBatch {
+    const KIND: Kind = Kind::LastBatch;
+    type Answer = Option<KnownProducer>;
+
+    fn answer(&self, host: &Host) -> Answered<Option<KnownProducer>> {
+        let LastBatch { producer, partition } = *self;
+        let known = host.engine.inspect(|machine| {
+            let producers = machine.streams.producers();
+            producers.get(producer)?;
+            let last = producers.window(producer, partition).and_then(|window| window.last().copied());
+            Some(KnownProducer { last })
+        })?;
+        host.engine.reveal_object(match known {
+            Some(KnownProducer { last: Some(_) }) => streams::window_row(producer, partition),
+            _ => streams::producer_row(producer),
+        })?;
+        Ok(known)
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.varint(self.producer);
+        out.u32(self.partition);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<LastBatch, Malformed> {
+        Ok(LastBatch { producer: take.varint()?, partition: take.u32()? })
+    }
+
+    fn put_answer(known: &Option<KnownProducer>, out: &mut Out) {
+        out.option(*known, |out, KnownProducer { last }| {
+            out.option(last, |out, batch| {
+                [batch.sequence, batch.first_offset, batch.lsn.0].into_iter().for_each(|number| out.varint(number));
+                out.u32(batch.records);
+            });
+        });
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Option<KnownProducer>, Malformed> {
+        take_option(take, |take| {
+            let last = take_option(take, |take| {
+                let (sequence, first_offset, lsn) = (take.varint()?, take.varint()?, Lsn(take.varint()?));
+                Ok(streams::ProducedBatch { sequence, first_offset, lsn, records: take.u32()? })
+            })?;
+            Ok(KnownProducer { last })
+        })
+    }
+}
+
 /// Waits until everything written before is on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SyncAll;

@@ -160,6 +160,7 @@ fn answers(bytes: &[u8]) {
     as_answer::<ask::ExtentOf>(bytes);
     as_answer::<ask::OffsetForTime>(bytes);
     as_answer::<ask::OffsetForLsn>(bytes);
+    as_answer::<ask::LastBatch>(bytes);
     as_answer::<ask::StatsOf>(bytes);
     as_answer::<ask::Processes>(bytes);
     SAMPLE.with(|sample| {

@@ -22,6 +22,8 @@ mod operations;
 #[path = "../streams/partitions.rs"]
 mod partitions;
 mod place;
+#[path = "../streams/producers.rs"]
+mod producers;
 #[path = "../streams/read.rs"]
 mod read;
 #[path = "../durability/reopening.rs"]

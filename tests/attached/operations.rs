@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use towpath::{AppendOptions, Error, Level, OpenMode, Options, Record, Start, StreamOptions, Timestamp};
+use towpath::{
+    AppendOptions, Error, Level, OpenMode, Options, ProducerOptions, Record, Start, StreamOptions, Timestamp,
+};
 
 use crate::place::executor::block_on;
 use crate::place::{Place, drain, eventually};
@@ -20,6 +22,9 @@ fn every_operation_is_asked_for_by_an_attached_process() {
     orders.submit(Record::new(b"two green plates"), &to).unwrap().wait().unwrap();
     orders.append_batch(&[Record::new(b"three forks")], &to).unwrap();
     block_on(orders.submit_batch(&[Record::new(b"four spoons")], &to.level(Level::Buffered)).unwrap()).unwrap();
+    let web = orders.producer("web", ProducerOptions::new()).unwrap();
+    web.append_with(Record::new(b"one blue mug"), &AppendOptions::new().partition(1)).unwrap();
+    assert_eq!(web.last(1).unwrap().unwrap().next_sequence(), 1);
     assert_eq!(orders.describe().unwrap().partitions[0].end_offset, 4);
     assert_eq!(db.streams().unwrap().len(), 2);
     let mut reader = orders.reader(0, Start::Earliest).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::place::PATIENCE;
 
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Reasons of refusals, as in `src/processes/wire/greeting.rs`.
 pub const OTHER_PROTOCOL: u8 = 1;

@@ -13,7 +13,7 @@ use crate::raw::{Answer, OTHER_PROTOCOL, PROTOCOL, answer, connect, greeting, ha
 fn a_process_of_another_version_is_told_the_version_of_the_host() {
     let place = Place::new();
     let db = place.open();
-    for protocol in [0, 2, u32::MAX] {
+    for protocol in [PROTOCOL - 1, PROTOCOL + 1, u32::MAX] {
         let mut socket = connect(&place.data());
         socket.write_all(&greeting(protocol, 7)).unwrap();
         let refused = Answer::Refused { reason: OTHER_PROTOCOL, number: u64::from(PROTOCOL) };
@@ -42,7 +42,8 @@ fn told_by(answer: Vec<u8>, mode: OpenMode) -> Error {
 
 #[test]
 fn a_host_of_another_version_is_refused_with_who_must_be_upgraded() {
-    for (theirs, whom) in [(2, "upgrade this process"), (0, "upgrade the process that hosts the database")] {
+    let newer = (PROTOCOL + 1, "upgrade this process");
+    for (theirs, whom) in [newer, (PROTOCOL - 1, "upgrade the process that hosts the database")] {
         let mut refusal = vec![OTHER_PROTOCOL];
         refusal.extend(u64::from(theirs).to_le_bytes());
         let welcome = vec![0; 77];

@@ -9,6 +9,7 @@ mod definition;
 mod limits;
 mod opening;
 mod partitions;
+mod producers;
 mod read;
 mod retention;
 mod tickets;

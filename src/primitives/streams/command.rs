@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::producers::ProducerHandle;
 use super::record::Record;
 use super::reply::Reply;
 use crate::base::level::Level;
@@ -27,6 +28,12 @@ pub(crate) enum Command<'a> {
     TrimBefore { stream: StreamHandle, partition: u32, offset: u64 },
     /// Lets go what retention no longer keeps: the tick.
     Expire { log: LogId },
+    /// Makes the caller the only one who appends under this name; it is forgotten when nobody did so for as long.
+    OpenProducer { stream: StreamHandle, name: &'a str, expire_after_micros: u64 },
+    /// Adds records as a producer: once, however often it is asked for.
+    Produce(Produce<'a>),
+    /// Lets a producer go that nobody uses: its tick.
+    ExpireProducer { number: u64 },
 }
 
 impl Command<'_> {
@@ -35,7 +42,9 @@ impl Command<'_> {
             Command::Create { .. } | Command::Ensure { .. } | Command::AddPartitions { .. } | Command::Append(_) => {
                 Class::Publish
             }
-            Command::Delete { .. } | Command::TrimBefore { .. } | Command::Expire { .. } => Class::Settle,
+            Command::OpenProducer { .. } | Command::Produce(_) => Class::Publish,
+            Command::Delete { .. } | Command::TrimBefore { .. } => Class::Settle,
+            Command::Expire { .. } | Command::ExpireProducer { .. } => Class::Settle,
         }
     }
 }
@@ -131,6 +140,15 @@ pub(crate) struct Group<'a> {
     pub(crate) records: &'a [Record<'a>],
 }
 
+/// Records for several partitions of one stream, from a producer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Produce<'a> {
+    pub(crate) append: Append<'a>,
+    pub(crate) producer: ProducerHandle,
+    /// Of the first record of each group; without them each goes on where the last one of its partition ended.
+    pub(crate) sequences: Option<&'a [u64]>,
+}
+
 /// Why a command was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
@@ -162,6 +180,26 @@ pub(crate) enum Refusal {
         partition: u32,
         expected: u64,
         end: u64,
+    },
+    /// The producer was opened by another since.
+    Fenced {
+        producer: Box<str>,
+        current: u64,
+    },
+    /// No such producer: nobody used it for long, or it went with its stream.
+    NoSuchProducer,
+    /// Records of the producer that come before these were not accepted.
+    OutOfOrder {
+        partition: u32,
+        sequence: u64,
+        expected: u64,
+    },
+    /// Some of these records of the producer were accepted, and not all of them as one of the batches remembered.
+    Overlapping {
+        partition: u32,
+        sequence: u64,
+        records: u32,
+        expected: u64,
     },
     /// Keys were distributed over another number of partitions than the stream has.
     StaleMapping {

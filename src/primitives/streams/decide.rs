@@ -5,6 +5,7 @@
 use super::command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
 use super::event::{Appended, Event, Span, Trimmed};
 use super::overlay::{Overlay, View};
+use super::producers;
 use super::record::Record;
 use super::reply::{Range, Ranges, Reply};
 use super::rows::{COUNTERS, partition_row, stream_row};
@@ -30,7 +31,7 @@ const SURELY_WITHIN: usize = KEY_BYTES_MAX;
 const _: () = assert!(SURELY_WITHIN <= BODY_BYTES_MAX && SURELY_WITHIN <= HEADER_BLOCK_BYTES_MAX);
 
 /// A refusal, and the object that it reveals.
-struct Refused {
+pub(super) struct Refused {
     refusal: Refusal,
     rests_on: Option<RowKey>,
 }
@@ -42,7 +43,7 @@ impl From<Refusal> for Refused {
 }
 
 impl Refusal {
-    fn resting_on(self, row: RowKey) -> Refused {
+    pub(super) fn resting_on(self, row: RowKey) -> Refused {
         Refused { refusal: self, rests_on: Some(row) }
     }
 }
@@ -85,6 +86,11 @@ fn decide_rare<'c>(
             trim_before(view, stream, partition, offset, context, emit)
         }
         Command::Expire { log } => Ok(expire(view, log, context, &mut emit)),
+        Command::OpenProducer { stream, name, expire_after_micros } => {
+            producers::open(view, stream, name, expire_after_micros, context.now, &mut emit)
+        }
+        Command::Produce(ref produce) => producers::produce(view, produce, context.now, &mut emit),
+        Command::ExpireProducer { number } => Ok(producers::expire(view, number, context.now, &mut emit)),
     }
 }
 
@@ -151,6 +157,7 @@ fn check_options(options: &Options) -> Result<(), Refusal> {
 
 fn delete<'c>(view: &View<'_>, name: &str, mut emit: impl FnMut(Event<'c>)) -> Result<Outcome, Refused> {
     let (_, head) = view.find(name).ok_or_else(|| Refusal::NotFound.resting_on(COUNTERS))?;
+    producers::leave(view, head.mappings.stream(), &mut emit);
     head.mappings.spans().rev().for_each(|span| emit(Event::Deleted { span }));
     Ok(Outcome::Accept(Reply::Deleted))
 }
@@ -184,7 +191,7 @@ fn next_span(view: &View<'_>, stream: u64, partitions: u32) -> Result<Span, Refu
     Ok(Span { stream, first_log: LogId(view.counters().log), partitions })
 }
 
-fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<(u32, &'a Head), Refused> {
+pub(super) fn find<'a>(view: &View<'a>, stream: StreamHandle) -> Result<(u32, &'a Head), Refused> {
     let renewed = view.renewed(stream).ok_or_else(|| Refusal::NotFound.resting_on(stream_row(stream.id)))?;
     Ok((renewed.slot, view.head(renewed).expect("a handle of this life names its stream")))
 }
@@ -214,10 +221,7 @@ fn decide_append<'c>(
     let Some(head) = view.head(command.stream) else {
         return append_elsewhere(view, command, now, emit);
     };
-    if command.mapping_partitions != head.partitions() {
-        let stale = Refusal::StaleMapping { partitions: head.partitions(), mapping_epoch: head.mappings.epoch() };
-        return Err(stale.resting_on(stream_row(command.stream.id)));
-    }
+    check_mapping(head, command)?;
     let [group] = command.groups else {
         return append_groups(view, (slot, head), command, now, emit);
     };
@@ -259,7 +263,7 @@ fn append_groups<'c>(
 
 /// Gives out a group that was checked, in items of bounded size, of which the first is known.
 #[inline(always)]
-fn append<'c>(
+pub(super) fn append<'c>(
     log: LogId,
     partition: &mut Partition,
     group: &Group<'c>,
@@ -283,7 +287,7 @@ fn append<'c>(
 }
 
 /// Records that go into one item.
-struct Item {
+pub(super) struct Item {
     count: usize,
     /// Of keys, headers and bodies.
     bytes: u64,
@@ -295,7 +299,7 @@ struct Item {
 
 /// As many of these records as go into one item, at least one.
 #[inline]
-fn fill_item(records: &[Record<'_>]) -> Item {
+pub(super) fn fill_item(records: &[Record<'_>]) -> Item {
     let (mut count, mut bytes, mut encoded, mut sizes) = (0, 0, 0, 0);
     for record in records {
         let user_bytes = record.user_bytes();
@@ -311,7 +315,7 @@ fn fill_item(records: &[Record<'_>]) -> Item {
 
 /// Checks a group and measures its first item, in one pass over its records as long as they are small.
 #[inline]
-fn check_group(head: &Head, group: &Group<'_>) -> Result<Item, Refusal> {
+pub(super) fn check_group(head: &Head, group: &Group<'_>) -> Result<Item, Refusal> {
     check_partition(head, group.partition)?;
     if group.records.is_empty() {
         return Err(Refusal::EmptyBatch);
@@ -334,6 +338,15 @@ fn check_limits(records: &[Record<'_>]) -> Result<(), Refusal> {
 }
 
 #[inline]
+pub(super) fn check_mapping(head: &Head, command: &Append<'_>) -> Result<(), Refused> {
+    if command.mapping_partitions != head.partitions() {
+        let stale = Refusal::StaleMapping { partitions: head.partitions(), mapping_epoch: head.mappings.epoch() };
+        return Err(stale.resting_on(stream_row(command.stream.id)));
+    }
+    Ok(())
+}
+
+#[inline]
 fn check_partition(head: &Head, partition: u32) -> Result<(), Refusal> {
     let partitions = head.partitions();
     if partition < partitions { Ok(()) } else { Err(Refusal::NoSuchPartition { partition, partitions }) }
@@ -349,7 +362,7 @@ fn check_offset(head: &Head, group: &Group<'_>, end: u64) -> Result<(), Refused>
 }
 
 #[inline]
-fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Refusal> {
+pub(super) fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Refusal> {
     if actual <= max { Ok(()) } else { Err(Refusal::LimitExceeded { limit, max: max as u64, actual: actual as u64 }) }
 }
 

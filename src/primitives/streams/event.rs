@@ -12,8 +12,11 @@
 //! | 0x04 | trimmed  | log · start · bytes · u8 (1 if something is left) · timestamp at start, if so |
 //! | 0x0c | extended | stream · first log · partitions: those that were added                    |
 //! | 0x81 | appended | head (`journal::entry`, expiry 0) · records (`record.rs`)                    |
+//!
+//! Those of producers stand in `producers/event.rs`.
 
 use super::command::{Options, Retention};
+use super::producers;
 use super::record::{self, Record};
 use super::rows::{COUNTERS, partition_row, stream_row};
 use crate::base::bounds::PARTITIONS_MAX;
@@ -54,6 +57,7 @@ pub(crate) enum Event<'a> {
         span: Span,
     },
     Appended(Appended<'a>),
+    Producers(producers::Event<'a>),
 }
 
 /// A stream by id, with the successive logs that are its partitions.
@@ -109,6 +113,7 @@ impl<'a> Event<'a> {
             Event::Altered { span, options } => span.encoded_len() + options_len(options),
             Event::Deleted { span } | Event::Extended { span } => span.encoded_len(),
             Event::Trimmed(trimmed) => trimmed.encoded_len(),
+            Event::Producers(event) => event.encoded_len() - 1,
         }
     }
 
@@ -143,6 +148,7 @@ impl<'a> Event<'a> {
                 out.u8(EXTENDED);
                 span.encode(out);
             }
+            Event::Producers(event) => event.encode(out),
         }
     }
 
@@ -162,7 +168,7 @@ impl<'a> Event<'a> {
             DELETED => Event::Deleted { span: Span::decode(&mut take)? },
             TRIMMED => Event::Trimmed(Trimmed::decode(&mut take)?),
             EXTENDED => Event::Extended { span: Span::decode(&mut take)? },
-            _ => return Err(Malformed("unknown tag of a stream's event")),
+            tag => Event::Producers(producers::Event::decode(tag, &mut take)?),
         };
         take.end()?;
         Ok(event)
@@ -184,6 +190,7 @@ impl<'a> Event<'a> {
             Event::Altered { span, .. } => LogChange::Rearm { first: span.first_log, count: span.partitions },
             Event::Deleted { span } => LogChange::Close { first: span.first_log, count: span.partitions },
             Event::Trimmed(trimmed) => LogChange::Trim { log: trimmed.log, start: trimmed.start },
+            Event::Producers(event) => event.log_change(),
         }
     }
 
@@ -204,6 +211,7 @@ impl<'a> Event<'a> {
                 visit(stream_row(span.stream));
                 span.logs().for_each(|log| visit(partition_row(log)));
             }
+            Event::Producers(event) => event.touches(visit),
         }
     }
 }

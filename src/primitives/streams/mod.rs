@@ -19,6 +19,7 @@
 //! | `retention.rs` | what a partition holds beyond its retention             |
 //! | `overlay.rs`   | several commands in one frame                           |
 //! | `murmur2.rs`   | from a key to its partition                             |
+//! | `producers`    | idempotent producers, with the same set of files        |
 
 mod command;
 mod decide;
@@ -33,6 +34,7 @@ mod murmur2;
     )
 )]
 mod overlay;
+mod producers;
 mod record;
 mod reply;
 mod retention;
@@ -41,18 +43,18 @@ mod state;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub(crate) use command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
+pub(crate) use command::{Append, Command, Group, Options, Outcome, Produce, Refusal, Retention, StreamHandle};
 pub(crate) use decide::decide;
 pub(crate) use event::{Event, Span, measure, options_len, put_options, read_item, take_options};
 pub(crate) use mapping::{Mapping, Mappings};
 pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
+pub(crate) use producers::{ProducedBatch, ProducerHandle, producer_row, window_row};
 pub use record::{Header, Record};
 pub(crate) use record::{headers, take_record};
-#[cfg(all(test, not(loom)))]
-pub(crate) use reply::Range;
-pub(crate) use reply::{Ranges, Reply};
-pub(crate) use rows::{COUNTERS, log_of_row, partition_row, stream_row};
+pub(crate) use reply::{Range, Ranges, Reply};
+use rows::log_of_row;
+pub(crate) use rows::{COUNTERS, partition_row, stream_row};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use state::Stream;
 pub(crate) use state::{Partition, State};
@@ -62,18 +64,32 @@ use crate::base::row::RowKey;
 use crate::engine::machine::{Due, LogTimer};
 
 impl State {
-    /// When the partition with this row wants its tick.
+    /// When the partition or the producer with this row wants its tick.
     pub(crate) fn next_due(&self, key: RowKey) -> Option<Due> {
+        if let Some(number) = producers::number_of_row(key) {
+            return self.producers().get(number).map(|producer| Due::At(producer.due()));
+        }
         let (stream, partition) = self.of_log(log_of_row(key)?)?;
         stream.head().options().retention.due(partition)
     }
 
     /// A log's timer, if its stream has any retention. Age passes by itself; records and bytes come by appending.
     pub(crate) fn log_timer(&self, log: LogId) -> Option<LogTimer> {
+        if self.producers().get(log.0).is_some() {
+            return Some(LogTimer { key: producer_row(log.0), is_hastened_by_appends: false });
+        }
         let (stream, _) = self.of_log(log)?;
         let retention = &stream.head().options().retention;
         let is_hastened_by_appends = retention.records.is_some() || retention.bytes.is_some();
         let timer = LogTimer { key: partition_row(log), is_hastened_by_appends };
         (!retention.is_unlimited()).then_some(timer)
+    }
+}
+
+/// The command that the due timer of this row stands for.
+pub(crate) fn tick(key: RowKey) -> Option<Command<'static>> {
+    match producers::number_of_row(key) {
+        Some(number) => Some(Command::ExpireProducer { number }),
+        None => log_of_row(key).map(|log| Command::Expire { log }),
     }
 }

@@ -5,6 +5,7 @@
 
 use super::command::StreamHandle;
 use super::event::{Event, Span};
+use super::producers;
 use super::state::{Cells, Counters, Head, Map, Partition, State, make_true};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -27,6 +28,7 @@ struct Changes {
     /// Slots taken beyond those that were left here, and slots left here: the stack of the state's free slots, ahead.
     taken: usize,
     left: Vec<u32>,
+    producers: producers::Changes,
 }
 
 impl Overlay {
@@ -47,6 +49,7 @@ impl Changes {
             partitions: Map::default(),
             taken: 0,
             left: Vec::new(),
+            producers: producers::Changes::default(),
         }
     }
 }
@@ -99,6 +102,10 @@ impl Cells for Layer<'_> {
         self.changes.names.insert(name, None);
         self.changes.heads.insert(slot, None);
         self.changes.left.push(slot);
+    }
+
+    fn producers(&mut self) -> impl producers::Cells {
+        producers::Layer { stored: self.state.producers(), changes: &mut self.changes.producers }
     }
 }
 
@@ -180,6 +187,10 @@ impl<'a> View<'a> {
     /// The partition that a log is, as it was before this frame.
     pub(super) fn stored(&self, log: LogId) -> Option<Partition> {
         self.state.of_log(log).map(|(_, partition)| *partition)
+    }
+
+    pub(super) fn producers(&self) -> producers::View<'a> {
+        producers::View { stored: self.state.producers(), changes: self.changes.map(|changes| &changes.producers) }
     }
 
     pub(super) fn counters(&self) -> Counters {

@@ -7,16 +7,22 @@
 //! | 3          | appended | number of ranges, at least 1 · per range partition · first offset · records |
 //! | 4          | trimmed  | start                                                                  |
 //! | 5          | expired  |                                                                        |
+//! | 6          | producer | number · epoch                                                         |
+//! | 7          | duplicate | lsn · as 3                                                            |
 //! | 12         | extended | epoch of the mapping · its partitions                                  |
 
 use super::command::StreamHandle;
+use super::producers::ProducerHandle;
 use crate::base::codec::{Malformed, Put, Take, varint_len};
+use crate::base::lsn::Lsn;
 
 const STREAM: u8 = 1;
 const DELETED: u8 = 2;
 const APPENDED: u8 = 3;
 const TRIMMED: u8 = 4;
 const EXPIRED: u8 = 5;
+const PRODUCER: u8 = 6;
+const DUPLICATE: u8 = 7;
 const EXTENDED: u8 = 12;
 
 /// The answer to an accepted command.
@@ -35,6 +41,13 @@ pub(crate) enum Reply {
     Extended {
         epoch: u32,
         partitions: u32,
+    },
+    /// The producer, with the epoch that it has now.
+    Producer(ProducerHandle),
+    /// The batch of a producer was accepted before, in the frame at `lsn`.
+    Duplicate {
+        ranges: Ranges,
+        lsn: Lsn,
     },
 }
 
@@ -67,6 +80,8 @@ impl Reply {
             Reply::Trimmed { start } => varint_len(*start),
             Reply::Deleted | Reply::Expired => 0,
             Reply::Extended { epoch, partitions } => varint_len(u64::from(*epoch)) + varint_len(u64::from(*partitions)),
+            Reply::Producer(ProducerHandle { number, epoch }) => varint_len(*number) + varint_len(*epoch),
+            Reply::Duplicate { ranges, lsn } => varint_len(lsn.0) + ranges.encoded_len(),
         }
     }
 
@@ -92,6 +107,16 @@ impl Reply {
                 out.varint(u64::from(*epoch));
                 out.varint(u64::from(*partitions));
             }
+            Reply::Producer(ProducerHandle { number, epoch }) => {
+                out.u8(PRODUCER);
+                out.varint(*number);
+                out.varint(*epoch);
+            }
+            Reply::Duplicate { ranges, lsn } => {
+                out.u8(DUPLICATE);
+                out.varint(lsn.0);
+                ranges.encode(out);
+            }
         }
     }
 
@@ -103,6 +128,11 @@ impl Reply {
             TRIMMED => Ok(Reply::Trimmed { start: take.varint()? }),
             EXPIRED => Ok(Reply::Expired),
             EXTENDED => Ok(Reply::Extended { epoch: take.varint32()?, partitions: take.varint32()? }),
+            PRODUCER => Ok(Reply::Producer(ProducerHandle { number: take.varint()?, epoch: take.varint()? })),
+            DUPLICATE => {
+                let lsn = Lsn(take.varint()?);
+                Ok(Reply::Duplicate { ranges: Ranges::decode(take)?, lsn })
+            }
             _ => Err(Malformed("unknown reply of a stream")),
         }
     }

@@ -9,13 +9,16 @@
 //! |      |        | per mapping behind the first: first log · partitions added · lsn      |
 //! | 3    | log    | start · end · bytes · last timestamp · start timestamp                |
 //!
+//! Those of producers stand in `producers/rows.rs`.
+//!
 //! A partition that has no row is empty and always was. The number of its records is `end - start`.
 
 use super::command::Options;
 use super::event::{Span, options_len, put_options, take_options};
 use super::mapping::Mappings;
+use super::producers::{self, KIND_PRODUCER, KIND_WINDOW};
 use super::state::{Counters, Head, Partition, State};
-use crate::base::bounds::{MAPPINGS_MAX, NAME_BYTES_MAX, PARTITIONS_MAX, ROW_BYTES_MAX};
+use crate::base::bounds::{MAPPINGS_MAX, NAME_BYTES_MAX, PARTITION_BITS, PARTITIONS_MAX, ROW_BYTES_MAX};
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
@@ -53,7 +56,7 @@ impl State {
             KIND_COUNTERS if key == COUNTERS => Some(integers(&[self.counters().stream, self.counters().log])),
             KIND_STREAM => Some(encode_head(&self.at(self.slot_of_id(key.id)?)?.head)),
             KIND_PARTITION => self.of_log(LogId(key.id)).map(|(_, partition)| encode_partition(partition)),
-            _ => None,
+            _ => producers::row(self.producers(), key),
         }
     }
 
@@ -69,8 +72,27 @@ impl State {
             }
             KIND_STREAM => self.restore_stream(decode_head(key.id, take)?),
             KIND_PARTITION => self.restore_partition(LogId(key.id), decode_partition(take)?),
+            KIND_PRODUCER => self.restore_producer(key.id, row),
+            KIND_WINDOW => self.restore_window(key.id, row),
             _ => Err(Malformed("a row of no kind that streams have")),
         }
+    }
+
+    fn restore_producer(&mut self, number: u64, row: &[u8]) -> Result<(), Malformed> {
+        if number >= self.counters().log || self.place(LogId(number)).is_some() {
+            return Err(Malformed("a producer with the number of no log of its own"));
+        }
+        self.producers_mut().load_producer(number, row)?;
+        let stream = self.producers().get(number).map(|producer| producer.stream);
+        stream.and_then(|stream| self.slot_of_id(stream)).ok_or(Malformed("a producer without its stream"))?;
+        Ok(())
+    }
+
+    fn restore_window(&mut self, id: u64, row: &[u8]) -> Result<(), Malformed> {
+        let producer = self.producers().get(id >> PARTITION_BITS).ok_or(Malformed("a window without its producer"))?;
+        let stream = self.slot_of_id(producer.stream).and_then(|slot| self.at(slot));
+        let partitions = stream.map_or(0, |stream| stream.head.partitions());
+        self.producers_mut().load_window(id, partitions, row)
     }
 }
 

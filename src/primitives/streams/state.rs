@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use super::command::{Command, Options, StreamHandle};
 use super::event::{Event, Span, Trimmed};
 use super::mapping::Mappings;
+use super::producers::{self, Producers};
 use super::reply::Reply;
 use crate::base::codec::Malformed;
 use crate::base::hinted::HintedMap;
@@ -28,6 +29,9 @@ use crate::journal::entry::Entry;
 
 pub(super) type Map<K, V> = HashMap<K, V, FixedState>;
 
+/// Where a pass over all logs comes to those of producers.
+const PRODUCERS_FROM: u64 = 1 << 63;
+
 /// Every stream.
 #[derive(Default)]
 pub(crate) struct State {
@@ -38,6 +42,7 @@ pub(crate) struct State {
     ids: Map<u64, u32>,
     logs: HintedMap<LogId, Place>,
     counters: Counters,
+    producers: Producers,
 }
 
 /// One stream.
@@ -94,7 +99,11 @@ impl Counters {
     /// Never gives the ids of `span` again.
     fn pass(&mut self, span: &Span) {
         self.stream = self.stream.max(span.stream + 1);
-        self.log = self.log.max(span.first_log.0 + u64::from(span.partitions));
+        self.pass_logs(span.first_log, span.partitions);
+    }
+
+    fn pass_logs(&mut self, first: LogId, count: u32) {
+        self.log = self.log.max(first.0 + u64::from(count));
     }
 }
 
@@ -124,6 +133,10 @@ impl Head {
     #[inline]
     pub(crate) fn log(&self, partition: u32) -> LogId {
         self.mappings.log(partition)
+    }
+
+    pub(super) fn stream(&self) -> u64 {
+        self.mappings.stream()
     }
 
     pub(super) fn handle(&self, slot: u32) -> StreamHandle {
@@ -200,8 +213,9 @@ pub(super) trait Cells {
     fn open(&mut self, head: Head);
     /// Adds empty partitions to the stream.
     fn extend(&mut self, span: &Span, since: Lsn);
-    /// Ends the newest of its spans, and with the last of them the stream.
+    /// Ends the newest of its spans, and with the last of them the stream, whose producers went before.
     fn close(&mut self, span: &Span);
+    fn producers(&mut self) -> impl producers::Cells;
 }
 
 /// Makes a fact true; `lsn` is where its frame starts.
@@ -225,7 +239,16 @@ pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>, lsn: Lsn) {
             cells.extend(span, lsn);
         }
         Event::Deleted { span } => cells.close(span),
+        Event::Producers(event) => make_true_of_producers(cells, event, lsn),
     }
+}
+
+#[inline(never)]
+fn make_true_of_producers(cells: &mut impl Cells, event: &producers::Event<'_>, lsn: Lsn) {
+    if let producers::Event::Opened(opened) = event {
+        cells.counters_mut().pass_logs(LogId(opened.number), 1);
+    }
+    producers::make_true(&mut cells.producers(), event, lsn);
 }
 
 impl Cells for State {
@@ -280,6 +303,10 @@ impl Cells for State {
         self.slots[slot as usize] = None;
         self.free.push(slot);
     }
+
+    fn producers(&mut self) -> impl producers::Cells {
+        &mut self.producers
+    }
 }
 
 impl State {
@@ -302,6 +329,7 @@ impl State {
     pub(crate) fn level(&self, command: &Command<'_>) -> Option<Level> {
         match command {
             Command::Append(append) => self.stream(append.stream)?.head.options.level,
+            Command::Produce(produce) => self.stream(produce.append.stream)?.head.options.level,
             _ => None,
         }
     }
@@ -350,15 +378,22 @@ impl State {
                 visit(log, partition.start, partition.end);
             }
         }
+        self.producers.from(0).for_each(|(number, _)| visit(LogId(number), 0, 0));
     }
 
     /// The same in pieces of at most `steps` steps, without offsets. The cursor is a slot and a partition: a stream
-    /// keeps its slot for as long as it lives.
+    /// keeps its slot for as long as it lives. Behind the slots it is the number of a producer.
     pub(crate) fn next_logs(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
+        if cursor.0 >= PRODUCERS_FROM {
+            return self.next_logs_of_producers(cursor, steps, visit);
+        }
         let (mut slot, mut partition) = ((cursor.0 >> 32) as usize, cursor.0 as u32);
         for _ in 0..steps {
             match self.slots.get(slot) {
-                None => return false,
+                None => {
+                    cursor.0 = PRODUCERS_FROM;
+                    return true;
+                }
                 Some(Some(stream)) if partition < stream.head.partitions() => {
                     visit(stream.head.log(partition));
                     partition += 1;
@@ -370,9 +405,18 @@ impl State {
         true
     }
 
+    fn next_logs_of_producers(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
+        for (number, _) in self.producers.from(cursor.0 - PRODUCERS_FROM).take(steps) {
+            visit(LogId(number));
+            cursor.0 = PRODUCERS_FROM + number + 1;
+        }
+        self.producers.from(cursor.0 - PRODUCERS_FROM).next().is_some()
+    }
+
     /// The first offset of a log; `None` if there is no such log.
     pub(crate) fn log_start(&self, log: LogId) -> Option<u64> {
-        self.of_log(log).map(|(_, partition)| partition.start)
+        let start = self.of_log(log).map(|(_, partition)| partition.start);
+        start.or_else(|| self.producers.get(log.0).map(|_| 0))
     }
 
     /// The name of the stream whose partition a log is, and the number of the partition.
@@ -414,6 +458,14 @@ impl State {
 
     pub(super) fn slot_of_id(&self, stream: u64) -> Option<u32> {
         self.ids.get(&stream).copied()
+    }
+
+    pub(crate) fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    pub(super) fn producers_mut(&mut self) -> &mut Producers {
+        &mut self.producers
     }
 
     pub(super) fn counters(&self) -> Counters {

@@ -77,6 +77,25 @@ fn put_of_streams(refusal: &streams::Refusal, out: &mut Out) {
             out.u32(*partitions);
             out.u32(*mapping_epoch);
         }
+        R::Fenced { producer, current } => {
+            out.u8(10);
+            out.text(producer);
+            out.u64(*current);
+        }
+        R::NoSuchProducer => out.u8(11),
+        R::OutOfOrder { partition, sequence, expected } => {
+            out.u8(12);
+            out.u32(*partition);
+            out.u64(*sequence);
+            out.u64(*expected);
+        }
+        R::Overlapping { partition, sequence, records, expected } => {
+            out.u8(13);
+            out.u32(*partition);
+            out.u64(*sequence);
+            out.u32(*records);
+            out.u64(*expected);
+        }
     }
 }
 
@@ -105,6 +124,15 @@ fn take_of_streams(tag: u8, take: &mut Take<'_>) -> Result<streams::Refusal, Mal
         }
         8 => R::WrongOffset { partition: take.u32()?, expected: take.u64()?, end: take.u64()? },
         9 => R::StaleMapping { partitions: take.u32()?, mapping_epoch: take.u32()? },
+        10 => R::Fenced { producer: take.text()?.into(), current: take.u64()? },
+        11 => R::NoSuchProducer,
+        12 => R::OutOfOrder { partition: take.u32()?, sequence: take.u64()?, expected: take.u64()? },
+        13 => R::Overlapping {
+            partition: take.u32()?,
+            sequence: take.u64()?,
+            records: take.u32()?,
+            expected: take.u64()?,
+        },
         _ => return Err(Malformed("a refusal that streams do not have")),
     })
 }

@@ -6,6 +6,8 @@
 //!   3 delete             name
 //!   4 append             stream · partitions u32 · count · groups
 //!   5 trim before        stream · partition u32 · offset u64
+//!   6 open producer      stream · name · expire after u64
+//!   7 produce            producer · epoch · sequences (option u8, list) · as 4
 //!   12 add partitions    stream · count u32
 //! stream                 slot · id
 //! group                  partition u32 · expected offset (option u8, u64) · count · records
@@ -18,7 +20,10 @@
 use crate::base::bounds::{HEADERS_PER_BATCH_MAX, PARTITIONS_MAX, RECORDS_PER_BATCH_MAX};
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
-use crate::primitives::streams::{self, Append, Group, Header, Mappings, Record, Span, StreamHandle};
+use crate::primitives::streams::{
+    self, Append, Group, Header, Mappings, Produce, ProducerHandle, Record, Span, StreamHandle,
+};
+use crate::processes::questions::put_list;
 
 use super::{Out, take_option};
 
@@ -33,10 +38,7 @@ pub(super) fn put_of_streams(command: &streams::Command<'_>, out: &mut Out) {
         }
         C::Append(append) => {
             out.u8(4);
-            put_handle(append.stream, out);
-            out.u32(append.mapping_partitions);
-            out.varint(append.groups.len() as u64);
-            append.groups.iter().for_each(|group| put_group(group, out));
+            put_append(append, out);
         }
         C::TrimBefore { stream, partition, offset } => {
             out.u8(5);
@@ -49,8 +51,28 @@ pub(super) fn put_of_streams(command: &streams::Command<'_>, out: &mut Out) {
             put_handle(*stream, out);
             out.u32(*count);
         }
-        C::Expire { .. } => unreachable!("only the host's own timers tick"),
+        C::OpenProducer { stream, name, expire_after_micros } => {
+            out.u8(6);
+            put_handle(*stream, out);
+            out.text(name);
+            out.u64(*expire_after_micros);
+        }
+        C::Produce(Produce { append, producer, sequences }) => {
+            out.u8(7);
+            out.varint(producer.number);
+            out.varint(producer.epoch);
+            out.option(*sequences, |out, sequences| put_list(sequences, out, |out, sequence| out.varint(*sequence)));
+            put_append(append, out);
+        }
+        C::Expire { .. } | C::ExpireProducer { .. } => unreachable!("only the host's own timers tick"),
     }
+}
+
+fn put_append(append: &Append<'_>, out: &mut Out) {
+    put_handle(append.stream, out);
+    out.u32(append.mapping_partitions);
+    out.varint(append.groups.len() as u64);
+    append.groups.iter().for_each(|group| put_group(group, out));
 }
 
 fn put_definition(kind: u8, name: &str, options: &streams::Options, out: &mut Out) {
@@ -110,8 +132,18 @@ pub(super) fn with_command_of_streams<T>(
             C::Ensure { name, options }
         }
         3 => C::Delete { name: take.text()? },
-        4 => return with_append(take, then),
+        4 => return with_append(take, |append| then(C::Append(append))),
         5 => C::TrimBefore { stream: take_handle(&mut take)?, partition: take.u32()?, offset: take.u64()? },
+        6 => {
+            let (stream, name) = (take_handle(&mut take)?, take.text()?);
+            C::OpenProducer { stream, name, expire_after_micros: take.u64()? }
+        }
+        7 => {
+            let producer = ProducerHandle { number: take.varint()?, epoch: take.varint()? };
+            let sequences = take_option(&mut take, take_sequences)?;
+            let sequences = sequences.as_deref();
+            return with_append(take, |append| then(C::Produce(Produce { append, producer, sequences })));
+        }
         12 => C::AddPartitions { stream: take_handle(&mut take)?, count: take.u32()? },
         _ => return Err(Malformed("a command that there is not")),
     };
@@ -125,10 +157,19 @@ fn take_definition<'a>(take: &mut Take<'a>) -> Result<(&'a str, streams::Options
     Ok((name, streams::Options { partitions: take.u32()?, ..options }))
 }
 
-fn with_append<T>(mut take: Take<'_>, then: impl FnOnce(streams::Command<'_>) -> T) -> Result<T, Malformed> {
+/// One for each group.
+fn take_sequences(take: &mut Take<'_>) -> Result<Vec<u64>, Malformed> {
+    let count = take.varint()?;
+    if count > u64::from(PARTITIONS_MAX) {
+        return Err(Malformed("more sequences than a batch has groups"));
+    }
+    (0..count).map(|_| take.varint()).collect()
+}
+
+fn with_append<T>(mut take: Take<'_>, then: impl FnOnce(Append<'_>) -> T) -> Result<T, Malformed> {
     let (stream, mapping_partitions) = (take_handle(&mut take)?, take.u32()?);
     let count = take.varint()?;
-    let append = |groups: &[Group<'_>]| then(streams::Command::Append(Append { stream, mapping_partitions, groups }));
+    let append = |groups: &[Group<'_>]| then(Append { stream, mapping_partitions, groups });
     if count == 1 {
         let (partition, expect_offset, count) = take_group_head(&mut take)?;
         if count == 1 {

@@ -2,6 +2,7 @@
 //! rules one by one, `mapping.rs` those of adding partitions.
 
 mod mapping;
+mod producers;
 mod rules;
 mod twin;
 mod world;
@@ -19,6 +20,12 @@ use crate::engine::machine::{Context, Known};
 const FRAME: Lsn = Lsn(4096);
 
 impl State {
+    /// The row of the partition or the producer that a log is of.
+    fn log_row(&self, log: LogId) -> Option<RowKey> {
+        let producer = self.producers().get(log.0).map(|_| producer_row(log.0));
+        producer.or_else(|| self.of_log(log).map(|_| partition_row(log)))
+    }
+
     /// One partition, and the log that it is.
     fn partition(&self, handle: StreamHandle, partition: u32) -> Option<(LogId, &Partition)> {
         let stream = self.stream(handle)?;
@@ -63,7 +70,10 @@ fn encoded(event: &Event<'_>) -> Vec<u8> {
 fn all_rows(state: &State) -> Vec<(RowKey, Vec<u8>)> {
     let mut keys = vec![rows::COUNTERS];
     keys.extend(state.streams().map(|(handle, _)| stream_row(handle.id)));
-    state.logs(&mut |log, _, _| keys.push(partition_row(log)));
+    state.logs(&mut |log, _, _| keys.extend(state.log_row(log)));
+    for (number, _) in state.producers().from(0) {
+        keys.extend(state.producers().windows_of(number).map(|(partition, _)| window_row(number, partition)));
+    }
     keys.sort();
     keys.into_iter().map(|key| (key, state.row(key).expect("a row of what exists"))).collect()
 }

@@ -93,16 +93,41 @@ pub(super) struct TwinStream {
     pub(super) mappings: Vec<(u32, Lsn)>,
 }
 
+/// A producer with every batch that it ever appended.
+#[derive(Clone, Debug)]
+pub(super) struct TwinProducer {
+    pub(super) number: u64,
+    pub(super) epoch: u64,
+    pub(super) last_used: u64,
+    pub(super) expire_after: u64,
+    /// First sequence, records and first offset, by partition.
+    pub(super) batches: BTreeMap<u32, Vec<(u64, u32, u64)>>,
+}
+
+impl TwinProducer {
+    pub(super) fn end(&self, partition: u32) -> u64 {
+        self.batches.get(&partition).into_iter().flatten().map(|(_, records, _)| u64::from(*records)).sum()
+    }
+
+    /// The last five batches.
+    pub(super) fn window(&self, partition: u32) -> &[(u64, u32, u64)] {
+        let batches = self.batches.get(&partition).map_or(&[][..], Vec::as_slice);
+        &batches[batches.len().saturating_sub(5)..]
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Twin {
     pub(super) streams: BTreeMap<String, TwinStream>,
+    /// By the names of their stream and of themselves.
+    pub(super) producers: BTreeMap<(String, String), TwinProducer>,
     pub(super) next_stream: u64,
     pub(super) next_log: u64,
 }
 
 impl Twin {
     pub(super) fn new() -> Twin {
-        Twin { streams: BTreeMap::new(), next_stream: 1, next_log: 1 }
+        Twin { streams: BTreeMap::new(), producers: BTreeMap::new(), next_stream: 1, next_log: 1 }
     }
 
     /// `None` is a mismatch.
@@ -141,6 +166,46 @@ impl Twin {
         Some((stream.mappings.len() as u32, partitions))
     }
 
+    pub(super) fn delete(&mut self, name: &str) -> Option<TwinStream> {
+        self.producers.retain(|(stream, _), _| stream != name);
+        self.streams.remove(name)
+    }
+
+    /// The number and the epoch of the producer.
+    pub(super) fn open(&mut self, stream: &str, name: &str, expire_after: u64, now: u64) -> Option<(u64, u64)> {
+        self.streams.get(stream)?;
+        let number = self.next_log;
+        let key = (stream.to_owned(), name.to_owned());
+        let producer = self.producers.entry(key).and_modify(|producer| producer.epoch += 1).or_insert_with(|| {
+            self.next_log += 1;
+            TwinProducer { number, epoch: 0, last_used: 0, expire_after: 0, batches: BTreeMap::new() }
+        });
+        (producer.last_used, producer.expire_after) = (now, expire_after);
+        Some((producer.number, producer.epoch))
+    }
+
+    pub(super) fn expire_producers(&mut self, now: u64) {
+        self.producers.retain(|_, producer| now < producer.last_used + producer.expire_after);
+    }
+
+    fn assert_producers_agree(&self, state: &State, logs: &mut BTreeMap<LogId, (u64, u64)>) {
+        assert_eq!(state.producers().from(0).count(), self.producers.len());
+        for ((stream, name), twin) in &self.producers {
+            let producer = state.producers().get(twin.number).expect("a producer that was opened");
+            assert_eq!((producer.stream, &*producer.name), (self.streams[stream].id, &**name));
+            let told = (producer.epoch, producer.last_used.0, producer.expire_after_micros);
+            assert_eq!(told, (twin.epoch, twin.last_used, twin.expire_after));
+            let windows = state.producers().windows_of(twin.number).map(|(partition, window)| {
+                let batches = window.batches().iter().map(|batch| (batch.sequence, batch.records, batch.first_offset));
+                (partition, batches.collect::<Vec<_>>())
+            });
+            let expected = twin.batches.keys().map(|partition| (*partition, twin.window(*partition).to_vec()));
+            assert_eq!(windows.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+            assert_eq!(logs.remove(&LogId(twin.number)), Some((0, 0)));
+            assert!(state.log_timer(LogId(twin.number)).is_some());
+        }
+    }
+
     pub(super) fn partition_of_log(&self, log: LogId) -> Option<&TwinPartition> {
         self.streams.values().find_map(|stream| {
             let index = stream.logs.iter().position(|of| *of == log.0)?;
@@ -169,6 +234,7 @@ impl Twin {
                 assert_eq!(state.log_timer(log).is_some(), twin.options.retention != Retention::default());
             }
         }
+        self.assert_producers_agree(state, &mut logs);
         assert!(logs.is_empty(), "logs without a stream: {logs:?}");
     }
 }

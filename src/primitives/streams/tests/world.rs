@@ -44,6 +44,18 @@ enum Planned {
     Delete { name: String },
     Append { name: String, groups: Vec<PlannedGroup> },
     Trim { name: String, partition: u32, offset: u64 },
+    OpenProducer { name: String, producer: String, expire_after: u64 },
+    Produce(PlannedProduce),
+}
+
+/// A batch of a producer, which may have been fenced, with the sequences of its groups or without.
+#[derive(Clone, Debug)]
+struct PlannedProduce {
+    name: String,
+    producer: String,
+    is_fenced: bool,
+    groups: Vec<PlannedGroup>,
+    sequences: Option<Vec<u64>>,
 }
 
 fn plan_record(random: &mut Random) -> TwinRecord {
@@ -70,7 +82,13 @@ fn plan(random: &mut Random, twin: &Twin) -> Planned {
     let partition = random.below(partitions) as u32;
     let twin_partition = known.and_then(|stream| stream.partitions.get(partition as usize));
     let end = twin_partition.map_or(0, |partition| partition.records.len() as u64);
-    match random.below(20) {
+    match random.below(32) {
+        20..=21 => Planned::OpenProducer {
+            name,
+            producer: format!("p{}", random.below(3)),
+            expire_after: 1 + random.below(4000),
+        },
+        22..=31 => plan_produce(random, twin, name),
         0..=2 => {
             let options = known.filter(|_| random.one_in(2)).map(|stream| stream.options);
             let options = options.unwrap_or_else(|| plan_options(random));
@@ -90,6 +108,32 @@ fn plan(random: &mut Random, twin: &Twin) -> Planned {
     }
 }
 
+fn plan_produce(random: &mut Random, twin: &Twin, name: String) -> Planned {
+    let producer = format!("p{}", random.below(3));
+    let known = twin.producers.get(&(name.clone(), producer.clone()));
+    let (mut groups, mut sequences) = (Vec::new(), Vec::new());
+    for _ in 0..1 + random.below(10) / 8 {
+        let partition = random.below(3) as u32;
+        let end = known.map_or(0, |known| known.end(partition));
+        let batches = known.and_then(|known| known.batches.get(&partition)).map_or(&[][..], Vec::as_slice);
+        let (sequence, records) = match random.below(8) {
+            0..=2 if !batches.is_empty() => {
+                let (sequence, records, _) =
+                    batches[batches.len() - 1 - random.below(batches.len().min(7) as u64) as usize];
+                (sequence, u64::from(records) + u64::from(random.one_in(10)))
+            }
+            3 => (end + random.below(3), 1 + random.below(3)),
+            _ => (end, random.below(4) + u64::from(!random.one_in(20))),
+        };
+        let expect_offset = random.one_in(40).then_some(0);
+        let records = (0..records).map(|_| plan_record(random)).collect();
+        groups.push(PlannedGroup { partition, expect_offset, records });
+        sequences.push(sequence);
+    }
+    let sequences = (!random.one_in(4)).then_some(sequences);
+    Planned::Produce(PlannedProduce { name, producer, is_fenced: random.one_in(20), groups, sequences })
+}
+
 /// What a reply says, without what only one of two states knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Said {
@@ -98,6 +142,8 @@ enum Said {
     Ranges(Vec<(u32, u64, u32)>),
     Start(u64),
     Mapping(u32, u32),
+    Producer(u64, u64),
+    Duplicate(Vec<(u32, u64, u32)>),
     Refused,
 }
 
@@ -107,15 +153,55 @@ fn said(outcome: &Outcome) -> Said {
         Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => match reply {
             Reply::Stream(handle) => Said::Stream(handle.id),
             Reply::Deleted => Said::Deleted,
-            Reply::Appended(ranges) => {
-                Said::Ranges(ranges.iter().map(|r| (r.partition, r.first_offset, r.records)).collect())
-            }
+            Reply::Appended(ranges) => Said::Ranges(ranges_of(ranges)),
+            Reply::Duplicate { ranges, .. } => Said::Duplicate(ranges_of(ranges)),
+            Reply::Producer(ProducerHandle { number, epoch }) => Said::Producer(*number, *epoch),
             Reply::Trimmed { start } => Said::Start(*start),
             Reply::Extended { epoch, partitions } => Said::Mapping(*epoch, *partitions),
             Reply::Expired => unreachable!("not planned"),
         },
         Outcome::Needs(lookup) => unreachable!("{lookup:?} was answered"),
     }
+}
+
+fn ranges_of(ranges: &Ranges) -> Vec<(u32, u64, u32)> {
+    ranges.iter().map(|range| (range.partition, range.first_offset, range.records)).collect()
+}
+
+/// The twin's answer to a batch of a producer; `None` is a refusal. A batch is looked at group by group, as far as it
+/// is new on a copy.
+fn expected_of_producer(twin: &mut Twin, planned: &PlannedProduce, now: u64) -> Option<Said> {
+    let key = (planned.name.clone(), planned.producer.clone());
+    let before = twin.producers.get(&key).filter(|_| !planned.is_fenced)?.clone();
+    let mut stream = twin.streams.get(&planned.name)?.clone();
+    let (mut producer, mut new, mut known) = (before.clone(), Vec::new(), Vec::new());
+    for (at, group) in planned.groups.iter().enumerate() {
+        let partition = stream.partitions.get_mut(group.partition as usize)?;
+        let (end, records) = (producer.end(group.partition), group.records.len() as u32);
+        if records == 0 || group.expect_offset.is_some() {
+            return None;
+        }
+        let sequence = planned.sequences.as_ref().map_or(end, |sequences| sequences[at]);
+        let remembered = before.window(group.partition).iter().find(|batch| (batch.0, batch.1) == (sequence, records));
+        if let Some((_, records, offset)) = remembered.filter(|_| sequence != end) {
+            known.push((group.partition, *offset, *records));
+            continue;
+        }
+        let offset = partition.records.len() as u64;
+        group.records.iter().for_each(|record| partition.append(now, record.clone()));
+        producer.batches.entry(group.partition).or_default().push((sequence, records, offset));
+        new.push((group.partition, offset, records));
+        if sequence != end {
+            return None;
+        }
+    }
+    if known.is_empty() {
+        producer.last_used = now;
+        twin.streams.insert(planned.name.clone(), stream);
+        twin.producers.insert(key, producer);
+        return Some(Said::Ranges(new));
+    }
+    new.is_empty().then_some(Said::Duplicate(known))
 }
 
 /// The twin's answer to a planned command.
@@ -125,7 +211,11 @@ fn expected(twin: &mut Twin, planned: &Planned, now: u64, lsn: Lsn) -> Said {
             twin.create(name, *options, *ensure).map_or(Said::Refused, Said::Stream)
         }
         Planned::Add { name, count } => twin.add(name, *count, lsn).map_or(Said::Refused, |(e, p)| Said::Mapping(e, p)),
-        Planned::Delete { name } => twin.streams.remove(name).map_or(Said::Refused, |_| Said::Deleted),
+        Planned::OpenProducer { name, producer, expire_after } => twin
+            .open(name, producer, *expire_after, now)
+            .map_or(Said::Refused, |(number, epoch)| Said::Producer(number, epoch)),
+        Planned::Produce(planned) => expected_of_producer(twin, planned, now).unwrap_or(Said::Refused),
+        Planned::Delete { name } => twin.delete(name).map_or(Said::Refused, |_| Said::Deleted),
         Planned::Trim { name, partition, offset } => {
             let stream = twin.streams.get_mut(name);
             let Some(partition) = stream.and_then(|stream| stream.partitions.get_mut(*partition as usize)) else {
@@ -190,24 +280,44 @@ fn decide_planned(
         }
         Planned::Append { name, groups } => {
             let (stream, mapping_partitions) = found(name).map_or((gone, 1), |(h, head)| (h, head.partitions()));
-            let headers = groups.iter().map(|group| group.records.iter().map(header_list).collect());
-            let headers: Vec<Vec<Vec<Header<'_>>>> = headers.collect();
-            let records: Vec<Vec<Record<'_>>> = groups
-                .iter()
-                .zip(&headers)
-                .map(|(group, headers)| {
-                    let of = |(record, headers)| borrowed(record, headers);
-                    group.records.iter().zip(headers).map(of).collect()
-                })
-                .collect();
-            let groups: Vec<Group<'_>> = groups
-                .iter()
-                .zip(&records)
-                .map(|(g, records)| Group { partition: g.partition, expect_offset: g.expect_offset, records })
-                .collect();
-            with(&Command::Append(Append { stream, mapping_partitions, groups: &groups }))
+            with_groups(groups, |groups| with(&Command::Append(Append { stream, mapping_partitions, groups })))
+        }
+        Planned::OpenProducer { name, producer, expire_after } => {
+            let stream = found(name).map_or(gone, |(handle, _)| handle);
+            with(&Command::OpenProducer { stream, name: producer, expire_after_micros: *expire_after })
+        }
+        Planned::Produce(PlannedProduce { name, producer, is_fenced, groups, sequences }) => {
+            let (stream, mapping_partitions) = found(name).map_or((gone, 1), |(h, head)| (h, head.partitions()));
+            let producers = overlay::View::new(state, overlay).producers();
+            let number = producers.find(stream.id, producer).unwrap_or(u64::MAX);
+            let epoch = producers.get(number).map_or(0, |producer| producer.epoch);
+            let epoch = if *is_fenced { epoch.checked_sub(1).unwrap_or(7) } else { epoch };
+            with_groups(groups, |groups| {
+                let append = Append { stream, mapping_partitions, groups };
+                let producer = ProducerHandle { number, epoch };
+                with(&Command::Produce(Produce { append, producer, sequences: sequences.as_deref() }))
+            })
         }
     }
+}
+
+fn with_groups<T>(groups: &[PlannedGroup], call: impl FnOnce(&[Group<'_>]) -> T) -> T {
+    let headers = groups.iter().map(|group| group.records.iter().map(header_list).collect());
+    let headers: Vec<Vec<Vec<Header<'_>>>> = headers.collect();
+    let records: Vec<Vec<Record<'_>>> = groups
+        .iter()
+        .zip(&headers)
+        .map(|(group, headers)| {
+            let of = |(record, headers)| borrowed(record, headers);
+            group.records.iter().zip(headers).map(of).collect()
+        })
+        .collect();
+    let groups: Vec<Group<'_>> = groups
+        .iter()
+        .zip(&records)
+        .map(|(g, records)| Group { partition: g.partition, expect_offset: g.expect_offset, records })
+        .collect();
+    call(&groups)
 }
 
 fn header_list(record: &TwinRecord) -> Vec<Header<'_>> {
@@ -317,12 +427,16 @@ fn tick_all(state: &mut State, twin: &mut Twin, now: u64) {
     let mut keys = Vec::new();
     state.logs(&mut |log, _, _| keys.extend(state.log_timer(log).map(|timer| timer.key)));
     for key in keys {
-        let log = log_of_row(key).unwrap();
         for _ in 0..40 {
             let due = state.next_due(key);
             if due.is_none_or(|due| matches!(due, Due::At(at) if at.0 > now)) {
                 break;
             }
+            let Some(log) = log_of_row(key) else {
+                let outcome = run(state, &tick(key).expect("a timer's key"), at(now));
+                assert_eq!(outcome, Outcome::Accept(Reply::Expired), "a due producer goes");
+                continue;
+            };
             let mut known = Known::default();
             let events = loop {
                 let command = Command::Expire { log };
@@ -345,6 +459,7 @@ fn tick_all(state: &mut State, twin: &mut Twin, now: u64) {
             });
         }
     }
+    twin.expire_producers(now);
     for stream in twin.streams.values_mut() {
         stream.partitions.iter_mut().for_each(|partition| partition.expire(&stream.options.retention, now));
     }
