@@ -24,6 +24,7 @@ pub(crate) const PLANTED: &[&str] = &[
     "tail_not_settled",
     "epoch_inside_issued",
     "request_applied_twice",
+    "producer_window_not_persisted",
 ];
 
 #[derive(Args)]

@@ -49,6 +49,8 @@ pub(crate) use event::{Event, Span, measure, options_len, put_options, read_item
 pub(crate) use mapping::{Mapping, Mappings};
 pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use producers::Producer;
 pub(crate) use producers::{ProducedBatch, ProducerHandle, producer_row, window_row};
 pub use record::{Header, Record};
 pub(crate) use record::{headers, take_record};

@@ -338,7 +338,8 @@ fn name_of(change: &Change) -> Option<&str> {
         | Change::Delete { name }
         | Change::Append { name, .. }
         | Change::Trim(Trim { name, .. }) => Some(name),
-        Change::Expire(_) | Change::OpenSession(_) | Change::EndSession(_) | Change::Once(..) => None,
+        Change::Expire { .. } | Change::OpenSession(_) | Change::EndSession(_) | Change::Once(..) => None,
+        Change::OpenProducer { .. } | Change::Produce { .. } => None,
     }
 }
 
@@ -358,8 +359,9 @@ fn with_command<T>(
             call(Command::Append(Append { stream, mapping_partitions, groups }))
         }),
         Change::Trim(trim) => call(Command::TrimBefore { stream, partition: trim.partition, offset: trim.start }),
-        Change::Expire(_) | Change::OpenSession(_) | Change::EndSession(_) | Change::Once(..) => {
+        Change::Expire { .. } | Change::OpenSession(_) | Change::EndSession(_) | Change::Once(..) => {
             unreachable!("no request asks for this")
         }
+        Change::OpenProducer { .. } | Change::Produce { .. } => unreachable!("a producer sends again by itself"),
     }
 }

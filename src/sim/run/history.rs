@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::base::bounds::PRODUCER_BATCHES_REMEMBERED;
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
 use crate::primitives::sessions::{Request, SessionId};
@@ -30,6 +31,49 @@ pub(super) struct StreamContents {
     /// Of the newest mapping.
     pub(super) epoch: u32,
     pub(super) partitions: Vec<PartitionContents>,
+    /// By name.
+    pub(super) producers: BTreeMap<String, ProducerContents>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ProducerContents {
+    pub(super) number: u64,
+    pub(super) epoch: u64,
+    pub(super) last_used: Timestamp,
+    pub(super) expire_after_micros: u64,
+    /// The last batches, by partition.
+    pub(super) windows: BTreeMap<u32, VecDeque<BatchContents>>,
+}
+
+/// Equal to who uses it: which number it has is not told where the outcome of its opening is unknown.
+impl PartialEq for ProducerContents {
+    fn eq(&self, other: &ProducerContents) -> bool {
+        let facts = |of: &ProducerContents| (of.epoch, of.last_used, of.expire_after_micros);
+        facts(self) == facts(other) && self.windows == other.windows
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct BatchContents {
+    pub(super) sequence: u64,
+    pub(super) records: u32,
+    pub(super) first_offset: u64,
+}
+
+impl ProducerContents {
+    /// The sequence that is due in a partition.
+    pub(super) fn next_sequence(&self, partition: u32) -> u64 {
+        let last = self.windows.get(&partition).and_then(VecDeque::back);
+        last.map_or(0, |batch| batch.sequence + u64::from(batch.records))
+    }
+
+    pub(super) fn push(&mut self, partition: u32, batch: BatchContents) {
+        let window = self.windows.entry(partition).or_default();
+        window.push_back(batch);
+        if window.len() > PRODUCER_BATCHES_REMEMBERED {
+            window.pop_front();
+        }
+    }
 }
 
 #[derive(Clone, Default, Debug)]
@@ -112,9 +156,26 @@ pub(super) enum Change {
         groups: Vec<(u32, Vec<RecordContents>)>,
     },
     Trim(Trim),
+    OpenProducer {
+        name: String,
+        producer: String,
+        number: u64,
+        timestamp: Timestamp,
+        expire_after_micros: u64,
+    },
+    /// As `Append`, by a producer; its groups begin at the sequences that are due.
+    Produce {
+        name: String,
+        producer: String,
+        timestamp: Timestamp,
+        groups: Vec<(u32, Vec<RecordContents>)>,
+    },
     /// What one round of the timers let go. Each of its trims is a write of its own, some are several; in which order
-    /// they came is not told.
-    Expire(Vec<Trim>),
+    /// they came is not told. Producers of streams go too.
+    Expire {
+        trims: Vec<Trim>,
+        producers: Vec<(String, String)>,
+    },
     OpenSession(SessionId),
     EndSession(SessionId),
     /// A change that a request of an attached process asked for.
@@ -139,7 +200,9 @@ impl Contents {
         match change {
             Change::Create { name, options } => {
                 let partitions = vec![PartitionContents::default(); options.partitions as usize];
-                self.streams.insert(name.clone(), StreamContents { options: *options, epoch: 1, partitions });
+                let producers = BTreeMap::new();
+                let stream = StreamContents { options: *options, epoch: 1, partitions, producers };
+                self.streams.insert(name.clone(), stream);
             }
             Change::Alter { name, options } => self.stream(name).options = *options,
             Change::AddPartitions { name, count } => self.stream(name).add_partitions(*count),
@@ -152,7 +215,16 @@ impl Contents {
                 }
             }
             Change::Trim(trim) => self.trim(trim),
-            Change::Expire(trims) => trims.iter().for_each(|trim| self.trim(trim)),
+            Change::Expire { trims, producers } => {
+                trims.iter().for_each(|trim| self.trim(trim));
+                producers.iter().for_each(|(stream, producer)| drop(self.stream(stream).producers.remove(producer)));
+            }
+            Change::OpenProducer { name, producer, number, timestamp, expire_after_micros } => {
+                self.open_producer(name, producer, *number, *timestamp, *expire_after_micros);
+            }
+            Change::Produce { name, producer, timestamp, groups } => {
+                groups.iter().for_each(|group| self.produce(name, producer, *timestamp, group));
+            }
             Change::OpenSession(session) => drop(self.sessions.insert(*session, SessionContents::default())),
             Change::EndSession(session) => drop(self.sessions.remove(session)),
             Change::Once(request, change) => {
@@ -160,6 +232,37 @@ impl Contents {
                 self.session(request.session).remember(request);
             }
         }
+    }
+
+    fn open_producer(&mut self, stream: &str, name: &str, number: u64, timestamp: Timestamp, expire_after: u64) {
+        let producers = &mut self.stream(stream).producers;
+        let opened = producers.entry(name.to_owned()).and_modify(|producer| producer.epoch += 1).or_insert_with(|| {
+            ProducerContents {
+                number,
+                epoch: 0,
+                last_used: timestamp,
+                expire_after_micros: expire_after,
+                windows: BTreeMap::new(),
+            }
+        });
+        (opened.last_used, opened.expire_after_micros) = (timestamp, expire_after);
+    }
+
+    fn produce(
+        &mut self,
+        stream: &str,
+        producer: &str,
+        timestamp: Timestamp,
+        (number, records): &(u32, Vec<RecordContents>),
+    ) {
+        let stream = self.stream(stream);
+        let producer = stream.producers.get_mut(producer).expect("a change names a producer that exists");
+        let partition = &mut stream.partitions[*number as usize];
+        let (sequence, first_offset) = (producer.next_sequence(*number), partition.end());
+        producer.push(*number, BatchContents { sequence, records: records.len() as u32, first_offset });
+        producer.last_used = timestamp;
+        let epoch = stream.epoch;
+        partition.records.extend(records.iter().map(|record| RecordContents { epoch, ..*record }));
     }
 
     fn trim(&mut self, trim: &Trim) {
@@ -170,9 +273,14 @@ impl Contents {
         partition.start = trim.start;
     }
 
-    /// As it was somewhere amid the trims of an expiry: as far as they have come in `found`.
-    fn amid(&self, trims: &[Trim], found: &Contents) -> Contents {
+    /// As it was somewhere amid an expiry: as far as it has come in `found`.
+    fn amid(&self, trims: &[Trim], producers: &[(String, String)], found: &Contents) -> Contents {
         let mut amid = self.clone();
+        for (stream, producer) in producers {
+            if found.streams.get(stream).is_some_and(|found| !found.producers.contains_key(producer)) {
+                amid.stream(stream).producers.remove(producer);
+            }
+        }
         for trim in trims {
             let found = found.streams.get(&trim.name).and_then(|s| s.partitions.get(trim.partition as usize));
             let start = amid.stream(&trim.name).partitions[trim.partition as usize].start;
@@ -261,7 +369,7 @@ impl History {
         let mut kept = None;
         for (at, step) in self.steps.iter().enumerate() {
             let is_reached = match &step.change {
-                Change::Expire(trims) => then.amid(trims, &found) == found,
+                Change::Expire { trims, producers } => then.amid(trims, producers, &found) == found,
                 _ => then == found,
             };
             if at >= must && is_reached {
@@ -299,6 +407,9 @@ fn summary(contents: &Contents) -> String {
             let numbers = first.zip(last).map(|(first, last)| (first.number, last.number));
             let (start, end) = (partition.start, partition.end());
             text += &format!("  {name}/{number}: offsets {start}..{end}, first and last records {numbers:?}\n");
+        }
+        for (producer, contents) in &stream.producers {
+            text += &format!("  {name}, producer {producer}: {contents:?}\n");
         }
     }
     for (session, SessionContents { seen_below, requests }) in &contents.sessions {

@@ -153,10 +153,11 @@ impl World {
                 }
             }
         }
+        let producers = self.expired_producers(engine, wall, exactly)?;
         let issued = engine.positions().issued;
-        if !trims.is_empty() {
-            self.tell(format_args!("  -> {trims:?}"));
-            self.history.push(Step { change: Change::Expire(trims), end: Some(issued) });
+        if !trims.is_empty() || !producers.is_empty() {
+            self.tell(format_args!("  -> {trims:?} {producers:?}"));
+            self.history.push(Step { change: Change::Expire { trims, producers }, end: Some(issued) });
         }
         self.issued = self.issued.max(issued);
         Ok(())

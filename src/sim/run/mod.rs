@@ -11,6 +11,9 @@
 //! An attached process sends some of the writes and, after each open, what it has not seen answered again: each is
 //! applied once (`attached.rs`).
 //!
+//! Producers send again what they do not know to be stored, and sometimes what they do: it is there once
+//! (`producing.rs`).
+//!
 //! Besides: a record lies, by its address, under the mapping that it was appended under; a batch is whole or absent;
 //! bytes are those that were written; readers never see what a `Sync` writer could still lose; no address is handed
 //! out twice, in whatever life; a poisoned close writes nothing; a full disk refuses and recovers by itself; retention
@@ -23,6 +26,7 @@ mod attached;
 mod history;
 mod looks;
 mod observe;
+mod producing;
 mod record;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -72,6 +76,10 @@ pub struct Summary {
     pub sent_again: u64,
     /// Requests that had been applied before and were answered as then.
     pub repeated: u64,
+    /// Batches that a producer sent again.
+    pub produced_again: u64,
+    /// Batches of producers that had been accepted before.
+    pub duplicates: u64,
     /// Records read and held against the model.
     pub records_read: u64,
     /// Changes made to the disk.
@@ -90,6 +98,8 @@ impl AddAssign for Summary {
         self.cleaned_segments += other.cleaned_segments;
         self.sent_again += other.sent_again;
         self.repeated += other.repeated;
+        self.produced_again += other.produced_again;
+        self.duplicates += other.duplicates;
         self.records_read += other.records_read;
         self.disk_changes += other.disk_changes;
     }
@@ -101,7 +111,8 @@ impl fmt::Display for Summary {
             out,
             "{} lives, {} operations, {} writes of which crashes took {}, {} lives ended by a fault, {} opens stopped \
              by one, {} indexes one commit older, {} segments cleaned, {} requests sent again of which {} were \
-             answered as before, {} records held against the model",
+             answered as before, {} batches of producers sent again of which {} were duplicates, {} records held \
+             against the model",
             self.lives,
             self.operations,
             self.writes,
@@ -112,6 +123,8 @@ impl fmt::Display for Summary {
             self.cleaned_segments,
             self.sent_again,
             self.repeated,
+            self.produced_again,
+            self.duplicates,
             self.records_read,
         )
     }
@@ -127,7 +140,9 @@ pub fn run(seed: u64) -> Result<Summary, String> {
     match run.lives() {
         Ok(()) => {
             let (disk_changes, world) = (run.world.disk.changes(), &run.world);
-            Ok(Summary { disk_changes, sent_again: world.sent_again, repeated: world.repeated, ..run.summary })
+            let (sent_again, repeated) = (world.sent_again, world.repeated);
+            let (produced_again, duplicates) = (world.produced_again, world.duplicates);
+            Ok(Summary { disk_changes, sent_again, repeated, produced_again, duplicates, ..run.summary })
         }
         Err(reason) => {
             let (told, disk) = (run.world.told(), run.world.disk.log());
@@ -193,7 +208,7 @@ impl Run {
         self.summary.lives += 1;
         self.found(&engine, *all_kept)?;
         self.world.faulty = false;
-        match self.world.come_back(&engine) {
+        match self.world.come_back(&engine).and_then(|()| self.world.produce_again(&engine)) {
             Ok(()) => Ok(engine),
             Err(Stop::Wrong(reason)) => Err(reason),
             Err(Stop::Poisoned) => Err("poisoned, and nothing was done to the disk".to_owned()),
@@ -395,6 +410,7 @@ impl Run {
             68..=72 if world.full => world.room(engine),
             74..=76 => world.attach_or_end(engine),
             77 => world.send_any_again(engine),
+            78..=83 => world.produce(engine),
             73 if world.body_bytes_max > 100_000 && world.random.chance(128) => world.flood(engine),
             _ => world.append(engine),
         }

@@ -1,6 +1,8 @@
 //! Reading everything that a database shows, as the model's [`Contents`].
 
-use super::history::{Contents, PartitionContents, SessionContents, StreamContents};
+use std::collections::BTreeMap;
+
+use super::history::{BatchContents, Contents, PartitionContents, ProducerContents, SessionContents, StreamContents};
 use super::record::read_records;
 use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;
@@ -16,6 +18,7 @@ struct Told {
     options: streams::Options,
     mappings: Vec<streams::Mapping>,
     logs: Vec<(LogId, streams::Partition)>,
+    producers: BTreeMap<String, ProducerContents>,
 }
 
 /// Reads every record of every stream, and what is remembered of sessions.
@@ -29,8 +32,9 @@ pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
             find_epochs(engine, *log, &told.mappings, &mut read)?;
             partitions.push(read);
         }
-        let Told { name, options, mappings, .. } = told;
-        contents.streams.insert(name, StreamContents { options, epoch: mappings.len() as u32, partitions });
+        let Told { name, options, mappings, producers, .. } = told;
+        let epoch = mappings.len() as u32;
+        contents.streams.insert(name, StreamContents { options, epoch, partitions, producers });
     }
     let sessions = |machine: &Primitives| {
         let ids = machine.sessions.ids_after(None, FREEZE_CHUNK).into_iter();
@@ -48,13 +52,14 @@ pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
 
 fn streams_of(engine: &Engine<Primitives>) -> Result<Vec<Told>, String> {
     let look = |machine: &Primitives| {
-        let tell = |stream: &streams::Stream| {
+        let tell = |id: u64, stream: &streams::Stream| {
             let head = stream.head();
             let logs = (0..).zip(stream.partitions()).map(|(number, partition)| (head.log(number), *partition));
-            let mappings = head.mappings().iter().collect();
-            Told { name: head.name().to_owned(), options: *head.options(), mappings, logs: logs.collect() }
+            let (mappings, producers) = (head.mappings().iter().collect(), producers_of(machine, id));
+            let (name, options) = (head.name().to_owned(), *head.options());
+            Told { name, options, mappings, logs: logs.collect(), producers }
         };
-        machine.streams.streams().map(|(_, stream)| tell(stream)).collect()
+        machine.streams.streams().map(|(handle, stream)| tell(handle.id, stream)).collect()
     };
     engine.inspect(look).map_err(|fault| fault.to_string())
 }
@@ -73,6 +78,30 @@ fn find_epochs(
         partition.records.iter_mut().skip(from).for_each(|record| record.epoch = mapping.epoch);
     }
     Ok(())
+}
+
+fn producers_of(machine: &Primitives, stream: u64) -> BTreeMap<String, ProducerContents> {
+    let producers = machine.streams.producers();
+    let of_stream = producers.from(0).filter(|(_, producer)| producer.stream == stream);
+    let tell = |(number, producer): (u64, &streams::Producer)| {
+        let batch = |batch: &streams::ProducedBatch| BatchContents {
+            sequence: batch.sequence,
+            records: batch.records,
+            first_offset: batch.first_offset,
+        };
+        let windows = producers
+            .windows_of(number)
+            .map(|(partition, window)| (partition, window.batches().iter().map(batch).collect()));
+        let contents = ProducerContents {
+            number,
+            epoch: producer.epoch,
+            last_used: producer.last_used,
+            expire_after_micros: producer.expire_after_micros,
+            windows: windows.collect(),
+        };
+        (producer.name.to_string(), contents)
+    };
+    of_stream.map(tell).collect()
 }
 
 fn read_all(engine: &Engine<Primitives>, log: LogId, told: &streams::Partition) -> Result<PartitionContents, String> {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::attached::{Attached, Sending};
 use super::history::{Change, Contents, History, Step};
+use super::producing::Writer;
 use crate::base::lsn::Lsn;
 use crate::engine::clock::ManualClock;
 use crate::engine::fault::Fault;
@@ -56,6 +57,10 @@ pub(super) struct World {
     pub(super) sending: Option<Sending>,
     pub(super) sent_again: u64,
     pub(super) repeated: u64,
+    /// Programs with a producer each. They outlive crashes, as if their source told them what they have sent.
+    pub(super) writers: Vec<Writer>,
+    pub(super) produced_again: u64,
+    pub(super) duplicates: u64,
     told: VecDeque<String>,
 }
 
@@ -80,6 +85,9 @@ impl World {
             sending: None,
             sent_again: 0,
             repeated: 0,
+            writers: Vec::new(),
+            produced_again: 0,
+            duplicates: 0,
             told: VecDeque::new(),
         }
     }

@@ -24,7 +24,7 @@ const FLOOD_APPENDS: usize = 30;
 const FLOOD_BODY_BYTES: u32 = 460_000;
 
 /// Records per partition of one append, as they are given out and as the model has them.
-type Groups = Vec<(u32, Vec<RecordContents>)>;
+pub(super) type Groups = Vec<(u32, Vec<RecordContents>)>;
 
 impl World {
     pub(super) fn create(&mut self, engine: &Engine<Primitives>) -> Done {

@@ -131,6 +131,7 @@ impl<'a> Event<'a> {
             }
             Event::Produced(produced) => {
                 visit(producer_row(produced.number));
+                #[cfg(not(planted = "producer_window_not_persisted"))]
                 visit(window_row(produced.number, produced.partition));
             }
             Event::Expired(expired) => {

@@ -27,6 +27,8 @@ pub(super) use overlay::{Changes, Layer, View};
 pub(super) use rows::{KIND_PRODUCER, KIND_WINDOW, row};
 pub(crate) use rows::{number_of_row, producer_row, window_row};
 pub(crate) use state::ProducedBatch;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use state::Producer;
 #[cfg(all(test, not(loom)))]
 pub(super) mod events {
     pub(crate) use super::event::{Expired, Opened, Produced};
