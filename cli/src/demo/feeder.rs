@@ -1,13 +1,16 @@
-//! Appends the input with one writer per partition.
+//! Appends the input with one writer per partition, all of them one producer.
 //!
-//! A writer walks the whole input and takes the lines of its partition. The stream's end offset says how many of them
-//! it already holds, so those are skipped; each batch names the offset that it expects to be given. That the host is
-//! killed is no matter of the writer's: its append takes longer then.
+//! A writer walks the whole input and takes the lines of its partition; a line's number among them is its sequence. The
+//! producer's last batch says how many the partition holds. The writer begins with that batch, which it may not have
+//! told of before it was killed, and sends a batch again until it is told where it stands. That the host is killed is
+//! no matter of the writer's: its append takes longer then.
+//!
+//! Batches of all lives have the same bounds, since each begins where one of an earlier life did.
 
 use std::ops::Range;
 use std::thread;
 
-use towpath::{AppendOptions, Error, Level, Record, Stream};
+use towpath::{AppendOptions, AppendedBatch, Error, Level, Producer, ProducerOptions, Record, Stream};
 
 use super::input::Input;
 use super::report::{Report, Span, now_micros};
@@ -21,31 +24,44 @@ const BATCH_BYTES: usize = 256 << 10;
 
 pub(super) struct Feeder<'a> {
     input: &'a Input,
-    stream: Stream,
+    producer: Producer,
     reports: Reports,
     options: AppendOptions,
 }
 
 impl<'a> Feeder<'a> {
-    pub(super) fn new(input: &'a Input, stream: Stream, reports: Reports, level: Level) -> Feeder<'a> {
-        Feeder { input, stream, reports, options: AppendOptions::new().level(level) }
+    /// Whoever fed under this name before appends nothing any more.
+    pub(super) fn new(
+        input: &'a Input,
+        stream: &Stream,
+        name: &str,
+        reports: Reports,
+        level: Level,
+    ) -> Result<Feeder<'a>, Failure> {
+        let producer = loop {
+            match stream.producer(name, ProducerOptions::new()) {
+                Err(Error::OutcomeUnknown) => {}
+                opened => break opened?,
+            }
+        };
+        Ok(Feeder { input, producer, reports, options: AppendOptions::new().level(level) })
     }
 
     pub(super) fn feed(&self, partitions: Range<u32>) -> Result<(), Failure> {
         thread::scope(|scope| joined(partitions.map(|partition| scope.spawn(move || self.write(partition))).collect()))
     }
 
-    /// Appends what the partition does not hold yet.
+    /// Appends what the partition does not hold yet, and the last of what it does.
     fn write(&self, partition: u32) -> Result<(), Failure> {
-        let end = self.end(partition)?;
+        let first = self.producer.last(partition)?.map_or(0, |last| last.sequence);
         let mut lines = self.input.lines()?;
         let mut held = 0;
-        let mut batch = Batch { partition, next: end, is_first: true, lines: Vec::new(), bytes: 0 };
+        let mut batch = Batch { partition, sequence: first, lines: Vec::new(), bytes: 0 };
         while let Some(line) = lines.next()? {
-            if self.stream.partition_of(key_of(line)) != partition {
+            if self.producer.stream().partition_of(key_of(line)) != partition {
                 continue;
             }
-            if held < end {
+            if held < first {
                 held += 1;
                 continue;
             }
@@ -58,42 +74,29 @@ impl<'a> Feeder<'a> {
         self.append(&mut batch)
     }
 
-    fn end(&self, partition: u32) -> Result<u64, Failure> {
-        Ok(self.stream.describe()?.partitions[partition as usize].end_offset)
-    }
-
     fn append(&self, batch: &mut Batch) -> Result<(), Failure> {
         if batch.lines.is_empty() {
             return Ok(());
         }
-        let end = batch.next + batch.lines.len() as u64;
-        if self.is_acknowledged(batch)? {
-            let bodies = batch.lines.iter().map(|line| digest(line)).collect();
-            let span = Span { partition: batch.partition, first_offset: batch.next, bodies };
-            tell(&self.reports, &Report::Acknowledged { at_micros: now_micros(), span })?;
-        }
-        batch.next = end;
-        batch.is_first = false;
+        let appended = self.send(batch)?;
+        let first_offset = appended.partitions[0].first_offset;
+        let bodies = batch.lines.iter().map(|line| digest(line)).collect();
+        let span = Span { partition: batch.partition, first_offset, bodies };
+        tell(&self.reports, &Report::Acknowledged { at_micros: now_micros(), span })?;
+        batch.sequence += batch.lines.len() as u64;
         batch.lines.clear();
         batch.bytes = 0;
         Ok(())
     }
 
-    /// Appends until the batch is in. `false` if nobody said so, and where the partition ends tells it: the host was
-    /// killed with the answer; or this feeder was, and the last batch of its earlier life came in after it had looked
-    /// for the end. Batches of both lives have the same bounds.
-    fn is_acknowledged(&self, batch: &Batch) -> Result<bool, Failure> {
+    /// Sends the batch until it is told where it stands: it is stored once however often it is sent.
+    fn send(&self, batch: &Batch) -> Result<AppendedBatch, Failure> {
         let records: Vec<Record<'_>> = batch.lines.iter().map(|line| Record::new(line).key(key_of(line))).collect();
-        let options = self.options.clone().partition(batch.partition).expect_offset(batch.next);
-        let batch_end = batch.next + batch.lines.len() as u64;
+        let options = self.options.clone().partition(batch.partition);
         loop {
-            match self.stream.append_batch(&records, &options) {
-                Ok(_) => return Ok(true),
-                Err(Error::WrongOffset { end, .. }) if batch.is_first && end == batch_end => return Ok(false),
-                // Nobody else writes to this partition, and a batch is in whole or not at all.
-                Err(Error::OutcomeUnknown) if self.end(batch.partition)? == batch.next => {}
-                Err(Error::OutcomeUnknown) => return Ok(false),
-                Err(error) => return Err(error.into()),
+            match self.producer.append_batch_at(|_| batch.sequence, &records, &options) {
+                Err(Error::OutcomeUnknown) => {}
+                sent => return Ok(sent?),
             }
         }
     }
@@ -102,10 +105,8 @@ impl<'a> Feeder<'a> {
 /// Lines that wait to be appended together.
 struct Batch {
     partition: u32,
-    /// The offset that the first of them must be given.
-    next: u64,
-    /// Nothing was appended before it in this life.
-    is_first: bool,
+    /// Of the first of them.
+    sequence: u64,
     lines: Vec<Vec<u8>>,
     bytes: usize,
 }

@@ -10,8 +10,9 @@
 //! rest go on; the feeders are not told. The parent never opens the database meanwhile. At the end it does, and
 //! compares what is there with the input, with what was acknowledged and with what was read ([`audit`]).
 //!
-//! A feeder that starts again learns from the stream itself how many lines of each partition it holds, and
-//! `expect_offset` refuses an append that would be a second copy.
+//! A feeder appends as a producer: each line has its number among those of its partition. One that starts again fences
+//! its earlier life, learns which batch came in last, and sends that once more; a line that is there is not stored
+//! again.
 
 mod audit;
 mod books;

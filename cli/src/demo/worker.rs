@@ -44,7 +44,8 @@ impl Worker {
         match self.role {
             Role::Host => {}
             Role::Feeder1 | Role::Feeder2 => {
-                Feeder::new(&input, stream, reports.clone(), self.level.level()).feed(self.role.feeds())?;
+                let name = self.role.argument();
+                Feeder::new(&input, &stream, name, reports.clone(), self.level.level())?.feed(self.role.feeds())?;
             }
             Role::Reader => reader::follow(&input, &stream, &reports)?,
         }
