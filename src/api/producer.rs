@@ -345,7 +345,7 @@ fn parts(submitted: &Submitted<Reply>) -> (&Ranges, bool, Receipt) {
     let level = submitted.level;
     match &submitted.reply {
         Reply::Streams(streams::Reply::Appended(ranges)) => (ranges, false, Receipt { lsn: submitted.lsn, level }),
-        Reply::Streams(streams::Reply::Duplicate { ranges, lsn }) => (ranges, true, Receipt { lsn: *lsn, level }),
+        Reply::Streams(streams::Reply::Duplicate { ranges, lsn }) => (&**ranges, true, Receipt { lsn: *lsn, level }),
         _ => unreachable!("an append answers with where it went"),
     }
 }

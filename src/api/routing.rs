@@ -72,17 +72,26 @@ impl Routing {
         options: &AppendOptions,
         act: impl FnOnce(&Command<'_>) -> T,
     ) -> T {
-        self.route_record(record, options, |append| act(&Command::Streams(streams::Command::Append(append))))
+        let (partitions, partition) = self.place_of(record, options);
+        let groups = [group_of(std::slice::from_ref(record), partition, options)];
+        act(&Command::Streams(streams::Command::Append(self.append_of(partitions, &groups))))
     }
 
     /// Finds the place of one record, and does this with it.
-    #[inline(always)]
     pub(super) fn route_record<T>(
         &self,
         record: &Record<'_>,
         options: &AppendOptions,
         act: impl FnOnce(Append<'_>) -> T,
     ) -> T {
+        let (partitions, partition) = self.place_of(record, options);
+        let groups = [group_of(std::slice::from_ref(record), partition, options)];
+        act(self.append_of(partitions, &groups))
+    }
+
+    /// How many partitions there are, and to which of them a record goes.
+    #[inline(always)]
+    fn place_of(&self, record: &Record<'_>, options: &AppendOptions) -> (u32, u32) {
         let partitions = self.partitions();
         let partition = match (options.partition, record.key) {
             (Some(partition), _) => partition,
@@ -90,8 +99,7 @@ impl Routing {
             (None, None) if partitions == 1 => 0,
             (None, None) => self.sticky.of_record(record.user_bytes(), partitions),
         };
-        let groups = [group_of(std::slice::from_ref(record), partition, options)];
-        act(self.append_of(partitions, &groups))
+        (partitions, partition)
     }
 
     /// Makes the command that appends these records, sorted by partition, and does this with it.

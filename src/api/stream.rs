@@ -460,9 +460,14 @@ fn ranges(reply: &Reply) -> &streams::Ranges {
 
 #[inline]
 fn appended(submitted: Submitted<Reply>) -> Appended {
-    let first = ranges(&submitted.reply).first;
-    let (partition, offset) = (first.partition, first.first_offset);
-    Appended { partition, offset, duplicate: false, receipt: receipt(&submitted) }
+    let receipt = receipt(&submitted);
+    // Taken apart: of the reply there is only a list to drop, which one record does not have.
+    match submitted.reply {
+        Reply::Streams(streams::Reply::Appended(streams::Ranges { first, rest: _rest })) => {
+            Appended { partition: first.partition, offset: first.first_offset, duplicate: false, receipt }
+        }
+        _ => unreachable!("an append answers with where it went"),
+    }
 }
 
 fn appended_batch(submitted: Submitted<Reply>) -> AppendedBatch {

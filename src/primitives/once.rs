@@ -234,7 +234,7 @@ mod tests {
         let Decision::Unchanged { reply: Reply::Streams(streams::Reply::Duplicate { ranges, lsn }), .. } = anew else {
             panic!("not a duplicate")
         };
-        assert_eq!((Reply::Streams(streams::Reply::Appended(ranges)), lsn), (first, Lsn(1000)));
+        assert_eq!((Reply::Streams(streams::Reply::Appended(*ranges)), lsn), (first, Lsn(1000)));
         assert_eq!(end(&primitives, stream, 0), 1);
     }
 

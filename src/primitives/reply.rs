@@ -102,7 +102,7 @@ mod tests {
             streams::Reply::Trimmed { start: 77 },
             streams::Reply::Expired,
             streams::Reply::Producer(ProducerHandle { number: 300, epoch: 5 }),
-            streams::Reply::Duplicate { ranges: Ranges { first, rest: Vec::new() }, lsn: Lsn(8 << 20) },
+            streams::Reply::Duplicate { ranges: Ranges { first, rest: Vec::new() }.into(), lsn: Lsn(8 << 20) },
         ];
         let of_sessions =
             [sessions::Reply::Opened { known: false }, sessions::Reply::Opened { known: true }, sessions::Reply::Ended];

@@ -125,6 +125,16 @@ impl<'a> Event<'a> {
                 appended.entry.encode(out);
                 appended.records.encode(out);
             }
+            rare => rare.encode_rare(out),
+        }
+    }
+
+    // Out of the way of appends.
+    #[cold]
+    #[inline(never)]
+    fn encode_rare(&self, out: &mut Put<'_>) {
+        match self {
+            Event::Appended(_) => unreachable!("an append is not rare"),
             Event::Created { span, options, name } => {
                 out.u8(CREATED);
                 span.encode(out);

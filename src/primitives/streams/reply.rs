@@ -46,7 +46,8 @@ pub(crate) enum Reply {
     Producer(ProducerHandle),
     /// The batch of a producer was accepted before, in the frame at `lsn`.
     Duplicate {
-        ranges: Ranges,
+        /// Boxed: every reply is moved as wide as the widest.
+        ranges: Box<Ranges>,
         lsn: Lsn,
     },
 }
@@ -131,7 +132,7 @@ impl Reply {
             PRODUCER => Ok(Reply::Producer(ProducerHandle { number: take.varint()?, epoch: take.varint()? })),
             DUPLICATE => {
                 let lsn = Lsn(take.varint()?);
-                Ok(Reply::Duplicate { ranges: Ranges::decode(take)?, lsn })
+                Ok(Reply::Duplicate { ranges: Ranges::decode(take)?.into(), lsn })
             }
             _ => Err(Malformed("unknown reply of a stream")),
         }

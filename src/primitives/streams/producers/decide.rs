@@ -198,7 +198,7 @@ fn duplicate(before: &[(u32, ProducedBatch)]) -> Reply {
     let lsn = before.iter().map(|(_, batch)| batch.lsn).max().unwrap_or(Lsn(0));
     let mut ranges = before.iter().map(range);
     let first = ranges.next().expect("a batch has a group");
-    Reply::Duplicate { ranges: Ranges { first, rest: ranges.collect() }, lsn }
+    Reply::Duplicate { ranges: Ranges { first, rest: ranges.collect() }.into(), lsn }
 }
 
 /// Refuses more windows than there may be.

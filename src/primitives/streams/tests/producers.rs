@@ -73,7 +73,7 @@ fn each_of_the_last_five_batches_is_known_with_its_offsets_and_address_and_the_s
     for batch in 1..6 {
         let outcome = send(&mut state, stream, web, &[(0, 2 * batch, 2)], 100);
         let first = Range { partition: 0, first_offset: 2 * batch, records: 2 };
-        let reply = Reply::Duplicate { ranges: Ranges { first, rest: vec![] }, lsn: FRAME };
+        let reply = Reply::Duplicate { ranges: Ranges { first, rest: vec![] }.into(), lsn: FRAME };
         assert_eq!(outcome, Outcome::Unchanged { reply, rests_on: Some(producer_row(web.number)) });
     }
     let sixth_last = refused(send(&mut state, stream, web, &[(0, 0, 2)], 100));
