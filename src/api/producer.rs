@@ -136,7 +136,7 @@ impl Producer {
     ///
     /// # Errors
     /// As for [`Stream::append`], and [`Error::Fenced`], [`Error::NotFound`] if the producer has expired,
-    /// [`Error::LimitExceeded`] if producers have appended to 65,536 partitions.
+    /// [`Error::LimitExceeded`] if producers have appended to 16,384 partitions.
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Appended, Error> {
         self.append_with(record.into(), &AppendOptions::default())
     }

@@ -74,8 +74,8 @@ pub(crate) const PARTITION_BITS: u32 = 12;
 pub(crate) const PRODUCERS_MAX: usize = 4096;
 
 /// Partitions in which producers have appended, counted for each producer. What is remembered of one takes 200 bytes of
-/// memory; all of them may go with one stream, in one hold of the core lock.
-pub(crate) const PRODUCER_PARTITIONS_MAX: usize = 65_536;
+/// memory; all of them may go with one stream, in one frame and one hold of the core lock.
+pub(crate) const PRODUCER_PARTITIONS_MAX: usize = 16_384;
 
 /// Batches of a producer that are remembered in each partition.
 pub(crate) const PRODUCER_BATCHES_REMEMBERED: usize = 5;
@@ -205,4 +205,6 @@ const _: () = {
     assert!(FREEZE_CHUNK <= DIRTY_ROWS_MAX);
     assert!(PARTITIONS_MAX <= 1 << PARTITION_BITS);
     assert!(PRODUCERS_MAX + PRODUCER_PARTITIONS_MAX < DIRTY_ROWS_MAX);
+    let expired_bytes_max = 64;
+    assert!((PRODUCERS_MAX + PRODUCER_PARTITIONS_MAX) as u64 * expired_bytes_max <= frame_bytes_least_max);
 };

@@ -130,6 +130,10 @@ impl<'a> Event<'a> {
                 visit(producer_row(opened.number));
             }
             Event::Produced(produced) => {
+                // One partition more in which producers have appended: how many there are may be told.
+                if produced.sequence == 0 {
+                    visit(COUNTERS);
+                }
                 visit(producer_row(produced.number));
                 #[cfg(not(planted = "producer_window_not_persisted"))]
                 visit(window_row(produced.number, produced.partition));

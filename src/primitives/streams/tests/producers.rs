@@ -1,7 +1,7 @@
 //! The rules of producers, one by one.
 
 use super::*;
-use crate::base::bounds::{PARTITIONS_MAX, PRODUCERS_MAX};
+use crate::base::bounds::{PARTITIONS_MAX, PRODUCER_PARTITIONS_MAX, PRODUCERS_MAX};
 use crate::base::level::Level;
 use crate::engine::machine::{Class, Events, LogChange, LogCursor};
 use crate::primitives::streams::producers::Event as ProducerEvent;
@@ -217,6 +217,51 @@ fn a_producer_of_every_partition_goes_in_events_of_64_and_with_its_stream() {
     assert_eq!(state.producers().from(0).count(), 0);
     assert!(state.producers().window(web.number, 0).is_none());
     state.logs(&mut |log, _, _| panic!("{log:?} is left"));
+}
+
+#[test]
+fn beyond_the_bound_no_partition_is_added_to_those_of_all_producers_and_what_is_known_goes_on() {
+    let mut state = State::default();
+    let options = Options { partitions: PARTITIONS_MAX, ..Options::default() };
+    run(&mut state, &Command::Create { name: "wide", options }, at(1));
+    let stream = state.lookup("wide").expect("it was created");
+    let groups: Vec<Group<'_>> =
+        (0..PARTITIONS_MAX).map(|partition| Group { partition, expect_offset: None, records: &[BODY] }).collect();
+    let produce = |state: &mut State, producer, groups: &[Group<'_>]| {
+        let append = Append { stream, mapping_partitions: PARTITIONS_MAX, groups };
+        run(state, &Command::Produce(Produce { append, producer, sequences: None }), at(2))
+    };
+    let full = PRODUCER_PARTITIONS_MAX / PARTITIONS_MAX as usize;
+    let producers: Vec<ProducerHandle> =
+        (0..=full).map(|number| open(&mut state, stream, &format!("p{number}"), 1)).collect();
+    for producer in &producers[..full] {
+        assert!(matches!(produce(&mut state, *producer, &groups), Outcome::Accept(_)));
+    }
+    let (max, actual) = (PRODUCER_PARTITIONS_MAX as u64, PRODUCER_PARTITIONS_MAX as u64 + 2);
+    let one_more = refused(produce(&mut state, producers[full], &groups[..2]));
+    assert_eq!(one_more, Refusal::LimitExceeded { limit: "partitions of all producers", max, actual });
+    assert!(matches!(produce(&mut state, producers[0], &groups), Outcome::Accept(_)));
+    let left = Command::ExpireProducer { number: producers[1].number };
+    assert!(matches!(run(&mut state, &left, at(1 + 2 * WEEK)), Outcome::Accept(_)));
+    assert!(matches!(produce(&mut state, producers[full], &groups), Outcome::Accept(_)));
+}
+
+#[test]
+fn the_first_batch_in_a_partition_changes_what_is_counted() {
+    let (mut state, stream, web) = with_producer();
+    let mut touched = |partition, records| {
+        let groups = [Group { partition, expect_offset: None, records }];
+        let append = Append { stream, mapping_partitions: 4, groups: &groups };
+        let produce = Command::Produce(Produce { append, producer: web, sequences: None });
+        let (_, events) = decide_at(&state, &Overlay::default(), &produce, at(9), &Known::default());
+        let mut touched = Vec::new();
+        events[1].touches(&mut |key| touched.push(key));
+        events.iter().for_each(|event| state.apply(event, FRAME));
+        touched
+    };
+    let rows = [producer_row(web.number), window_row(web.number, 2)];
+    assert_eq!(touched(2, &[BODY]), [COUNTERS, rows[0], rows[1]]);
+    assert_eq!(touched(2, &[BODY]), rows);
 }
 
 #[test]
