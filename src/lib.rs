@@ -39,7 +39,7 @@
 //!
 //! An error has changed nothing, with two exceptions: after [`Error::Unconfirmed`] the write was made and is on its
 //! way to the disk, after [`Error::OutcomeUnknown`] it may have been made. [`AppendOptions::expect_offset`] makes it
-//! safe to try again, and so does a [`Producer`], whose batches are stored once however often they are sent.
+//! safe to try again, and so does a [`Producer`]: a batch that it numbers is stored once however often it is sent.
 //! What [`Error::is_retryable`] says may be repeated has written nothing.
 
 mod api;

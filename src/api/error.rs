@@ -19,7 +19,7 @@ use crate::processes::wire::PROTOCOL;
 #[non_exhaustive]
 pub enum Error {
     /// There is no such stream, or it was deleted since the handle was made; or a producer has expired.
-    #[error("there is no {kind} `{name}`; create it first, or look at the list of them")]
+    #[error("there is no {kind} `{name}`; {}", missing(kind))]
     NotFound {
         /// What kind of thing: "stream", "producer".
         kind: &'static str,
@@ -331,6 +331,14 @@ impl Error {
             }
             _ => Error::InvalidName { name: name.to_owned(), reason: fault.to_string() },
         }
+    }
+}
+
+/// What to do about something that is not there.
+fn missing(kind: &str) -> &'static str {
+    match kind {
+        "producer" => "nobody used it for long, so it was forgotten: open it again, its sequences begin at 0",
+        _ => "create it first, or look at the list of them",
     }
 }
 

@@ -36,9 +36,15 @@ use super::ticket::Ticket;
 /// | before it, with as many records as one of the last five batches had there | that batch's offsets, `duplicate` |
 /// | before it, otherwise | [`Error::Overlapping`] |
 ///
+/// Five batches are remembered in each partition. So who sends again more than the last one has at most five of them
+/// unanswered there.
+///
+/// The forms without a sequence are for programs that keep no count. After [`Error::OutcomeUnknown`] such a program
+/// asks [`Producer::last`] whether the batch came in: sent again it would be a new one.
+///
 /// Where partitions are added to the stream, keys fall into others than before: a batch that was numbered before and is
 /// sent again after names the partition that it belongs to. Where it names none, and partitions were added since the
-/// handle last appended, it is [`Error::Contended`].
+/// handle last appended, it is [`Error::InvalidOption`].
 ///
 /// A batch over several partitions is stored in all of them or is a duplicate in all of them; where it is both, it is
 /// [`Error::Overlapping`].
@@ -75,6 +81,8 @@ pub struct Producer {
 pub(crate) struct Names {
     pub(super) stream: Arc<Routing>,
     pub(super) producer: Option<Arc<str>>,
+    /// Its records are numbered in the partitions that their keys fell into.
+    pub(super) is_numbered_by_keys: bool,
 }
 
 impl Names {
@@ -83,10 +91,10 @@ impl Names {
             (Refused::Refusal(Refusal::Streams(streams::Refusal::NoSuchProducer)), Some(producer)) => {
                 Error::NotFound { kind: "producer", name: producer.to_string() }
             }
-            (refused, _) => {
-                self.stream.learn_from(&refused);
-                refusal(refused, &self.stream.name)
-            }
+            (refused, _) => match self.stream.learn_from(&refused) {
+                true if self.is_numbered_by_keys => moved(),
+                _ => refusal(refused, &self.stream.name),
+            },
         }
     }
 }
@@ -198,7 +206,7 @@ impl Producer {
     /// # Errors
     /// As for [`Producer::append_with`]; what comes after the append is the ticket's.
     pub fn submit(&self, record: Record<'_>, options: &AppendOptions) -> Result<Ticket<Appended>, Error> {
-        self.with_one(&record, None, options, |command| self.issue(command, options, produced))
+        self.with_one(&record, None, options, |command| self.issue(command, false, options, produced))
     }
 
     /// Appends one record that has this sequence in its partition, and does not wait for its sync.
@@ -211,7 +219,7 @@ impl Producer {
         record: Record<'_>,
         options: &AppendOptions,
     ) -> Result<Ticket<Appended>, Error> {
-        self.with_one(&record, Some(sequence), options, |command| self.issue(command, options, produced))
+        self.with_one(&record, Some(sequence), options, |command| self.issue(command, true, options, produced))
     }
 
     /// Appends several records as one and does not wait for their sync: the ticket does. See [`Stream::submit_batch`].
@@ -223,7 +231,7 @@ impl Producer {
         records: &[Record<'_>],
         options: &AppendOptions,
     ) -> Result<Ticket<AppendedBatch>, Error> {
-        self.with_batch(records, None, options, |command| self.issue(command, options, produced_batch))
+        self.with_batch(records, None, options, |command| self.issue(command, false, options, produced_batch))
     }
 
     /// Appends several records as one, as [`Producer::append_batch_at`] does, and does not wait for their sync.
@@ -236,7 +244,7 @@ impl Producer {
         records: &[Record<'_>],
         options: &AppendOptions,
     ) -> Result<Ticket<AppendedBatch>, Error> {
-        let issue = |command: &Command<'_>| self.issue(command, options, produced_batch);
+        let issue = |command: &Command<'_>| self.issue(command, true, options, produced_batch);
         self.with_batch(records, Some(&sequence_in), options, issue)
     }
 
@@ -284,7 +292,8 @@ impl Producer {
         options: &AppendOptions,
         attempt: impl Fn() -> Result<Result<T, Refused<Refusal>>, Error>,
     ) -> Result<T, Error> {
-        let rounds = if is_numbered && options.partition.is_none() { 0 } else { REROUTES_MAX };
+        let names = self.names(is_numbered, options);
+        let rounds = if names.is_numbered_by_keys { 0 } else { REROUTES_MAX };
         let mut refused = match attempt()? {
             Ok(done) => return Ok(done),
             Err(refused) => refused,
@@ -298,7 +307,7 @@ impl Producer {
                 Err(again) => refused = again,
             }
         }
-        Err(self.names().refusal(refused))
+        Err(names.refusal(refused))
     }
 
     /// Whether numbered records go to the same partitions whenever they are sent.
@@ -327,17 +336,27 @@ impl Producer {
     fn issue<T>(
         &self,
         command: &Command<'_>,
+        is_numbered: bool,
         options: &AppendOptions,
         outcome: fn(Submitted<Reply>) -> T,
     ) -> Result<Ticket<T>, Refused<Refusal>> {
         let (level, deadline) = (self.stream.level(options), deadline_in(options.timeout));
         let issued = self.stream.database.shared.link.issue(command, level, deadline)?;
-        Ok(Ticket::new(issued, outcome, self.names()))
+        Ok(Ticket::new(issued, outcome, self.names(is_numbered, options)))
     }
 
-    fn names(&self) -> Names {
-        Names { producer: Some(self.name.clone()), ..self.stream.names() }
+    fn names(&self, is_numbered: bool, options: &AppendOptions) -> Names {
+        let is_numbered_by_keys = is_numbered && options.partition.is_none();
+        Names { producer: Some(self.name.clone()), is_numbered_by_keys, ..self.stream.names() }
     }
+}
+
+/// The answer to a batch that was numbered by partitions which keys do not fall into any more. Not to be tried again as
+/// it is: under the same sequence it could be stored in another partition, a second time.
+#[cold]
+fn moved() -> Error {
+    let reason = "partitions were added, and its keys may fall into others than those it is numbered in; name one";
+    Error::InvalidOption { option: "partition", reason: reason.to_owned() }
 }
 
 /// Where a batch went, whether it did so before, and the proof of it.

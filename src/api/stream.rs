@@ -230,7 +230,7 @@ impl Stream {
     }
 
     pub(super) fn names(&self) -> Names {
-        Names { stream: self.routing.clone(), producer: None }
+        Names { stream: self.routing.clone(), producer: None, is_numbered_by_keys: false }
     }
 
     pub(super) fn routing(&self) -> &Routing {

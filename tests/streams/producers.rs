@@ -202,10 +202,42 @@ fn a_producer_that_nobody_uses_is_forgotten() {
     clock.advance(hour);
     clock.advance(hour);
     eventually("it is forgotten", || web.last(0).is_err());
-    assert!(matches!(web.append("three forks"), Err(Error::NotFound { kind: "producer", name }) if name == "web"));
+    let forgotten = web.append("three forks").unwrap_err();
+    assert!(matches!(&forgotten, Error::NotFound { kind: "producer", name } if name == "web"));
+    assert!(forgotten.to_string().contains("open it again"), "{forgotten}");
     let late = refusal_of(web.submit(Record::new(b"three forks"), &to(0)));
     assert!(matches!(late, Error::NotFound { kind: "producer", .. }));
     assert_eq!(app.append("three forks").unwrap().offset, 2, "the other has a week");
     let web = open(&orders, "web");
     assert_eq!((web.epoch(), web.last(0).unwrap()), (0, None));
+}
+
+#[test]
+fn what_is_numbered_by_keys_is_refused_once_partitions_were_added_and_known_where_they_are_named() {
+    let (db, orders) = stream(StreamOptions::new().partitions(2));
+    let wide = db.create_stream("wide", StreamOptions::new().partitions(7)).unwrap();
+    let moves = |key: &String| orders.partition_of(key.as_bytes()) != wide.partition_of(key.as_bytes());
+    let key = (0..).map(|number| format!("customer-{number}")).find(moves).unwrap();
+    let (was, is) = (orders.partition_of(key.as_bytes()), wide.partition_of(key.as_bytes()));
+    let (record, by_key) = (Record::new(b"one blue mug").key(key.as_bytes()), AppendOptions::new());
+    let opened = |name: &&str| open(&db.stream("orders").unwrap(), name);
+    let producers: Vec<Producer> = ["web", "app", "import", "audit"].iter().map(opened).collect();
+    for producer in &producers {
+        assert_eq!(producer.append_at(0, record, &by_key).unwrap().partition, was);
+    }
+    orders.add_partitions(5).unwrap();
+    let [web, app, import, audit] = &producers[..] else { unreachable!() };
+    let refused = [
+        web.append_at(0, record, &by_key).unwrap_err(),
+        app.append_batch_at(|_| 0, &[record], &by_key).unwrap_err(),
+        import.submit_at(0, record, &by_key).and_then(|ticket| ticket.wait()).unwrap_err(),
+    ];
+    for error in refused {
+        assert!(matches!(&error, Error::InvalidOption { option: "partition", .. }) && !error.is_retryable(), "{error}");
+    }
+    for producer in &producers {
+        assert!(producer.append_at(0, record, &to(was)).unwrap().duplicate);
+    }
+    assert_eq!(texts(&orders, is).len(), 0);
+    assert_eq!(audit.append(record).unwrap().partition, is, "without a number it goes where its key is now");
 }
