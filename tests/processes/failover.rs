@@ -9,12 +9,17 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use towpath::{AppendOptions, Database, Error, Level, OpenMode, Options, Record, Start, Stream, StreamOptions};
+use towpath::{
+    AppendOptions, Database, Error, Level, OpenMode, Options, ProducerOptions, Record, Start, Stream, StreamOptions,
+};
 
 use crate::child::ChildProcess;
 use crate::members::Member;
 use crate::place::executor::block_on;
 use crate::place::{PATIENCE, Place, eventually, files_below, texts};
+
+/// How each writer appends.
+const WRITERS: [&str; 4] = ["blocking", "producing", "tickets", "futures"];
 
 pub fn attach(place: &Place, grace: Duration) -> Database {
     Options::temporary().mode(OpenMode::Attach).reconnect_grace(grace).open(place.data()).unwrap()
@@ -22,6 +27,7 @@ pub fn attach(place: &Place, grace: Duration) -> Database {
 
 /// Appends until told to stop, each body with this name and a number, and gives the offset of each by its body.
 fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64> {
+    let producer = orders.producer(name, ProducerOptions::new()).unwrap();
     let mut acknowledged = BTreeMap::new();
     let mut in_flight = Vec::new();
     for number in 0.. {
@@ -31,6 +37,12 @@ fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64
             "blocking" => {
                 let appended = orders.append_with(Record::new(body.as_bytes()), &options).unwrap();
                 acknowledged.insert(body, appended.offset);
+            }
+            "producing" => {
+                let send = || producer.append_at(number, Record::new(body.as_bytes()), &options).unwrap();
+                let (first, again) = (send(), send());
+                assert_eq!((again.duplicate, again.offset), (true, first.offset));
+                acknowledged.insert(body, first.offset);
             }
             _ => in_flight.push((body.clone(), orders.submit(Record::new(body.as_bytes()), &options).unwrap())),
         }
@@ -65,7 +77,7 @@ fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
 pub fn expect_all_to_go_on(orders: &Stream, disturb: impl FnOnce()) {
     let stop = &AtomicBool::new(false);
     let (written, seen) = thread::scope(|scope| {
-        let writers = ["blocking", "tickets", "futures"].map(|name| scope.spawn(move || write(orders, name, stop)));
+        let writers = WRITERS.map(|name| scope.spawn(move || write(orders, name, stop)));
         let readers = [false, true].map(|asynchronous| scope.spawn(move || follow(orders, asynchronous)));
         disturb();
         stop.store(true, Ordering::Relaxed);
@@ -84,7 +96,7 @@ fn expect_each_once(orders: &Stream, written: &BTreeMap<String, u64>, seen: &[Ve
     for (body, offset) in written {
         assert_eq!(there[*offset as usize], *body, "acknowledged at {offset}");
     }
-    for name in ["blocking", "tickets", "futures"] {
+    for name in WRITERS {
         let own: Vec<&String> = there.iter().filter(|body| body.starts_with(name)).collect();
         let expected: Vec<String> = (0..own.len()).map(|number| format!("{name} {number:06}")).collect();
         assert!(own.into_iter().eq(&expected), "each of {name} once and in order");
