@@ -378,7 +378,7 @@ impl State {
                 visit(log, partition.start, partition.end);
             }
         }
-        self.producers.from(0).for_each(|(number, _)| visit(LogId(number), 0, 0));
+        self.producers.starting_at(0).for_each(|(number, _)| visit(LogId(number), 0, 0));
     }
 
     /// The same in pieces of at most `steps` steps, without offsets. The cursor is a slot and a partition: a stream
@@ -406,11 +406,11 @@ impl State {
     }
 
     fn next_logs_of_producers(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
-        for (number, _) in self.producers.from(cursor.0 - PRODUCERS_FROM).take(steps) {
+        for (number, _) in self.producers.starting_at(cursor.0 - PRODUCERS_FROM).take(steps) {
             visit(LogId(number));
             cursor.0 = PRODUCERS_FROM + number + 1;
         }
-        self.producers.from(cursor.0 - PRODUCERS_FROM).next().is_some()
+        self.producers.starting_at(cursor.0 - PRODUCERS_FROM).next().is_some()
     }
 
     /// The first offset of a log; `None` if there is no such log.

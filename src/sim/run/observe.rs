@@ -82,7 +82,7 @@ fn find_epochs(
 
 fn producers_of(machine: &Primitives, stream: u64) -> BTreeMap<String, ProducerContents> {
     let producers = machine.streams.producers();
-    let of_stream = producers.from(0).filter(|(_, producer)| producer.stream == stream);
+    let of_stream = producers.starting_at(0).filter(|(_, producer)| producer.stream == stream);
     let tell = |(number, producer): (u64, &streams::Producer)| {
         let batch = |batch: &streams::ProducedBatch| BatchContents {
             sequence: batch.sequence,

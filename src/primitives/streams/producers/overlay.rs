@@ -74,21 +74,21 @@ impl<'a> View<'a> {
     pub(crate) fn find(&self, stream: u64, name: &str) -> Option<u64> {
         let is_it = |producer: &Producer| producer.stream == stream && *producer.name == *name;
         let stored = self.stored.find(stream, name).filter(|number| self.get(*number).is_some());
-        stored.or_else(|| self.new().find(|(_, producer)| is_it(producer)).map(|(number, _)| number))
+        stored.or_else(|| self.added().find(|(_, producer)| is_it(producer)).map(|(number, _)| number))
     }
 
     /// The numbers of a stream's producers.
     pub(crate) fn of_stream(&self, stream: u64) -> Vec<u64> {
         let stored = self.stored.named(stream).map(|(_, number)| number).filter(|number| self.get(*number).is_some());
-        let new = self.new().filter(|(_, producer)| producer.stream == stream).map(|(number, _)| number);
-        stored.chain(new).collect()
+        let added = self.added().filter(|(_, producer)| producer.stream == stream).map(|(number, _)| number);
+        stored.chain(added).collect()
     }
 
     /// Every producer, those that came in this frame last.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &'a Producer)> {
         let view = *self;
-        let stored = self.stored.from(0).filter_map(move |(number, _)| Some((number, view.get(number)?)));
-        stored.chain(self.new())
+        let stored = self.stored.starting_at(0).filter_map(move |(number, _)| Some((number, view.get(number)?)));
+        stored.chain(self.added())
     }
 
     /// The partitions in which a producer has a window, in order.
@@ -118,9 +118,9 @@ impl<'a> View<'a> {
     }
 
     /// The producers that came in this frame.
-    fn new(&self) -> impl Iterator<Item = (u64, &'a Producer)> {
+    fn added(&self) -> impl Iterator<Item = (u64, &'a Producer)> {
         let (stored, changed) = (self.stored, self.changes.into_iter().flat_map(|changes| &changes.producers));
-        let new = changed.filter(move |(number, _)| stored.get(**number).is_none());
-        new.filter_map(|(number, producer)| Some((*number, producer.as_ref()?)))
+        let added = changed.filter(move |(number, _)| stored.get(**number).is_none());
+        added.filter_map(|(number, producer)| Some((*number, producer.as_ref()?)))
     }
 }

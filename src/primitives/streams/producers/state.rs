@@ -206,7 +206,7 @@ impl Producers {
     }
 
     /// Producers with their numbers, from this one on.
-    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = (u64, &Producer)> {
+    pub(crate) fn starting_at(&self, number: u64) -> impl Iterator<Item = (u64, &Producer)> {
         self.by_number.range(number..).map(|(number, producer)| (*number, producer))
     }
 

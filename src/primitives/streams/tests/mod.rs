@@ -71,7 +71,7 @@ fn all_rows(state: &State) -> Vec<(RowKey, Vec<u8>)> {
     let mut keys = vec![rows::COUNTERS];
     keys.extend(state.streams().map(|(handle, _)| stream_row(handle.id)));
     state.logs(&mut |log, _, _| keys.extend(state.log_row(log)));
-    for (number, _) in state.producers().from(0) {
+    for (number, _) in state.producers().starting_at(0) {
         keys.extend(state.producers().windows_of(number).map(|(partition, _)| window_row(number, partition)));
     }
     keys.sort();

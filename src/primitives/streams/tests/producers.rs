@@ -214,7 +214,7 @@ fn a_producer_of_every_partition_goes_in_events_of_64_and_with_its_stream() {
     let (_, events) = decide_at(&state, &Overlay::default(), &delete, at(3), &Known::default());
     assert_eq!(events.len(), 64 + 1 + 1);
     events.iter().for_each(|event| state.apply(event, FRAME));
-    assert_eq!(state.producers().from(0).count(), 0);
+    assert_eq!(state.producers().starting_at(0).count(), 0);
     assert!(state.producers().window(web.number, 0).is_none());
     state.logs(&mut |log, _, _| panic!("{log:?} is left"));
 }

@@ -189,7 +189,7 @@ impl Twin {
     }
 
     fn assert_producers_agree(&self, state: &State, logs: &mut BTreeMap<LogId, (u64, u64)>) {
-        assert_eq!(state.producers().from(0).count(), self.producers.len());
+        assert_eq!(state.producers().starting_at(0).count(), self.producers.len());
         for ((stream, name), twin) in &self.producers {
             let producer = state.producers().get(twin.number).expect("a producer that was opened");
             assert_eq!((producer.stream, &*producer.name), (self.streams[stream].id, &**name));
