@@ -11,16 +11,17 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use crate::base::bounds::{ANSWERED_FOR_OTHERS_MAX, INLINE_BYTES_MAX, QUESTIONS_OPEN_MAX, STALL_MICROS_MAX};
-use crate::base::sync::{Arc, AtomicBool, Mutex, Ordering, thread_local};
+use crate::base::sync::{Arc, Ordering, thread_local};
 use crate::engine::fault::Fault;
 use crate::engine::read::Read;
 use crate::engine::{Engine, Refused};
 use crate::primitives::{Primitives, Refusal};
 use crate::storage::disk::host::socket::{Alarm, Socket, wait};
 
+use super::lending::Lending;
 use super::questions::too_many_questions;
 use super::reading::{Cursors, ReadRecords, put_read};
 use super::server::Attached;
@@ -55,10 +56,8 @@ pub(super) struct Bell {
     process: Arc<Attached>,
     pub(super) socket: Arc<Socket>,
     alarm: Alarm,
-    /// Somebody will look at the readers: the thread of the connection, or the one that has made records visible.
-    has_rung: AtomicBool,
     /// The connection's answers, while its thread sleeps.
-    lent: Mutex<Option<Answers>>,
+    lending: Lending<Answers>,
 }
 
 thread_local! {
@@ -117,7 +116,7 @@ impl Wake for Bell {
 
     // The event that wakes is in the hands of its caller: nothing is looked at here.
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.has_rung.swap(true, Ordering::SeqCst) && !will_answer(self) {
+        if self.lending.ring() && !will_answer(self) {
             self.alarm.ring();
         }
     }
@@ -134,18 +133,14 @@ impl Bell {
             process: process.clone(),
             socket,
             alarm: Alarm::new()?,
-            has_rung: AtomicBool::new(false),
-            lent: Mutex::new(None),
+            lending: Lending::new(),
         }))
     }
 
     /// Sleeps until requests have come or records, and lends out the answers meanwhile. Tells whether requests have
     /// come, or their end.
     pub(super) fn sleep(self: &Arc<Self>, answers: &mut Answers) -> io::Result<bool> {
-        *self.lent.lock() = Some(std::mem::take(answers));
-        let ready = wait(&self.socket, Some(&self.alarm), true, None);
-        *answers = self.lent.lock().take().expect("they are given back at once");
-        let ready = ready?;
+        let ready = self.lending.lend(answers, || wait(&self.socket, Some(&self.alarm), true, None))?;
         if ready.alarmed {
             self.alarm.take();
             answers.look_at_waiting(self);
@@ -155,12 +150,12 @@ impl Bell {
 
     /// Answers the readers, if nobody else is at it.
     fn answer_or_ring(self: &Arc<Self>) {
-        let is_done = self.lent.try_lock().is_some_and(|mut lent| {
-            lent.as_mut().filter(|answers| answers.take_little()).is_some_and(|answers| {
+        let is_done = self.lending.try_serve(|answers| {
+            answers.take_little() && {
                 answers.look_at_waiting(self);
                 answers.answer_woken(self);
                 answers.try_send(&self.socket)
-            })
+            }
         });
         if !is_done {
             self.alarm.ring();
@@ -260,16 +255,18 @@ impl Answers {
 
     /// Finds the readers whose logs have records.
     fn look_at_waiting(&mut self, bell: &Arc<Bell>) {
-        bell.has_rung.store(false, Ordering::SeqCst);
         let waker = Waker::from(bell.clone());
         let mut context = Context::from_waker(&waker);
-        let woken = &mut self.woken;
-        self.waiting.retain_mut(|reader| match Pin::new(&mut reader.waiting.listener).poll(&mut context) {
-            Poll::Ready(()) => {
-                woken.push_back((reader.request, reader.read));
-                false
-            }
-            Poll::Pending => true,
+        let Answers { waiting, woken, .. } = self;
+        let mut has_records = |reader: &mut WaitingRead| Pin::new(&mut reader.waiting.listener).poll(&mut context);
+        bell.lending.look(|| {
+            waiting.retain_mut(|reader| {
+                let is_woken = has_records(reader).is_ready();
+                if is_woken {
+                    woken.push_back((reader.request, reader.read));
+                }
+                !is_woken
+            });
         });
     }
 

@@ -17,6 +17,7 @@
 //! | `refusals.rs`   | logging who is turned away, seldom enough                                   |
 //! | `connection.rs` | the host's side of one attached process                                     |
 //! | `answers.rs`    | what it has yet to tell: answers, readers that wait, and who wakes them      |
+//! | `lending.rs`    | what a thread that sleeps leaves to others                                   |
 //! | `client`        | the attached side: asking, waiting, going over to the next host             |
 //! | `waiting.rs`    | waiting for records of a log, in the process that hosts it                   |
 //! | `link.rs`       | where the database is now, for the handles of one process                   |
@@ -25,6 +26,7 @@ pub(crate) mod accept;
 mod answers;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod lending;
 pub(crate) mod link;
 pub(crate) mod operation;
 pub(crate) mod questions;

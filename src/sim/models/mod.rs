@@ -6,6 +6,7 @@
 
 mod commit;
 mod disk;
+mod lending;
 mod retire;
 mod ring;
 mod wake;
