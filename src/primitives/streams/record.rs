@@ -94,7 +94,7 @@ impl<'a> Record<'a> {
             + user_bytes
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn encode(&self, out: &mut Put<'_>) {
         out.varints([len_or_none(self.body), len_or_none(self.key), self.header_block_len() as u64]);
         if let Some(key) = self.key {
