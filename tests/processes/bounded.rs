@@ -4,10 +4,10 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use towpath::{Error, Start, StreamOptions};
+use towpath::{Error, Start};
 
 use crate::child::ChildProcess;
-use crate::failover::attach;
+use crate::failover::{attach, beside_a_host};
 use crate::members::Member;
 use crate::place::{PATIENCE, Place, eventually};
 use crate::raw::{Answer, TOO_MANY, greet, read_one, received, welcomed};
@@ -41,10 +41,7 @@ fn a_host_of_few_open_files_refuses_processes_and_goes_on_writing() {
 
 #[test]
 fn readers_of_a_large_record_are_answered_as_their_process_takes_the_answers() {
-    let place = Place::new();
-    let host = ChildProcess::host(&place.data());
-    let db = attach(&place, PATIENCE);
-    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let (place, host, db, orders) = beside_a_host();
     let mut socket = welcomed(&place.data(), 7);
     let everything_with_the_answer = 1;
     let waiting = (1..=120).flat_map(|at| {
@@ -68,10 +65,7 @@ fn readers_of_a_large_record_are_answered_as_their_process_takes_the_answers() {
 
 #[test]
 fn reads_that_end_before_a_stopped_host_takes_them_are_bounded_in_number() {
-    let place = Place::new();
-    let host = ChildProcess::host(&place.data());
-    let db = attach(&place, PATIENCE);
-    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let (_place, host, _db, orders) = beside_a_host();
     let mut reader = orders.reader(0, Start::Earliest).unwrap();
     host.stop();
     let start = Instant::now();

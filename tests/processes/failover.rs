@@ -25,6 +25,15 @@ pub fn attach(place: &Place, grace: Duration) -> Database {
     Options::temporary().mode(OpenMode::Attach).reconnect_grace(grace).open(place.data()).unwrap()
 }
 
+/// A host in another process, and a stream of it that this process writes.
+pub fn beside_a_host() -> (Place, ChildProcess, Database, Stream) {
+    let place = Place::new();
+    let host = ChildProcess::host(&place.data());
+    let db = attach(&place, PATIENCE);
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    (place, host, db, orders)
+}
+
 /// Appends until told to stop, each body with this name and a number, and gives the offset of each by its body.
 fn write(orders: &Stream, name: &str, stop: &AtomicBool) -> BTreeMap<String, u64> {
     let producer = orders.producer(name, ProducerOptions::new()).unwrap();
@@ -179,10 +188,7 @@ fn who_only_attaches_waits_for_the_next_host_as_long_as_the_grace() {
 
 #[test]
 fn nothing_is_written_to_another_database_that_took_the_directorys_place() {
-    let place = Place::new();
-    let mut host = ChildProcess::host(&place.data());
-    let db = attach(&place, PATIENCE);
-    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let (place, mut host, db, orders) = beside_a_host();
     orders.append("one blue mug").unwrap();
     // Whoever is attached looks on while the files go.
     host.stop();
@@ -208,10 +214,7 @@ fn eventually_refused(orders: &Stream) -> Error {
 
 #[test]
 fn an_append_with_a_timeout_returns_in_time_while_the_host_is_stopped() {
-    let place = Place::new();
-    let host = ChildProcess::host(&place.data());
-    let db = attach(&place, PATIENCE);
-    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let (_place, host, db, orders) = beside_a_host();
     let mut reader = orders.reader(0, Start::Earliest).unwrap();
     host.stop();
     let start = Instant::now();
@@ -229,10 +232,7 @@ fn an_append_with_a_timeout_returns_in_time_while_the_host_is_stopped() {
 
 #[test]
 fn a_timeout_holds_for_more_than_a_stopped_host_takes_from_its_socket() {
-    let place = Place::new();
-    let host = ChildProcess::host(&place.data());
-    let db = attach(&place, PATIENCE);
-    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let (_place, host, _db, orders) = beside_a_host();
     host.stop();
     let body = vec![b'x'; 1 << 20];
     let start = Instant::now();
