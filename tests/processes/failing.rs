@@ -77,6 +77,21 @@ fn who_comes_to_a_poisoned_host_becomes_the_next() {
 }
 
 #[test]
+fn a_child_of_a_poisoned_host_comes_to_the_database_anew() {
+    let place = Place::new();
+    let mut host = Member::start(&place.data());
+    assert_eq!(host.append("one blue mug"), 0);
+    poison(&mut host);
+    assert_eq!(host.told("append_in_a_fork two green plates"), "appended", "nobody else has it open");
+    let db = place.open();
+    let orders = db.stream("orders").unwrap();
+    assert_eq!(texts(&orders, 0).last().unwrap(), "two green plates");
+    assert_eq!(host.told("append_in_a_fork three forks"), "appended", "it is attached");
+    assert_eq!(texts(&orders, 0).last().unwrap(), "three forks");
+    assert_eq!(host.told("append four spoons"), "Poisoned");
+}
+
+#[test]
 fn a_database_that_is_held_alone_stays_so_although_it_is_poisoned() {
     let place = Place::new();
     let mut alone = Member::start_alone(&place.data());

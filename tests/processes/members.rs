@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use towpath::{AppendOptions, Appended, Database, Error, OpenMode, Record, Start, Stream, StreamOptions, Ticket};
 
 use crate::child::{self, ChildProcess, asked, tell};
-use crate::forking::{ignore_file_size_signal, linger};
+use crate::forking::{ignore_file_size_signal, in_a_fork, linger};
 use crate::partitions;
 
 pub const MEMBER: &str = "member";
@@ -124,6 +124,14 @@ fn obey(db: &Database, (what, body): (&str, &str), held: &mut Held) -> String {
             let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
             setrlimit(Resource::Nofile, Rlimit { current: Some(body.parse().unwrap()), maximum }).unwrap();
             body.to_owned()
+        }
+        "append_in_a_fork" => {
+            let orders = open_once(db, orders).unwrap();
+            in_a_fork(|| {
+                let_writes_fail(false);
+                vec![orders.append(body).is_ok()]
+            });
+            "appended".to_owned()
         }
         "fork" => linger().to_string(),
         "spawn" => Command::new("sleep").arg("20").spawn().unwrap().id().to_string(),
