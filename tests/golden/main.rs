@@ -14,7 +14,10 @@ mod packed;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use towpath::{AppendOptions, Database, Error, Header, ManualClock, Options, Record, StreamOptions, Timestamp};
+use towpath::{
+    AppendOptions, Database, Error, Header, ManualClock, Options, ProducerOptions, Record, Stream, StreamOptions,
+    Timestamp,
+};
 
 use place::{Kept, Place, eventually, extent, read_all};
 
@@ -77,6 +80,13 @@ fn write_content(place: &Place) {
     eventually("retention has held", || extent(&audit, 0) == (6, 10));
     let drawings = db.create_stream("drawings", StreamOptions::new()).unwrap();
     drawings.append_batch(&[Record::new(&[0; DRAWING_BYTES]); 2], &AppendOptions::new()).unwrap();
+    let imported = db.create_stream("imported", StreamOptions::new()).unwrap();
+    imported.append("before it grew").unwrap();
+    imported.add_partitions(3).unwrap();
+    let producer = imported.producer("import", ProducerOptions::new()).unwrap();
+    for line in 0..7 {
+        producer.append_at(line, Record::new(b"a line"), &AppendOptions::new().partition(2)).unwrap();
+    }
     db.create_stream("gone", StreamOptions::new()).unwrap().append("never seen again").unwrap();
     db.delete_stream("gone").unwrap();
     db.sync().unwrap();
@@ -84,7 +94,7 @@ fn write_content(place: &Place) {
 
 fn expect_content(db: &Database) {
     let names = db.streams().unwrap().into_iter().map(|described| described.name);
-    assert!(names.filter(|name| name != "notes").eq(["audit", "drawings", "orders"]));
+    assert!(names.filter(|name| name != "notes").eq(["audit", "drawings", "imported", "orders"]));
     let orders = db.stream("orders").unwrap();
     let options = orders.describe().unwrap().options;
     assert_eq!(options.get_retention_age(), Some(Duration::from_secs(7 * 24 * 3600)));
@@ -105,6 +115,25 @@ fn expect_content(db: &Database) {
         drawings[1].lsn.get() == address && address.is_multiple_of(8),
         "a batch has one address: that of its frame"
     );
+    expect_imported(&db.stream("imported").unwrap());
+}
+
+/// A stream that has grown, and a producer that may send again what it sent last.
+fn expect_imported(imported: &Stream) {
+    let mappings = imported.mappings().unwrap();
+    let grown: Vec<(u32, u32)> = mappings.iter().map(|mapping| (mapping.epoch, mapping.partitions)).collect();
+    assert_eq!(grown, [(1, 1), (2, 4)]);
+    let before = &read_all(imported, 0)[0];
+    assert!(before.lsn < mappings[1].since_lsn && before.body.as_deref() == Some(b"before it grew"));
+    let producer = imported.producer("import", ProducerOptions::new()).unwrap();
+    let send = |line| producer.append_at(line, Record::new(b"a line"), &AppendOptions::new().partition(2));
+    for line in 2..7 {
+        let again = send(line).unwrap();
+        assert!(again.duplicate && again.offset == line, "{again:?}");
+    }
+    let refused = send(8).unwrap_err();
+    assert!(matches!(refused, Error::OutOfOrder { .. }), "{refused}");
+    assert_eq!(extent(imported, 2), (0, 7));
 }
 
 /// Writes a golden folder again if that was asked for, and unpacks it.
