@@ -44,6 +44,8 @@ enum Fate {
     Fenced {
         current: u64,
     },
+    /// The stream is another of the same name, with fewer partitions.
+    NoSuchPartition,
     OutOfOrder,
     Overlapping,
 }
@@ -194,6 +196,10 @@ impl World {
         if known.epoch != handle.epoch {
             return Fate::Fenced { current: known.epoch };
         }
+        let partitions = self.now().streams[stream].options.partitions;
+        if batch.groups.iter().any(|(partition, _)| *partition >= partitions) {
+            return Fate::NoSuchPartition;
+        }
         let (mut before, mut new) = (Vec::new(), 0);
         for ((partition, records), sequence) in batch.groups.iter().zip(&batch.sequences) {
             let (due, records) = (known.next_sequence(*partition), records.len() as u32);
@@ -244,6 +250,7 @@ fn is_refused_so(refusal: &Refusal, fate: &Fate) -> bool {
     match (refusal, fate) {
         (Refusal::NoSuchProducer, Fate::NoSuchProducer) => true,
         (Refusal::Fenced { current: told, .. }, Fate::Fenced { current }) => told == current,
+        (Refusal::NoSuchPartition { .. }, Fate::NoSuchPartition) => true,
         (Refusal::OutOfOrder { .. }, Fate::OutOfOrder) | (Refusal::Overlapping { .. }, Fate::Overlapping) => true,
         _ => false,
     }
