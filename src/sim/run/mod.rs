@@ -208,7 +208,7 @@ impl Run {
         self.summary.lives += 1;
         self.found(&engine, *all_kept)?;
         self.world.faulty = false;
-        match self.world.come_back(&engine).and_then(|()| self.world.produce_again(&engine)) {
+        match self.world.come_back(&engine).and_then(|()| self.world.produce_again(&engine, *all_kept)) {
             Ok(()) => Ok(engine),
             Err(Stop::Wrong(reason)) => Err(reason),
             Err(Stop::Poisoned) => Err("poisoned, and nothing was done to the disk".to_owned()),

@@ -65,9 +65,11 @@ impl World {
         self.send_batch(engine, at, batch)
     }
 
-    /// After an open: every program sends its last batch again, some as a new epoch.
-    pub(super) fn produce_again(&mut self, engine: &Engine<Primitives>) -> Done {
+    /// After an open: every program sends its last batch again, some as a new epoch. A power cut ends programs too:
+    /// they know what they sent, and must open their producers again, whose numbers may be others' now.
+    pub(super) fn produce_again(&mut self, engine: &Engine<Primitives>, all_kept: bool) -> Done {
         for at in 0..self.writers.len() {
+            self.writers[at].handle = self.writers[at].handle.filter(|_| all_kept);
             let is_there = self.now().streams.contains_key(&self.writers[at].stream);
             let Some(batch) = self.writers[at].last.clone().filter(|_| is_there) else { continue };
             if self.random.chance(128) {
