@@ -30,8 +30,19 @@ impl Clock {
         }
     }
 
+    /// Both at once. Where time passes between the two, a suspend say, the boot clock is the one that was read too
+    /// early: a step of the wall clock that follows from it is doubted once, and the next reading confirms it.
     pub(crate) fn reading(&self) -> ClockReading {
-        ClockReading { wall: self.wall(), boot: self.boot() }
+        match self {
+            Clock::Host => {
+                let boot = clock::boot();
+                ClockReading { wall: clock::wall_coarse(), boot }
+            }
+            Clock::Manual(manual) => {
+                let state = manual.state.lock();
+                ClockReading { wall: state.wall, boot: state.boot }
+            }
+        }
     }
 
     pub(crate) fn identity(&self) -> std::io::Result<ClockIdentity> {
@@ -138,11 +149,13 @@ impl HybridClock {
         self.anchor
     }
 
-    /// The time of a reading. The boot clock is read only when the wall clock has moved.
+    /// The time. Both clocks are read only where the wall clock has moved. That was looked at before, perhaps long
+    /// before: beside a boot clock of now it would look as if it had stood still.
     #[inline]
-    pub(crate) fn stamp(&mut self, wall: Timestamp, boot: impl FnOnce() -> BootTime) -> Now {
+    pub(crate) fn stamp(&mut self, wall: Timestamp, reading: impl FnOnce() -> ClockReading) -> Now {
         if wall != self.last_wall {
-            self.observe(wall, boot());
+            let ClockReading { wall, boot } = reading();
+            self.observe(wall, boot);
         }
         Now { wall: self.high, boot: self.anchor.boot }
     }
@@ -193,35 +206,54 @@ mod tests {
         HybridClock::new(Timestamp(0), None, reading(NOON, 0))
     }
 
+    /// The time at a reading.
+    fn at(clock: &mut HybridClock, wall: u64, boot: u64) -> Timestamp {
+        clock.stamp(Timestamp(wall), || reading(wall, boot)).wall
+    }
+
     #[test]
     fn timestamps_follow_the_wall_clock() {
+        assert_eq!(at(&mut clock(), NOON + 5, 5), Timestamp(NOON + 5));
+    }
+
+    #[test]
+    fn hours_between_a_look_at_the_wall_clock_and_the_stamp_are_hours_of_both_clocks() {
         let mut clock = clock();
-        assert_eq!(clock.stamp(Timestamp(NOON + 5), || BootTime(5)).wall, Timestamp(NOON + 5));
+        let (looked_at, later) = (Timestamp(NOON + 5), 2 * HOUR);
+        assert_eq!(clock.stamp(looked_at, || reading(NOON + later, later)).wall, Timestamp(NOON + later));
+        assert_eq!(at(&mut clock, NOON + later + 5, later + 5), Timestamp(NOON + later + 5));
+    }
+
+    #[test]
+    fn hours_between_the_two_clocks_of_one_reading_are_doubted_until_the_next() {
+        let (mut clock, later) = (clock(), 2 * HOUR);
+        assert_eq!(at(&mut clock, NOON + later, 5), Timestamp(NOON + 5));
+        assert_eq!(at(&mut clock, NOON + later + 5, later + 5), Timestamp(NOON + later + 5));
     }
 
     #[test]
     fn a_backward_step_freezes_timestamps() {
         let mut clock = clock();
-        clock.stamp(Timestamp(NOON + 100), || BootTime(100));
-        assert_eq!(clock.stamp(Timestamp(NOON - HOUR), || BootTime(200)).wall, Timestamp(NOON + 100));
+        at(&mut clock, NOON + 100, 100);
+        assert_eq!(at(&mut clock, NOON - HOUR, 200), Timestamp(NOON + 100));
     }
 
     #[test]
     fn a_large_forward_step_is_believed_only_after_ten_minutes() {
         let mut clock = clock();
-        let stepped = |boot: u64| Timestamp(NOON + 24 * HOUR + boot);
-        assert_eq!(clock.stamp(stepped(1000), || BootTime(1000)).wall, Timestamp(NOON + 1000));
+        let stepped = |boot: u64| NOON + 24 * HOUR + boot;
+        assert_eq!(at(&mut clock, stepped(1000), 1000), Timestamp(NOON + 1000));
         let almost = CLOCK_STEP_HOLD_MICROS;
-        assert_eq!(clock.stamp(stepped(almost), || BootTime(almost)).wall, Timestamp(NOON + almost));
+        assert_eq!(at(&mut clock, stepped(almost), almost), Timestamp(NOON + almost));
         let held = 1000 + CLOCK_STEP_HOLD_MICROS;
-        assert_eq!(clock.stamp(stepped(held), || BootTime(held)).wall, stepped(held));
+        assert_eq!(at(&mut clock, stepped(held), held), Timestamp(stepped(held)));
     }
 
     #[test]
     fn a_step_that_boot_time_confirms_is_believed_at_once() {
         let mut clock = clock();
         let later = 48 * HOUR;
-        assert_eq!(clock.stamp(Timestamp(NOON + later), || BootTime(later)).wall, Timestamp(NOON + later));
+        assert_eq!(at(&mut clock, NOON + later, later), Timestamp(NOON + later));
     }
 
     #[test]
@@ -231,8 +263,8 @@ mod tests {
         let mut doubting = HybridClock::new(high, Some(reading(NOON, 0)), stepped);
         assert_eq!(doubting.high(), Timestamp(NOON + HOUR), "time went on at the pace of boot time");
         let held = HOUR + CLOCK_STEP_HOLD_MICROS;
-        assert!(doubting.stamp(Timestamp(NOON + day + 1), || BootTime(held - 1)).wall < Timestamp(NOON + 2 * HOUR));
-        assert_eq!(doubting.stamp(Timestamp(NOON + day + 2), || BootTime(held)).wall, Timestamp(NOON + day + 2));
+        assert!(at(&mut doubting, NOON + day + 1, held - 1) < Timestamp(NOON + 2 * HOUR));
+        assert_eq!(at(&mut doubting, NOON + day + 2, held), Timestamp(NOON + day + 2));
         assert_eq!(HybridClock::new(high, None, stepped).high(), Timestamp(NOON + day));
         let confirmed = HybridClock::new(high, Some(reading(NOON, 0)), reading(NOON + day, day));
         assert_eq!(confirmed.high(), Timestamp(NOON + day));

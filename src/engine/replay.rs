@@ -141,7 +141,7 @@ impl<M: Machine> Replay<M> {
             trimmed: self.trimmed.into_iter().collect(),
             flush_armed: false,
         };
-        let now = core.clock.stamp(reading.wall, || reading.boot);
+        let now = core.clock.stamp(reading.wall, || reading);
         let mut logs = Vec::new();
         core.machine.logs(&mut |log, _, _| logs.push(log));
         for log in logs {

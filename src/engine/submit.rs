@@ -206,7 +206,7 @@ impl<M: Machine> Engine<M> {
         let mut guard = self.core.lock();
         self.check_alive().map_err(unsettled_by)?;
         let core = &mut *guard;
-        let now = core.clock.stamp(wall, || self.clock.boot());
+        let now = core.clock.stamp(wall, || self.clock.reading());
         let mut events = Events::default();
         let overlay = M::Overlay::default();
         let level = wanted.level(|| core.machine.level(command));
@@ -259,7 +259,7 @@ impl<M: Machine> Engine<M> {
         let mut guard = self.core.lock();
         self.check_alive().map_err(unsettled_by)?;
         let core = &mut *guard;
-        let now = core.clock.stamp(wall, || self.clock.boot());
+        let now = core.clock.stamp(wall, || self.clock.reading());
         let (mut events, mut overlay) = (Events::default(), M::Overlay::default());
         let (mut replies, mut rests_on, mut class) = (Vec::new(), Lsn(0), Class::Settle);
         for command in commands {

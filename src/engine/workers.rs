@@ -303,7 +303,7 @@ impl<M: Machine> Engine<M> {
         let wall = self.clock.wall();
         let (due, nearest, now) = {
             let mut core = self.core.lock();
-            let now = core.clock.stamp(wall, || self.clock.boot());
+            let now = core.clock.stamp(wall, || self.clock.reading());
             let due = core.take_due_timers(now.wall, TICKS_PER_STEP_MAX);
             (due, core.timers.nearest(), now)
         };
