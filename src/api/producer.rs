@@ -1,6 +1,5 @@
 //! The producer handle: appending once, however often a batch is sent.
 
-use crate::base::bounds::REROUTES_MAX;
 #[cfg(doc)]
 use crate::base::level::Level;
 use crate::base::sync::Arc;
@@ -293,21 +292,11 @@ impl Producer {
         attempt: impl Fn() -> Result<Result<T, Refused<Refusal>>, Error>,
     ) -> Result<T, Error> {
         let names = self.names(is_numbered, options);
-        let rounds = if names.is_numbered_by_keys { 0 } else { REROUTES_MAX };
-        let mut refused = match attempt()? {
-            Ok(done) => return Ok(done),
-            Err(refused) => refused,
+        let sent = match attempt()? {
+            Err(refused) if !names.is_numbered_by_keys => self.stream.routing().again(refused, attempt)?,
+            sent => sent,
         };
-        for _ in 0..rounds {
-            if !self.stream.routing().learn_from(&refused) {
-                break;
-            }
-            match attempt()? {
-                Ok(done) => return Ok(done),
-                Err(again) => refused = again,
-            }
-        }
-        Err(names.refusal(refused))
+        sent.map_err(|refused| names.refusal(refused))
     }
 
     /// Whether numbered records go to the same partitions whenever they are sent.

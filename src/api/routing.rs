@@ -4,7 +4,7 @@
 //! load, by which a whole append is routed. The host refuses an append that was routed by an older number and tells the
 //! newer one; then the append is routed again. So nothing is stored under another mapping than it was routed by.
 
-use crate::base::bounds::{HEADERS_PER_BATCH_MAX, RECORDS_PER_BATCH_MAX};
+use crate::base::bounds::{HEADERS_PER_BATCH_MAX, RECORDS_PER_BATCH_MAX, REROUTES_MAX};
 use crate::base::log::LogId;
 use crate::base::sync::{Arc, AtomicU32, Ordering};
 use crate::engine::Refused;
@@ -52,6 +52,26 @@ impl Routing {
         };
         self.learn(partitions);
         true
+    }
+
+    /// What was refused is tried again as long as it was refused because partitions had been added.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn again<T>(
+        &self,
+        mut refused: Refused<Refusal>,
+        attempt: impl Fn() -> Result<Result<T, Refused<Refusal>>, Error>,
+    ) -> Result<Result<T, Refused<Refusal>>, Error> {
+        for _ in 0..REROUTES_MAX {
+            if !self.learn_from(&refused) {
+                break;
+            }
+            match attempt()? {
+                Err(again) => refused = again,
+                done => return Ok(done),
+            }
+        }
+        Ok(Err(refused))
     }
 
     /// The log of a partition that was there when the handle was made.

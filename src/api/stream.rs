@@ -1,6 +1,6 @@
 //! The stream handle: appending, trimming, describing.
 
-use crate::base::bounds::{FREEZE_CHUNK, REROUTES_MAX};
+use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::{Level, Wanted};
 use crate::base::log::LogId;
 use crate::base::sync::Arc;
@@ -128,24 +128,12 @@ impl Stream {
         self.database.shared.link.submit(command, level, deadline)
     }
 
-    /// What was refused is tried again as long as it was refused because partitions had been added.
-    #[cold]
-    #[inline(never)]
     fn route_again<T>(
         &self,
-        mut refused: Refused<Refusal>,
+        refused: Refused<Refusal>,
         attempt: impl Fn() -> Result<Result<T, Refused<Refusal>>, Error>,
     ) -> Result<T, Error> {
-        for _ in 0..REROUTES_MAX {
-            if !self.routing.learn_from(&refused) {
-                break;
-            }
-            match attempt()? {
-                Ok(done) => return Ok(done),
-                Err(again) => refused = again,
-            }
-        }
-        Err(refusal(refused, self.name()))
+        self.routing.again(refused, attempt)?.map_err(|refused| refusal(refused, self.name()))
     }
 
     /// Appends one record and does not wait for its sync: the ticket does. Blocks only while the disk is behind.
