@@ -357,7 +357,14 @@ fn over_limit(limit: &str, max: u64, actual: u64) -> String {
             "all producers together have at most {} partitions in which they appended",
             "use fewer producers, or let them expire earlier",
         ),
-        "attached processes" => ("at most {} processes may be attached at once", "close the database in one of them"),
+        "attached processes" => (
+            "at most {} processes may be attached at once",
+            "close the database in one of them, or let the host open more files",
+        ),
+        "unanswered questions of an attached process" => (
+            "a process has at most {} questions that its host has not answered",
+            "let some of them end first, or see whether the host was stopped",
+        ),
         "records per batch" => ("a batch has at most {} records", "split it"),
         "batch bytes" => ("a batch has at most {} bytes", "split it"),
         "body bytes" => ("a body has at most {} bytes", "split it, or store a reference to it"),
