@@ -6,14 +6,14 @@ use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::sync::{Arc, Event};
-use crate::base::time::{Now, Timestamp};
+use crate::base::time::{BootTime, Now, Timestamp};
 use crate::journal::tail::Tail;
 
 use super::clock::HybridClock;
 use super::logs::{Armed, Logs};
 use super::machine::{Due, LogChange, LogTimer, Machine};
 use super::objects::Objects;
-use super::timers::Timers;
+use super::timers::{Arming, Timers};
 use super::wake::HoldsLogs;
 
 /// How long after a limit was passed its log is ticked, so that one tick serves many appends.
@@ -27,7 +27,9 @@ pub(crate) struct Core<M> {
     pub(crate) clock: HybridClock,
     pub(crate) logs: Logs,
     pub(crate) objects: Objects,
-    pub(crate) timers: Timers,
+    /// By the wall clock, and by the boot clock.
+    pub(crate) timers: Timers<Timestamp>,
+    pub(crate) boot_timers: Timers<BootTime>,
     /// Logs of which records died since the last checkpoint took this set.
     pub(crate) trimmed: HashSet<LogId, foldhash::fast::RandomState>,
     /// Somebody sees to it that what is issued gets synced within the flush interval.
@@ -133,6 +135,10 @@ impl<M: Machine> Core<M> {
         let Some(LogTimer { key, .. }) = cell.timer else { return };
         let wanted = match self.machine.next_due(key, now) {
             None => return,
+            Some(Due::AtBoot(at)) => {
+                let rest = earliest.0.saturating_sub(now.wall.0);
+                return self.arm_boot_timer(log, key, at.max(now.boot.plus(rest)), after);
+            }
             Some(Due::Soon) => Armed::Soon(earliest.max(Timestamp(now.wall.0 + SOON_MICROS))),
             Some(Due::At(at)) if at < earliest => Armed::Soon(earliest),
             Some(Due::At(at)) => Armed::At(at),
@@ -144,6 +150,23 @@ impl<M: Machine> Core<M> {
         cell.armed = wanted;
         let arming = self.timers.arm(at, key);
         after.look_at_timers |= arming.is_nearest;
+        self.forget_dropped(arming);
+    }
+
+    fn arm_boot_timer(&mut self, log: LogId, key: RowKey, at: BootTime, after: &mut Afterwards) {
+        let Some(cell) = self.logs.get_mut(log) else { return };
+        match cell.armed {
+            Armed::AtBoot(armed) if armed <= at => return,
+            Armed::AtBoot(armed) => self.boot_timers.disarm(armed, key),
+            _ => {}
+        }
+        cell.armed = Armed::AtBoot(at);
+        let arming = self.boot_timers.arm(at, key);
+        after.look_at_timers |= arming.is_nearest;
+        self.forget_dropped(arming);
+    }
+
+    fn forget_dropped(&mut self, arming: Arming) {
         if let Some(dropped) = arming.dropped.and_then(|key| self.logs.get_mut(LogId(key.id))) {
             dropped.armed = Armed::No;
         }
@@ -151,15 +174,25 @@ impl<M: Machine> Core<M> {
 
     fn disarm_timer(&mut self, log: LogId) {
         let Some(cell) = self.logs.get_mut(log) else { return };
-        if let (Some(timer), Some(at)) = (cell.timer, cell.armed.at()) {
-            self.timers.disarm(at, timer.key);
+        match (cell.timer, cell.armed) {
+            (Some(timer), Armed::AtBoot(at)) => self.boot_timers.disarm(at, timer.key),
+            (Some(timer), Armed::At(at) | Armed::Soon(at)) => self.timers.disarm(at, timer.key),
+            (None, _) | (_, Armed::No) => {}
         }
         cell.armed = Armed::No;
     }
 
+    /// Microseconds until the nearest timer is due.
+    pub(crate) fn next_timer_in(&self, now: Now) -> Option<u64> {
+        let wall = self.timers.nearest().map(|at| at.0.saturating_sub(now.wall.0));
+        let boot = self.boot_timers.nearest().map(|at| at.since(now.boot));
+        wall.into_iter().chain(boot).min()
+    }
+
     /// Takes up to `max` timers that are due; none of them is armed any more.
-    pub(crate) fn take_due_timers(&mut self, now: Timestamp, max: usize) -> Vec<RowKey> {
-        let due = self.timers.take_due(now, max);
+    pub(crate) fn take_due_timers(&mut self, now: Now, max: usize) -> Vec<RowKey> {
+        let mut due = self.timers.take_due(now.wall, max);
+        due.extend(self.boot_timers.take_due(now.boot, max - due.len()));
         for key in &due {
             if let Some(cell) = self.logs.get_mut(LogId(key.id)) {
                 cell.armed = Armed::No;

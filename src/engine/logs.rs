@@ -13,7 +13,7 @@ use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::run::NEVER_EXPIRES;
 use crate::base::sync::{Arc, Event};
-use crate::base::time::Timestamp;
+use crate::base::time::{BootTime, Timestamp};
 use crate::journal::sidecar::Stretch;
 
 use super::machine::{LogAppend, LogTimer};
@@ -119,12 +119,15 @@ pub(crate) enum Armed {
     At(Timestamp),
     /// At a time that no append brings forward.
     Soon(Timestamp),
+    /// By the boot clock, which no append brings forward.
+    AtBoot(BootTime),
 }
 
 impl Armed {
+    /// By the wall clock.
     pub(crate) fn at(self) -> Option<Timestamp> {
         match self {
-            Armed::No => None,
+            Armed::No | Armed::AtBoot(_) => None,
             Armed::At(at) | Armed::Soon(at) => Some(at),
         }
     }
@@ -193,7 +196,7 @@ impl LogCell {
         self.timer.is_some_and(|timer| match self.armed {
             Armed::No => true,
             Armed::At(_) => timer.is_hastened_by_appends,
-            Armed::Soon(_) => false,
+            Armed::Soon(_) | Armed::AtBoot(_) => false,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
-use crate::base::time::{Now, Timestamp};
+use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 
 pub(crate) use crate::journal::entry::LOG_TAG;
 
@@ -108,6 +108,8 @@ pub(crate) struct LogCursor(pub(crate) u64);
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) known: &'a Known,
+    /// Of the boot clock.
+    pub(crate) clock: &'a ClockIdentity,
 }
 
 /// The outcome of `decide`.
@@ -188,6 +190,8 @@ pub(crate) enum Due {
     /// As soon as the timers come to it.
     Soon,
     At(Timestamp),
+    /// At this time of the boot clock.
+    AtBoot(BootTime),
 }
 
 /// A question about records that are not in memory.

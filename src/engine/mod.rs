@@ -86,6 +86,7 @@ pub(crate) struct Engine<M: Machine> {
     control: Mutex<Control>,
     // Identity and health.
     clock: Clock,
+    clock_identity: ClockIdentity,
     database_id: [u8; 16],
     seed: Seed,
     closed: AtomicBool,
@@ -137,8 +138,8 @@ impl<M: Machine> Engine<M> {
         self.segments.geometry()
     }
 
-    pub(crate) fn clock_identity(&self) -> std::io::Result<ClockIdentity> {
-        self.clock.identity()
+    pub(crate) fn clock_identity(&self) -> ClockIdentity {
+        self.clock_identity
     }
 
     /// Looks at the machine's state under the core lock; `look` must be short.

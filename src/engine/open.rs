@@ -211,6 +211,7 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
         keeper_counters: KeeperCounters::default(),
         control: Mutex::new(ground.control),
         clock: options.clock,
+        clock_identity: identity,
         database_id: state.database_id,
         seed: Seed::new(&state.database_id),
         closed: AtomicBool::new(false),

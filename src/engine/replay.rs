@@ -138,6 +138,7 @@ impl<M: Machine> Replay<M> {
             logs: self.logs,
             objects: self.objects,
             timers: Timers::default(),
+            boot_timers: Timers::default(),
             trimmed: self.trimmed.into_iter().collect(),
             flush_armed: false,
         };

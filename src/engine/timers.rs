@@ -7,14 +7,19 @@ use std::collections::BTreeSet;
 
 use crate::base::bounds::TIMERS_IN_MEMORY;
 use crate::base::row::RowKey;
-use crate::base::time::Timestamp;
 
-/// Timers in the order of their due times.
-#[derive(Debug, Default)]
-pub(crate) struct Timers {
-    due: BTreeSet<(Timestamp, RowKey)>,
+/// Timers in the order of their due times, which are those of one clock.
+#[derive(Debug)]
+pub(crate) struct Timers<T> {
+    due: BTreeSet<(T, RowKey)>,
     /// When the nearest of those that were dropped is due.
-    dropped: Option<Timestamp>,
+    dropped: Option<T>,
+}
+
+impl<T> Default for Timers<T> {
+    fn default() -> Timers<T> {
+        Timers { due: BTreeSet::new(), dropped: None }
+    }
 }
 
 /// What adding a timer came to.
@@ -26,9 +31,9 @@ pub(crate) struct Arming {
     pub(crate) dropped: Option<RowKey>,
 }
 
-impl Timers {
+impl<T: Ord + Copy> Timers<T> {
     /// Adds a timer.
-    pub(crate) fn arm(&mut self, at: Timestamp, key: RowKey) -> Arming {
+    pub(crate) fn arm(&mut self, at: T, key: RowKey) -> Arming {
         let is_nearest = self.due.first().is_none_or(|first| (at, key) < *first);
         self.due.insert((at, key));
         let farthest = if self.due.len() > TIMERS_IN_MEMORY { self.due.pop_last() } else { None };
@@ -38,16 +43,16 @@ impl Timers {
         Arming { is_nearest, dropped: farthest.map(|(_, key)| key) }
     }
 
-    pub(crate) fn disarm(&mut self, at: Timestamp, key: RowKey) {
+    pub(crate) fn disarm(&mut self, at: T, key: RowKey) {
         self.due.remove(&(at, key));
     }
 
-    pub(crate) fn nearest(&self) -> Option<Timestamp> {
+    pub(crate) fn nearest(&self) -> Option<T> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Takes up to `max` timers that are due.
-    pub(crate) fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<RowKey> {
+    pub(crate) fn take_due(&mut self, now: T, max: usize) -> Vec<RowKey> {
         let mut taken = Vec::new();
         while taken.len() < max && self.nearest().is_some_and(|at| at <= now) {
             taken.extend(self.due.pop_first().map(|(_, key)| key));
@@ -68,6 +73,7 @@ impl Timers {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::base::time::Timestamp;
 
     fn key(id: u64) -> RowKey {
         RowKey { kind: 3, id }

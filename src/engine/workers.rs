@@ -304,8 +304,8 @@ impl<M: Machine> Engine<M> {
         let (due, nearest, now) = {
             let mut core = self.core.lock();
             let now = core.clock.stamp(wall, || self.clock.reading());
-            let due = core.take_due_timers(now.wall, TICKS_PER_STEP_MAX);
-            (due, core.timers.nearest(), now)
+            let due = core.take_due_timers(now, TICKS_PER_STEP_MAX);
+            (due, core.next_timer_in(now), now)
         };
         for key in &due {
             // What is still due after its tick waits a while: records that are not shown yet, or a fault, would have it
@@ -321,7 +321,7 @@ impl<M: Machine> Engine<M> {
         let rearmed = self.rearm_dropped(now);
         match nearest {
             _ if rearmed || !due.is_empty() => Next::Again,
-            Some(at) => Next::Micros(at.0.saturating_sub(now.wall.0).max(1_000)),
+            Some(micros) => Next::Micros(micros.max(1_000)),
             None => Next::Idle,
         }
     }
@@ -356,7 +356,11 @@ impl<M: Machine> Engine<M> {
 
     /// Timers that found no room in memory are derived from their logs once they are the nearest.
     fn rearm_dropped(&self, now: Now) -> bool {
-        if !self.core.lock().timers.wants_rearming() {
+        let wants = {
+            let mut core = self.core.lock();
+            core.timers.wants_rearming() | core.boot_timers.wants_rearming()
+        };
+        if !wants {
             return false;
         }
         let (mut cursor, mut more) = (LogCursor::default(), true);

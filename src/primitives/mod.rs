@@ -282,7 +282,7 @@ impl From<sessions::Outcome> for Decision<Primitives> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::base::time::BootTime;
+    use crate::base::time::{BootTime, ClockIdentity};
     use crate::engine::machine::Known;
 
     const NOW: Now = Now { wall: Timestamp(5), boot: BootTime(5) };
@@ -300,7 +300,7 @@ mod tests {
         let options = streams::Options { retention, ..streams::Options::default() };
         let command = Command::Streams(streams::Command::Create { name: "s", options });
         let (known, mut events) = (Known::default(), Events::default());
-        let context = Context { now: NOW, known: &known };
+        let context = Context { now: NOW, known: &known, clock: &ClockIdentity::default() };
         let decision = primitives.decide(&Overlay::default(), &command, &context, &mut events);
         assert!(matches!(decision, Decision::Accept(Reply::Streams(streams::Reply::Stream(_)))));
         for event in events.iter() {

@@ -103,7 +103,7 @@ mod tests {
     use crate::base::bounds::{PARTITIONS_MAX, REQUESTS_REMEMBERED_MAX};
     use crate::base::lsn::Lsn;
     use crate::base::row::RowKey;
-    use crate::base::time::{BootTime, Now, Timestamp};
+    use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
     use crate::engine::machine::{Class, Known};
     use crate::primitives::sessions::{Refusal as OfSession, Request, SessionId};
     use crate::primitives::streams::{self, Append, Group, Options, Produce, ProducerHandle, Record, StreamHandle};
@@ -117,7 +117,7 @@ mod tests {
     ) -> (Decision<Primitives>, Events<Event<'c>>) {
         let (known, mut events) = (Known::default(), Events::default());
         let now = Now { wall: Timestamp(5), boot: BootTime(5) };
-        let decision = primitives.decide(overlay, command, &Context { now, known: &known }, &mut events);
+        let decision = primitives.decide(overlay, command, &Context { now, known: &known, clock: &ClockIdentity::default() }, &mut events);
         (decision, events)
     }
 

@@ -51,7 +51,7 @@ pub(crate) fn serve(host: &Arc<Host>, socket: &Arc<Socket>, peer: Peer) {
         Err(NoWelcome::Unreadable) => Greeting {
             session: SessionId::of_random(u64::from(peer.pid)),
             is_resuming: false,
-            clock: host.engine.clock_identity().expect("the clock's identity"),
+            clock: host.engine.clock_identity(),
             patience_micros: 0,
         },
         Err(why) => return turn_away(host, socket, peer, &why),
@@ -115,7 +115,7 @@ fn begin(host: &Host, socket: &Socket, greeting: &Greeting) -> Result<(), NoWelc
             database_id: engine.database_id(),
             ring_bytes: geometry.ring_bytes(),
             segment_bytes: geometry.segment_bytes(),
-            clock: engine.clock_identity()?,
+            clock: engine.clock_identity(),
         },
     )?;
     Ok(())

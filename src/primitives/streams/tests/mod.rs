@@ -13,11 +13,13 @@ use super::reply::Range;
 use super::rows::stream_row;
 use super::*;
 use crate::base::lsn::Lsn;
-use crate::base::time::{BootTime, Now, Timestamp};
+use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 use crate::engine::machine::{Context, Known};
 
 /// Where the frames of most tests start.
 const FRAME: Lsn = Lsn(4096);
+
+const CLOCK: ClockIdentity = ClockIdentity { boot_id: [7; 16], time_namespace: 1 };
 
 impl State {
     /// The row of the partition or the producer that a log is of.
@@ -46,7 +48,7 @@ fn decide_at<'c>(
     known: &Known,
 ) -> (Outcome, Vec<Event<'c>>) {
     let mut events = Vec::new();
-    let outcome = decide(state, overlay, command, &Context { now, known }, |event| events.push(event));
+    let outcome = decide(state, overlay, command, &Context { now, known, clock: &CLOCK }, |event| events.push(event));
     (outcome, events)
 }
 
