@@ -307,6 +307,7 @@ pub(crate) fn refusal(refused: Refused<Refusal>, name: &str) -> Error {
         streams::Refusal::Fenced { producer, current } => {
             Error::Fenced { kind: "producer", name: producer.into(), current }
         }
+        streams::Refusal::Groups(_) => unreachable!("only a group's own calls name one"),
         streams::Refusal::NoSuchProducer => unreachable!("only a producer's own calls name one"),
         streams::Refusal::OutOfOrder { partition, sequence, expected } => {
             Error::OutOfOrder { stream: name(), partition, sequence, expected }

@@ -83,6 +83,25 @@ pub(crate) const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 /// How long a producer is remembered that nobody uses.
 pub(crate) const PRODUCER_EXPIRY_MICROS_DEFAULT: u64 = 7 * 24 * 3_600 * 1_000_000;
 
+/// Consumer groups of all streams together.
+pub(crate) const GROUPS_MAX: usize = 2048;
+
+/// Partitions of all groups together, counted for each group.
+pub(crate) const GROUP_PARTITIONS_MAX: usize = 1 << 18;
+
+/// Members of one group, and bits of a number in which a seat fits.
+pub(crate) const GROUP_MEMBERS_MAX: usize = 1000;
+pub(crate) const SEAT_BITS: u32 = 10;
+
+/// Members of all groups together.
+pub(crate) const MEMBERS_MAX: usize = 8192;
+
+/// Claims of a group in one row.
+pub(crate) const CLAIMS_PER_ROW: u32 = 64;
+
+/// Groups that lose the members of an earlier host in one frame.
+pub(crate) const GROUPS_PER_FRAME_MAX: usize = 64;
+
 /// Partitions of all streams together.
 pub(crate) const LOGS_MAX: usize = 1 << 20;
 
@@ -207,4 +226,8 @@ const _: () = {
     assert!(PRODUCERS_MAX + PRODUCER_PARTITIONS_MAX < DIRTY_ROWS_MAX);
     let expired_bytes_max = 64;
     assert!((PRODUCERS_MAX + PRODUCER_PARTITIONS_MAX) as u64 * expired_bytes_max <= frame_bytes_least_max);
+    // All groups may go, or be assigned anew, in one frame: 7 bytes a partition and less than 64 a group, 8 a member.
+    let groups_bytes = GROUP_PARTITIONS_MAX * 7 + GROUPS_MAX * 64 + MEMBERS_MAX * 8;
+    assert!((groups_bytes as u64) < frame_bytes_least_max);
+    assert!(DIRTY_ROWS_MAX > GROUPS_MAX * 2 + MEMBERS_MAX + GROUP_PARTITIONS_MAX / CLAIMS_PER_ROW as usize);
 };

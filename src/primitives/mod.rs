@@ -6,6 +6,7 @@
 //! |-----------|------------------------|-----------|
 //! | streams   | 1..=15, 0x81..=0x8f    | 1..=15    |
 //! | sessions  | 0x10..=0x1f            | 16..=31   |
+//! | streams: their groups | 0x20..=0x2f | 32..=47  |
 //!
 //! A further primitive is a field here, a variant in each of the four enums below, and an arm wherever they are
 //! matched; it takes the next sixteen tags and kinds, and ids of logs that no other gives.
@@ -88,7 +89,7 @@ impl Primitive {
 
     fn of_kind(kind: u8) -> Option<Primitive> {
         match kind {
-            1..=15 => Some(Primitive::Streams),
+            1..=15 | 32..=47 => Some(Primitive::Streams),
             16..=31 => Some(Primitive::Sessions),
             _ => None,
         }
@@ -115,7 +116,7 @@ impl Machine for Primitives {
                 let emit = |event| events.push(Event::Streams(event));
                 streams::decide(&self.streams, &overlay.streams, command, context, emit).into()
             }
-            Command::Sessions(command) => self.decide_session(overlay, command, events),
+            Command::Sessions(command) => self.decide_session(overlay, command, context, events),
             Command::Once(once) => self.decide_once(overlay, once, context, events),
         }
     }
@@ -321,13 +322,13 @@ mod tests {
 
     #[test]
     fn tags_and_kinds_of_no_primitive_are_malformed() {
-        for tag in [0, 32, 0x7f, 0x80, 0x90, 0xff] {
+        for tag in [0, 0x30, 0x7f, 0x80, 0x90, 0xff] {
             assert!(Primitives::decode(&[tag, 1, 1, 1]).is_err());
             assert!(Primitives::measure(&[tag, 1, 1, 1], &mut |_, _| {}).is_err());
         }
         assert!(Primitives::decode(&[]).is_err());
         let mut primitives = Primitives::default();
-        let key = RowKey { kind: 32, id: 1 };
+        let key = RowKey { kind: 48, id: 1 };
         assert!(primitives.load(key, &[1]).is_err() && primitives.row(key).is_none());
     }
 }

@@ -3,7 +3,8 @@
 //! The frame that holds what the command decided holds the fact that the request was applied and how it was answered,
 //! so a crash keeps both or neither. A request that changed nothing is not remembered: deciding it again is right.
 
-use super::{Command, Event, Overlay, Primitives, Refusal, Repeated, Reply, sessions};
+use super::streams::groups::{self, Process};
+use super::{Command, Event, Overlay, Primitives, Refusal, Repeated, Reply, sessions, streams};
 use crate::base::codec::{Put, Take};
 use crate::base::level::Level;
 use crate::engine::machine::{Context, Decision, Events, Machine};
@@ -23,10 +24,20 @@ impl Primitives {
         &self,
         overlay: &Overlay,
         command: &sessions::Command,
+        context: &Context<'_>,
         events: &mut Events<Event<'_>>,
     ) -> Decision<Primitives> {
-        let emit = |event| events.push(Event::Sessions(event));
-        sessions::decide(&self.sessions, &overlay.sessions, command, emit).into()
+        let outcome = sessions::decide(&self.sessions, &overlay.sessions, command, |event| {
+            events.push(Event::Sessions(event));
+        });
+        #[cfg(not(planted = "members_outlive_session"))]
+        if let (sessions::Command::End { session }, sessions::Outcome::Accept(_)) = (command, &outcome) {
+            let process = Process::Attached(session.get());
+            let end = streams::Command::Groups(groups::Command::EndProcess { process });
+            let emit = |event| events.push(Event::Streams(event));
+            streams::decide(&self.streams, &overlay.streams, &end, context, emit);
+        }
+        outcome.into()
     }
 
     /// # Panics
@@ -58,7 +69,7 @@ impl Primitives {
                 };
             }
         }
-        let decision = self.decide(overlay, command, context, events);
+        let decision = self.decide(overlay, &of_process(command, request), context, events);
         if let Decision::Accept(reply) = &decision {
             let reply = encode_reply(reply);
             let applied = sessions::remember(&self.sessions, &overlay.sessions, request, reply);
@@ -79,6 +90,17 @@ impl Primitives {
             Reply::Streams(reply) => Reply::Streams(self.streams.renewed(reply)),
             reply @ (Reply::Sessions(_) | Reply::Repeated(_)) => reply,
         }
+    }
+}
+
+/// A member is of the process that asks to join.
+fn of_process<'c>(command: &Command<'c>, request: &sessions::Request) -> Command<'c> {
+    match *command {
+        Command::Streams(streams::Command::Groups(groups::Command::Join(join))) => {
+            let join = groups::Join { process: Process::Attached(request.session.get()), ..join };
+            Command::Streams(streams::Command::Groups(groups::Command::Join(join)))
+        }
+        command => command,
     }
 }
 
@@ -117,7 +139,12 @@ mod tests {
     ) -> (Decision<Primitives>, Events<Event<'c>>) {
         let (known, mut events) = (Known::default(), Events::default());
         let now = Now { wall: Timestamp(5), boot: BootTime(5) };
-        let decision = primitives.decide(overlay, command, &Context { now, known: &known, clock: &ClockIdentity::default() }, &mut events);
+        let decision = primitives.decide(
+            overlay,
+            command,
+            &Context { now, known: &known, clock: &ClockIdentity::default() },
+            &mut events,
+        );
         (decision, events)
     }
 
@@ -236,6 +263,33 @@ mod tests {
         };
         assert_eq!((Reply::Streams(streams::Reply::Appended(*ranges)), lsn), (first, Lsn(1000)));
         assert_eq!(end(&primitives, stream, 0), 1);
+    }
+
+    #[test]
+    fn a_member_is_of_the_session_that_asked_and_ends_in_the_frame_that_ends_it() {
+        let (mut primitives, stream) = with_stream();
+        let of_groups = streams::Command::Groups;
+        let open = groups::Command::Open { stream, name: "web", options: groups::GroupOptions::default() };
+        accepted(once(&mut primitives, 0, of_groups(open), 800));
+        let join = |process| groups::Join {
+            group: 3,
+            process,
+            member_id: None,
+            session_timeout_micros: 0,
+            rebalance_timeout_micros: 1,
+        };
+        let member = accepted(once(&mut primitives, 1, of_groups(groups::Command::Join(join(Process::Host))), 900));
+        let again = repeated(once(&mut primitives, 1, of_groups(groups::Command::Join(join(Process::Host))), 1000));
+        assert_eq!(again.0, member, "who asks again joins once");
+        let other = groups::Command::Join(join(Process::Attached(8)));
+        run(&mut primitives, &Command::Streams(of_groups(other)), 1100);
+        let end = Command::Sessions(sessions::Command::End { session: WEB });
+        let (_, events) = decided(&primitives, &Overlay::default(), &end);
+        events.iter().for_each(|event| primitives.apply(event, Lsn(1200)));
+        let group = primitives.streams.groups().get(3).expect("it is there");
+        let left: Vec<Process> = group.members().map(|(_, member)| member.process).collect();
+        assert_eq!((left, events.len()), (vec![Process::Attached(8)], 3), "ended, assigned, left");
+        assert!(group.claims().iter().all(|claim| claim.owner == 2));
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl HostStation {
     ) -> Result<HostStation, Fault> {
         let engine = Arc::new(Engine::open(disk, options)?);
         let mut station = HostStation { host: Arc::new(Host::new(engine)), server: None };
-        match station.engine().start().and_then(|()| serve(&mut station)) {
+        match station.host.begin().and_then(|()| serve(&mut station)) {
             Ok(()) => Ok(station),
             Err(fault) => {
                 // Nothing was promised yet: the first error is the one to tell.

@@ -7,10 +7,11 @@ use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::Level;
 use crate::base::sync::{Arc, AtomicBool, AtomicU64, Event, EventListener, Mutex, Ordering, wait_listener};
 use crate::base::time::BootTime;
-use crate::engine::Engine;
 use crate::engine::fault::Fault;
+use crate::engine::{Engine, Refused};
 use crate::primitives::sessions::SessionId;
-use crate::primitives::{Command, Primitives, sessions};
+use crate::primitives::streams::groups;
+use crate::primitives::{Command, Primitives, Reply, sessions, streams};
 use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::Peer;
 
@@ -145,6 +146,38 @@ impl Host {
         let end = Command::Sessions(sessions::Command::End { session });
         // A database that refuses this is closed or poisoned; the next host ends the session after its grace.
         let _ = self.engine.submit(&end, Level::Buffered, None);
+    }
+
+    /// Starts the engine, and ends the members of consumer groups that were in the process of an earlier host.
+    pub(super) fn begin(&self) -> Result<(), Fault> {
+        self.engine.start()?;
+        loop {
+            match self.submit_of_groups(groups::Command::BeginLife) {
+                Ok(groups::Reply::More) => {}
+                // A full disk does not keep a database from being opened.
+                Ok(_) | Err(Fault::StorageFull) => return Ok(()),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// This process was attached under the session; its members of consumer groups go on without it.
+    pub(super) fn adopt(&self, session: SessionId) {
+        let process = groups::Process::Attached(session.get());
+        // A database that refuses this is closed or poisoned: then nobody goes on.
+        let _ = self.submit_of_groups(groups::Command::Adopt { process });
+    }
+
+    fn submit_of_groups(&self, command: groups::Command<'_>) -> Result<groups::Reply, Fault> {
+        let command = Command::Streams(streams::Command::Groups(command));
+        match self.engine.submit(&command, Level::Buffered, None) {
+            Ok(submitted) => match submitted.reply {
+                Reply::Streams(streams::Reply::Groups(reply)) => Ok(reply),
+                other => unreachable!("{other:?} is no reply of groups"),
+            },
+            Err(Refused::Fault(fault)) => Err(fault),
+            Err(Refused::Refusal(refusal)) => unreachable!("{refusal:?} to what is never refused"),
+        }
     }
 
     /// Sessions that began with an earlier host.

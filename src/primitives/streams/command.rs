@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::groups;
 use super::producers::ProducerHandle;
 use super::record::Record;
 use super::reply::Reply;
@@ -34,6 +35,8 @@ pub(crate) enum Command<'a> {
     Produce(Produce<'a>),
     /// Lets a producer go that nobody uses: its tick.
     ExpireProducer { number: u64 },
+    /// What is asked of consumer groups.
+    Groups(groups::Command<'a>),
 }
 
 impl Command<'_> {
@@ -45,6 +48,7 @@ impl Command<'_> {
             Command::OpenProducer { .. } | Command::Produce(_) => Class::Publish,
             Command::Delete { .. } | Command::TrimBefore { .. } => Class::Settle,
             Command::Expire { .. } | Command::ExpireProducer { .. } => Class::Settle,
+            Command::Groups(command) => command.class(),
         }
     }
 }
@@ -201,6 +205,8 @@ pub(crate) enum Refusal {
         records: u32,
         expected: u64,
     },
+    /// What groups refuse beside what streams do.
+    Groups(groups::Refusal),
     /// Keys were distributed over another number of partitions than the stream has.
     StaleMapping {
         partitions: u32,

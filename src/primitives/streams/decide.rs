@@ -4,6 +4,7 @@
 
 use super::command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
 use super::event::{Appended, Event, Span, Trimmed};
+use super::groups;
 use super::overlay::{Overlay, View};
 use super::producers;
 use super::record::Record;
@@ -80,7 +81,7 @@ fn decide_rare<'c>(
         Command::Append(ref append) => decide_append(view, append, context.now, &mut emit).map(Outcome::Accept),
         Command::Create { name, options } => create(view, name, &options, emit),
         Command::Ensure { name, options } => ensure(view, name, &options, emit),
-        Command::AddPartitions { stream, count } => add_partitions(view, stream, count, emit),
+        Command::AddPartitions { stream, count } => add_partitions(view, stream, count, context.now, emit),
         Command::Delete { name } => delete(view, name, emit),
         Command::TrimBefore { stream, partition, offset } => {
             trim_before(view, stream, partition, offset, context, emit)
@@ -91,6 +92,7 @@ fn decide_rare<'c>(
         }
         Command::Produce(ref produce) => producers::produce(view, produce, context.now, &mut emit),
         Command::ExpireProducer { number } => Ok(producers::expire(view, number, context.now, &mut emit)),
+        Command::Groups(ref command) => groups::decide(view, command, context, &mut emit),
     }
 }
 
@@ -158,6 +160,7 @@ fn check_options(options: &Options) -> Result<(), Refusal> {
 fn delete<'c>(view: &View<'_>, name: &str, mut emit: impl FnMut(Event<'c>)) -> Result<Outcome, Refused> {
     let (_, head) = view.find(name).ok_or_else(|| Refusal::NotFound.resting_on(COUNTERS))?;
     producers::leave(view, head.mappings.stream(), &mut emit);
+    groups::leave_with_stream(view, head.mappings.stream(), &mut emit);
     head.mappings.spans().rev().for_each(|span| emit(Event::Deleted { span }));
     Ok(Outcome::Accept(Reply::Deleted))
 }
@@ -166,6 +169,7 @@ fn add_partitions<'c>(
     view: &View<'_>,
     stream: StreamHandle,
     count: u32,
+    now: Now,
     mut emit: impl FnMut(Event<'c>),
 ) -> Result<Outcome, Refused> {
     let (_, head) = find(view, stream)?;
@@ -180,7 +184,10 @@ fn add_partitions<'c>(
     let of_stream = |refusal: Refusal| refusal.resting_on(stream_row(stream.id));
     within("partitions", PARTITIONS_MAX as usize, partitions as usize).map_err(of_stream)?;
     within("mappings of a stream", MAPPINGS_MAX as usize, epoch as usize).map_err(of_stream)?;
-    emit(Event::Extended { span: next_span(view, stream.id, count)? });
+    let span = next_span(view, stream.id, count)?;
+    groups::check_growth(view, stream.id, count)?;
+    emit(Event::Extended { span });
+    groups::grow(view, stream.id, partitions, now.boot, &mut emit);
     Ok(Outcome::Accept(Reply::Extended { epoch, partitions }))
 }
 
@@ -347,7 +354,7 @@ pub(super) fn check_mapping(head: &Head, command: &Append<'_>) -> Result<(), Ref
 }
 
 #[inline]
-fn check_partition(head: &Head, partition: u32) -> Result<(), Refusal> {
+pub(super) fn check_partition(head: &Head, partition: u32) -> Result<(), Refusal> {
     let partitions = head.partitions();
     if partition < partitions { Ok(()) } else { Err(Refusal::NoSuchPartition { partition, partitions }) }
 }

@@ -13,9 +13,10 @@
 //! | 0x0c | extended | stream · first log · partitions: those that were added                    |
 //! | 0x81 | appended | head (`journal::entry`, expiry 0) · records (`record.rs`)                    |
 //!
-//! Those of producers stand in `producers/event.rs`.
+//! Those of producers stand in `producers/event.rs`, those of groups in `groups/event.rs`.
 
 use super::command::{Options, Retention};
+use super::groups;
 use super::producers;
 use super::record::{self, Record};
 use super::rows::{COUNTERS, partition_row, stream_row};
@@ -36,7 +37,7 @@ const EXTENDED: u8 = 0x0c;
 pub(crate) const APPENDED: u8 = LOG_TAG | 0x01;
 
 /// A decided fact.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Event<'a> {
     Created {
         span: Span,
@@ -58,6 +59,7 @@ pub(crate) enum Event<'a> {
     },
     Appended(Appended<'a>),
     Producers(producers::Event<'a>),
+    Groups(groups::Event<'a>),
 }
 
 /// A stream by id, with the successive logs that are its partitions.
@@ -114,6 +116,7 @@ impl<'a> Event<'a> {
             Event::Deleted { span } | Event::Extended { span } => span.encoded_len(),
             Event::Trimmed(trimmed) => trimmed.encoded_len(),
             Event::Producers(event) => event.encoded_len() - 1,
+            Event::Groups(event) => event.encoded_len() - 1,
         }
     }
 
@@ -159,6 +162,7 @@ impl<'a> Event<'a> {
                 span.encode(out);
             }
             Event::Producers(event) => event.encode(out),
+            Event::Groups(event) => event.encode(out),
         }
     }
 
@@ -178,6 +182,7 @@ impl<'a> Event<'a> {
             DELETED => Event::Deleted { span: Span::decode(&mut take)? },
             TRIMMED => Event::Trimmed(Trimmed::decode(&mut take)?),
             EXTENDED => Event::Extended { span: Span::decode(&mut take)? },
+            tag @ 0x20..=0x2f => Event::Groups(groups::Event::decode(tag, &mut take)?),
             tag => Event::Producers(producers::Event::decode(tag, &mut take)?),
         };
         take.end()?;
@@ -201,6 +206,7 @@ impl<'a> Event<'a> {
             Event::Deleted { span } => LogChange::Close { first: span.first_log, count: span.partitions },
             Event::Trimmed(trimmed) => LogChange::Trim { log: trimmed.log, start: trimmed.start },
             Event::Producers(event) => event.log_change(),
+            Event::Groups(event) => event.log_change(),
         }
     }
 
@@ -222,6 +228,7 @@ impl<'a> Event<'a> {
                 span.logs().for_each(|log| visit(partition_row(log)));
             }
             Event::Producers(event) => event.touches(visit),
+            Event::Groups(event) => event.touches(visit),
         }
     }
 }

@@ -20,10 +20,12 @@
 //! | `overlay.rs`   | several commands in one frame                           |
 //! | `murmur2.rs`   | from a key to its partition                             |
 //! | `producers`    | idempotent producers, with the same set of files        |
+//! | `groups`       | consumer groups, with the same set of files             |
 
 mod command;
 mod decide;
 mod event;
+pub(crate) mod groups;
 mod mapping;
 mod murmur2;
 #[cfg_attr(
@@ -66,10 +68,13 @@ use crate::base::row::RowKey;
 use crate::engine::machine::{Due, LogTimer};
 
 impl State {
-    /// When the partition or the producer with this row wants its tick.
+    /// When the partition, the producer or the group with this row wants its tick.
     pub(crate) fn next_due(&self, key: RowKey) -> Option<Due> {
         if let Some(number) = producers::number_of_row(key) {
             return self.producers().get(number).map(|producer| Due::At(producer.due()));
+        }
+        if let Some(number) = groups::number_of_row(key) {
+            return self.groups().due(number).map(Due::AtBoot);
         }
         let (stream, partition) = self.of_log(log_of_row(key)?)?;
         stream.head().options().retention.due(partition)
@@ -79,6 +84,9 @@ impl State {
     pub(crate) fn log_timer(&self, log: LogId) -> Option<LogTimer> {
         if self.producers().get(log.0).is_some() {
             return Some(LogTimer { key: producer_row(log.0), is_hastened_by_appends: false });
+        }
+        if self.groups().get(log.0).is_some() {
+            return Some(LogTimer { key: groups::group_row(log.0), is_hastened_by_appends: false });
         }
         let (stream, _) = self.of_log(log)?;
         let retention = &stream.head().options().retention;
@@ -90,8 +98,11 @@ impl State {
 
 /// The command that the due timer of this row stands for.
 pub(crate) fn tick(key: RowKey) -> Option<Command<'static>> {
-    match producers::number_of_row(key) {
-        Some(number) => Some(Command::ExpireProducer { number }),
-        None => log_of_row(key).map(|log| Command::Expire { log }),
+    if let Some(number) = producers::number_of_row(key) {
+        return Some(Command::ExpireProducer { number });
     }
+    if let Some(group) = groups::number_of_row(key) {
+        return Some(Command::Groups(groups::Command::Expire { group }));
+    }
+    log_of_row(key).map(|log| Command::Expire { log })
 }

@@ -5,6 +5,7 @@
 
 use super::command::StreamHandle;
 use super::event::{Event, Span};
+use super::groups;
 use super::producers;
 use super::state::{Cells, Counters, Head, Map, Partition, State, make_true};
 use crate::base::log::LogId;
@@ -29,6 +30,7 @@ struct Changes {
     taken: usize,
     left: Vec<u32>,
     producers: producers::Changes,
+    groups: groups::Changes,
 }
 
 impl Overlay {
@@ -50,6 +52,7 @@ impl Changes {
             taken: 0,
             left: Vec::new(),
             producers: producers::Changes::default(),
+            groups: groups::Changes::default(),
         }
     }
 }
@@ -106,6 +109,10 @@ impl Cells for Layer<'_> {
 
     fn producers(&mut self) -> impl producers::Cells {
         producers::Layer { stored: self.state.producers(), changes: &mut self.changes.producers }
+    }
+
+    fn groups(&mut self) -> impl groups::Cells {
+        groups::Layer { stored: self.state.groups(), changes: &mut self.changes.groups }
     }
 }
 
@@ -193,6 +200,10 @@ impl<'a> View<'a> {
         producers::View { stored: self.state.producers(), changes: self.changes.map(|changes| &changes.producers) }
     }
 
+    pub(super) fn groups(&self) -> groups::View<'a> {
+        groups::View { stored: self.state.groups(), changes: self.changes.map(|changes| &changes.groups) }
+    }
+
     pub(super) fn counters(&self) -> Counters {
         self.changes.map_or(self.state.counters(), |changes| changes.counters)
     }
@@ -209,10 +220,15 @@ impl<'a> View<'a> {
         }
     }
 
-    fn slot_of(&self, span: &Span) -> u32 {
-        let is_it = |head: &Option<Head>| head.as_ref().is_some_and(|head| head.mappings.stream() == span.stream);
+    /// The stream with this id, and its slot.
+    pub(super) fn by_id(&self, stream: u64) -> Option<(u32, &'a Head)> {
+        let is_it = |head: &Option<Head>| head.as_ref().is_some_and(|head| head.mappings.stream() == stream);
         let changed = self.changes.and_then(|changes| changes.heads.iter().find(|(_, head)| is_it(head)));
-        let slot = changed.map(|(slot, _)| *slot).or_else(|| self.state.slot_of_id(span.stream));
-        slot.expect("a stream that a fact names exists")
+        let slot = changed.map(|(slot, _)| *slot).or_else(|| self.state.slot_of_id(stream))?;
+        self.at(slot).filter(|head| head.mappings.stream() == stream).map(|head| (slot, head))
+    }
+
+    fn slot_of(&self, span: &Span) -> u32 {
+        self.by_id(span.stream).expect("a stream that a fact names exists").0
     }
 }

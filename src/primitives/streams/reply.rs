@@ -10,8 +10,10 @@
 //! | 6          | producer | number · epoch                                                         |
 //! | 7          | duplicate | lsn · as 3                                                            |
 //! | 12         | extended | epoch of the mapping · its partitions                                  |
+//! | 13         | of groups | see `groups/reply.rs`                                                 |
 
 use super::command::StreamHandle;
+use super::groups;
 use super::producers::ProducerHandle;
 use crate::base::codec::{Malformed, Put, Take, varint_len};
 use crate::base::lsn::Lsn;
@@ -24,6 +26,7 @@ const EXPIRED: u8 = 5;
 const PRODUCER: u8 = 6;
 const DUPLICATE: u8 = 7;
 const EXTENDED: u8 = 12;
+const GROUPS: u8 = 13;
 
 /// The answer to an accepted command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +47,7 @@ pub(crate) enum Reply {
     },
     /// The producer, with the epoch that it has now.
     Producer(ProducerHandle),
+    Groups(groups::Reply),
     /// The batch of a producer was accepted before, in the frame at `lsn`.
     Duplicate {
         /// Boxed: every reply is moved as wide as the widest.
@@ -82,6 +86,7 @@ impl Reply {
             Reply::Deleted | Reply::Expired => 0,
             Reply::Extended { epoch, partitions } => varint_len(u64::from(*epoch)) + varint_len(u64::from(*partitions)),
             Reply::Producer(ProducerHandle { number, epoch }) => varint_len(*number) + varint_len(*epoch),
+            Reply::Groups(reply) => reply.encoded_len(),
             Reply::Duplicate { ranges, lsn } => varint_len(lsn.0) + ranges.encoded_len(),
         }
     }
@@ -113,6 +118,10 @@ impl Reply {
                 out.varint(*number);
                 out.varint(*epoch);
             }
+            Reply::Groups(reply) => {
+                out.u8(GROUPS);
+                reply.encode(out);
+            }
             Reply::Duplicate { ranges, lsn } => {
                 out.u8(DUPLICATE);
                 out.varint(lsn.0);
@@ -130,6 +139,7 @@ impl Reply {
             EXPIRED => Ok(Reply::Expired),
             EXTENDED => Ok(Reply::Extended { epoch: take.varint32()?, partitions: take.varint32()? }),
             PRODUCER => Ok(Reply::Producer(ProducerHandle { number: take.varint()?, epoch: take.varint()? })),
+            GROUPS => groups::Reply::decode(take).map(Reply::Groups),
             DUPLICATE => {
                 let lsn = Lsn(take.varint()?);
                 Ok(Reply::Duplicate { ranges: Ranges::decode(take)?.into(), lsn })

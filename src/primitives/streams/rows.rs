@@ -9,12 +9,13 @@
 //! |      |        | per mapping behind the first: first log · partitions added · lsn      |
 //! | 3    | log    | start · end · bytes · last timestamp · start timestamp                |
 //!
-//! Those of producers stand in `producers/rows.rs`.
+//! Those of producers stand in `producers/rows.rs`, those of groups in `groups/rows.rs`.
 //!
 //! A partition that has no row is empty and always was. The number of its records is `end - start`.
 
 use super::command::Options;
 use super::event::{Span, options_len, put_options, take_options};
+use super::groups;
 use super::mapping::Mappings;
 use super::producers::{self, KIND_PRODUCER, KIND_WINDOW};
 use super::state::{Counters, Head, Partition, State};
@@ -56,6 +57,7 @@ impl State {
             KIND_COUNTERS if key == COUNTERS => Some(integers(&[self.counters().stream, self.counters().log])),
             KIND_STREAM => Some(encode_head(&self.at(self.slot_of_id(key.id)?)?.head)),
             KIND_PARTITION => self.of_log(LogId(key.id)).map(|(_, partition)| encode_partition(partition)),
+            kind if groups::is_kind(kind) => groups::row(self.groups(), key),
             _ => producers::row(self.producers(), key),
         }
     }
@@ -74,6 +76,7 @@ impl State {
             KIND_PARTITION => self.restore_partition(LogId(key.id), decode_partition(take)?),
             KIND_PRODUCER => self.restore_producer(key.id, row),
             KIND_WINDOW => self.restore_window(key.id, row),
+            kind if groups::is_kind(kind) => self.restore_group(key, row),
             _ => Err(Malformed("a row of no kind that streams have")),
         }
     }
@@ -85,6 +88,21 @@ impl State {
         self.producers_mut().load_producer(number, row)?;
         let stream = self.producers().get(number).map(|producer| producer.stream);
         stream.and_then(|stream| self.slot_of_id(stream)).ok_or(Malformed("a producer without its stream"))?;
+        Ok(())
+    }
+
+    fn restore_group(&mut self, key: RowKey, row: &[u8]) -> Result<(), Malformed> {
+        groups::load(self.groups_mut(), key, row)?;
+        let Some(number) = groups::number_of_row(key) else { return Ok(()) };
+        let taken = self.place(LogId(number)).is_some() || self.producers().get(number).is_some();
+        if number >= self.counters().log || taken {
+            return Err(Malformed("a group with the number of no log of its own"));
+        }
+        let stream = self.groups().get(number).and_then(|group| self.at(self.slot_of_id(group.stream)?));
+        let partitions = self.groups().get(number).map(|group| group.partitions());
+        if stream.map(|stream| stream.head.partitions()) != partitions {
+            return Err(Malformed("a group without its stream, or with other partitions"));
+        }
         Ok(())
     }
 

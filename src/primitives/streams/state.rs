@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 
 use super::command::{Command, Options, StreamHandle};
 use super::event::{Event, Span, Trimmed};
+use super::groups::{self, Groups};
 use super::mapping::Mappings;
 use super::producers::{self, Producers};
 use super::reply::Reply;
@@ -29,8 +30,8 @@ use crate::journal::entry::Entry;
 
 pub(super) type Map<K, V> = HashMap<K, V, FixedState>;
 
-/// Where a pass over all logs comes to those of producers.
-const PRODUCERS_FROM: u64 = 1 << 63;
+/// Where a pass over all logs comes to those of producers and groups.
+const NUMBERS_FROM: u64 = 1 << 63;
 
 /// Every stream.
 #[derive(Default)]
@@ -43,6 +44,7 @@ pub(crate) struct State {
     logs: HintedMap<LogId, Place>,
     counters: Counters,
     producers: Producers,
+    groups: Groups,
 }
 
 /// One stream.
@@ -96,6 +98,10 @@ impl Default for Counters {
 }
 
 impl Counters {
+    pub(super) fn next_log(&self) -> u64 {
+        self.log
+    }
+
     /// Never gives the ids of `span` again.
     fn pass(&mut self, span: &Span) {
         self.stream = self.stream.max(span.stream + 1);
@@ -213,9 +219,10 @@ pub(super) trait Cells {
     fn open(&mut self, head: Head);
     /// Adds empty partitions to the stream.
     fn extend(&mut self, span: &Span, since: Lsn);
-    /// Ends the newest of its spans, and with the last of them the stream, whose producers went before.
+    /// Ends the newest of its spans, and with the last of them the stream, whose producers and groups went before.
     fn close(&mut self, span: &Span);
     fn producers(&mut self) -> impl producers::Cells;
+    fn groups(&mut self) -> impl groups::Cells;
 }
 
 /// Makes a fact true; `lsn` is where its frame starts.
@@ -240,6 +247,7 @@ pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>, lsn: Lsn) {
         }
         Event::Deleted { span } => cells.close(span),
         Event::Producers(event) => make_true_of_producers(cells, event, lsn),
+        Event::Groups(event) => make_true_of_groups(cells, event),
     }
 }
 
@@ -249,6 +257,14 @@ fn make_true_of_producers(cells: &mut impl Cells, event: &producers::Event<'_>, 
         cells.counters_mut().pass_logs(LogId(opened.number), 1);
     }
     producers::make_true(&mut cells.producers(), event, lsn);
+}
+
+#[inline(never)]
+fn make_true_of_groups(cells: &mut impl Cells, event: &groups::Event<'_>) {
+    if let Some(number) = event.created() {
+        cells.counters_mut().pass_logs(LogId(number), 1);
+    }
+    groups::make_true(&mut cells.groups(), event);
 }
 
 impl Cells for State {
@@ -306,6 +322,10 @@ impl Cells for State {
 
     fn producers(&mut self) -> impl producers::Cells {
         &mut self.producers
+    }
+
+    fn groups(&mut self) -> impl groups::Cells {
+        &mut self.groups
     }
 }
 
@@ -378,20 +398,20 @@ impl State {
                 visit(log, partition.start, partition.end);
             }
         }
-        self.producers.starting_at(0).for_each(|(number, _)| visit(LogId(number), 0, 0));
+        self.numbers_from(0).for_each(|number| visit(LogId(number), 0, 0));
     }
 
     /// The same in pieces of at most `steps` steps, without offsets. The cursor is a slot and a partition: a stream
-    /// keeps its slot for as long as it lives. Behind the slots it is the number of a producer.
+    /// keeps its slot for as long as it lives. Behind the slots it is the number of a producer or a group.
     pub(crate) fn next_logs(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
-        if cursor.0 >= PRODUCERS_FROM {
-            return self.next_logs_of_producers(cursor, steps, visit);
+        if cursor.0 >= NUMBERS_FROM {
+            return self.next_logs_without_records(cursor, steps, visit);
         }
         let (mut slot, mut partition) = ((cursor.0 >> 32) as usize, cursor.0 as u32);
         for _ in 0..steps {
             match self.slots.get(slot) {
                 None => {
-                    cursor.0 = PRODUCERS_FROM;
+                    cursor.0 = NUMBERS_FROM;
                     return true;
                 }
                 Some(Some(stream)) if partition < stream.head.partitions() => {
@@ -405,18 +425,30 @@ impl State {
         true
     }
 
-    fn next_logs_of_producers(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
-        for (number, _) in self.producers.starting_at(cursor.0 - PRODUCERS_FROM).take(steps) {
+    fn next_logs_without_records(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
+        for number in self.numbers_from(cursor.0 - NUMBERS_FROM).take(steps) {
             visit(LogId(number));
-            cursor.0 = PRODUCERS_FROM + number + 1;
+            cursor.0 = NUMBERS_FROM + number + 1;
         }
-        self.producers.starting_at(cursor.0 - PRODUCERS_FROM).next().is_some()
+        self.numbers_from(cursor.0 - NUMBERS_FROM).next().is_some()
+    }
+
+    /// Numbers of logs that producers and groups have, in order, from this one on.
+    fn numbers_from(&self, number: u64) -> impl Iterator<Item = u64> {
+        let mut producers = self.producers.starting_at(number).map(|(number, _)| number).peekable();
+        let mut groups = self.groups.starting_at(number).map(|(number, _)| number).peekable();
+        std::iter::from_fn(move || match (producers.peek(), groups.peek()) {
+            (Some(producer), Some(group)) if group < producer => groups.next(),
+            (Some(_), _) => producers.next(),
+            (None, _) => groups.next(),
+        })
     }
 
     /// The first offset of a log; `None` if there is no such log.
     pub(crate) fn log_start(&self, log: LogId) -> Option<u64> {
         let start = self.of_log(log).map(|(_, partition)| partition.start);
-        start.or_else(|| self.producers.get(log.0).map(|_| 0))
+        let is_number = || self.producers.get(log.0).is_some() || self.groups.get(log.0).is_some();
+        start.or_else(|| is_number().then_some(0))
     }
 
     /// The name of the stream whose partition a log is, and the number of the partition.
@@ -466,6 +498,14 @@ impl State {
 
     pub(super) fn producers_mut(&mut self) -> &mut Producers {
         &mut self.producers
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    pub(super) fn groups_mut(&mut self) -> &mut Groups {
+        &mut self.groups
     }
 
     pub(super) fn counters(&self) -> Counters {

@@ -247,6 +247,7 @@ impl Client {
         followers.iter().for_each(|follower| follower.nudge());
         // Only now: its writes were made under the session.
         if let Some(Station::Host(host)) = self.moved_to() {
+            host.host.adopt(session);
             host.leave(session);
         }
     }

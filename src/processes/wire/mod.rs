@@ -14,6 +14,7 @@
 
 mod command;
 mod greeting;
+mod groups;
 mod out;
 mod refused;
 mod streams;

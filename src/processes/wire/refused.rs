@@ -11,6 +11,7 @@ use crate::base::lsn::Lsn;
 use crate::base::name::NameFault;
 use crate::engine::Refused;
 use crate::engine::fault::Fault;
+use crate::primitives::streams::groups;
 use crate::primitives::{Refusal, sessions, streams};
 
 use super::{Out, intern};
@@ -82,6 +83,7 @@ fn put_of_streams(refusal: &streams::Refusal, out: &mut Out) {
             out.text(producer);
             out.u64(*current);
         }
+        R::Groups(refusal) => put_of_groups(refusal, out),
         R::NoSuchProducer => out.u8(11),
         R::OutOfOrder { partition, sequence, expected } => {
             out.u8(12);
@@ -97,6 +99,34 @@ fn put_of_streams(refusal: &streams::Refusal, out: &mut Out) {
             out.u64(*expected);
         }
     }
+}
+
+fn put_of_groups(refusal: &groups::Refusal, out: &mut Out) {
+    use groups::Refusal as R;
+    match refusal {
+        R::NotFound => out.u8(14),
+        R::NotAMember => out.u8(15),
+        R::InUse { members } => {
+            out.u8(16);
+            out.u64(*members);
+        }
+        R::BeyondEnd { partition, offset, start, end } => {
+            out.u8(17);
+            out.u32(*partition);
+            [*offset, *start, *end].into_iter().for_each(|number| out.u64(number));
+        }
+    }
+}
+
+fn take_of_groups(tag: u8, take: &mut Take<'_>) -> Result<groups::Refusal, Malformed> {
+    use groups::Refusal as R;
+    Ok(match tag {
+        14 => R::NotFound,
+        15 => R::NotAMember,
+        16 => R::InUse { members: take.u64()? },
+        17 => R::BeyondEnd { partition: take.u32()?, offset: take.u64()?, start: take.u64()?, end: take.u64()? },
+        _ => return Err(Malformed("a refusal that streams do not have")),
+    })
 }
 
 fn take_of_streams(tag: u8, take: &mut Take<'_>) -> Result<streams::Refusal, Malformed> {
@@ -133,7 +163,7 @@ fn take_of_streams(tag: u8, take: &mut Take<'_>) -> Result<streams::Refusal, Mal
             records: take.u32()?,
             expected: take.u64()?,
         },
-        _ => return Err(Malformed("a refusal that streams do not have")),
+        tag => R::Groups(take_of_groups(tag, take)?),
     })
 }
 

@@ -9,6 +9,7 @@
 //!   6 open producer      stream · name · expire after u64
 //!   7 produce            producer · epoch · sequences (option u8, list) · as 4
 //!   12 add partitions    stream · count u32
+//!   13 of groups         see `groups.rs`
 //! stream                 slot · id
 //! group                  partition u32 · expected offset (option u8, u64) · count · records
 //! ```
@@ -25,6 +26,7 @@ use crate::primitives::streams::{
 };
 use crate::processes::questions::put_list;
 
+use super::groups::{put_of_groups, with_command_of_groups};
 use super::{Out, take_option};
 
 pub(super) fn put_of_streams(command: &streams::Command<'_>, out: &mut Out) {
@@ -63,6 +65,10 @@ pub(super) fn put_of_streams(command: &streams::Command<'_>, out: &mut Out) {
             out.varint(producer.epoch);
             out.option(*sequences, |out, sequences| put_list(sequences, out, |out, sequence| out.varint(*sequence)));
             put_append(append, out);
+        }
+        C::Groups(command) => {
+            out.u8(13);
+            put_of_groups(command, out);
         }
         C::Expire { .. } | C::ExpireProducer { .. } => unreachable!("only the host's own timers tick"),
     }
@@ -144,6 +150,7 @@ pub(super) fn with_command_of_streams<T>(
             let sequences = sequences.as_deref();
             return with_append(take, |append| then(C::Produce(Produce { append, producer, sequences })));
         }
+        13 => return with_command_of_groups(take, |command| then(C::Groups(command))),
         12 => C::AddPartitions { stream: take_handle(&mut take)?, count: take.u32()? },
         _ => return Err(Malformed("a command that there is not")),
     };

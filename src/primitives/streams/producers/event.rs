@@ -220,8 +220,8 @@ fn lens(integers: &[u64]) -> usize {
     integers.iter().map(|integer| varint_len(*integer)).sum()
 }
 
-/// A producer's number leaves room for a partition beside it, and one can be added to it.
-pub(super) fn take_number(take: &mut Take<'_>) -> Result<u64, Malformed> {
+/// The number of a producer or a group leaves room for a partition beside it, and one can be added to it.
+pub(crate) fn take_number(take: &mut Take<'_>) -> Result<u64, Malformed> {
     match take.varint()? {
         number if number < (u64::MAX >> PARTITION_BITS) => Ok(number),
         _ => Err(Malformed("a producer's number out of range")),

@@ -23,6 +23,7 @@ mod state;
 
 pub(super) use decide::{expire, leave, open, produce};
 pub(crate) use event::Event;
+pub(super) use event::take_number;
 pub(super) use overlay::{Changes, Layer, View};
 pub(super) use rows::{KIND_PRODUCER, KIND_WINDOW, row};
 pub(crate) use rows::{number_of_row, producer_row, window_row};

@@ -1,6 +1,8 @@
 //! `twin.rs` is a naive model, `world.rs` holds it against the machine over generated histories, `rules.rs` states the
-//! rules one by one, `mapping.rs` those of adding partitions.
+//! rules one by one, `mapping.rs` those of adding partitions, `producers.rs` those of producers. `groups` has the same
+//! for consumer groups.
 
+mod groups;
 mod mapping;
 mod producers;
 mod rules;
@@ -22,10 +24,11 @@ const FRAME: Lsn = Lsn(4096);
 const CLOCK: ClockIdentity = ClockIdentity { boot_id: [7; 16], time_namespace: 1 };
 
 impl State {
-    /// The row of the partition or the producer that a log is of.
+    /// The row of the partition, the producer or the group that a log is of.
     fn log_row(&self, log: LogId) -> Option<RowKey> {
         let producer = self.producers().get(log.0).map(|_| producer_row(log.0));
-        producer.or_else(|| self.of_log(log).map(|_| partition_row(log)))
+        let group = self.groups().get(log.0).map(|_| super::groups::group_row(log.0));
+        producer.or(group).or_else(|| self.of_log(log).map(|_| partition_row(log)))
     }
 
     /// One partition, and the log that it is.
@@ -76,7 +79,9 @@ fn all_rows(state: &State) -> Vec<(RowKey, Vec<u8>)> {
     for (number, _) in state.producers().starting_at(0) {
         keys.extend(state.producers().windows_of(number).map(|(partition, _)| window_row(number, partition)));
     }
+    keys.extend(groups::rows_of(state));
     keys.sort();
+    keys.dedup();
     keys.into_iter().map(|key| (key, state.row(key).expect("a row of what exists"))).collect()
 }
 

@@ -7,21 +7,21 @@ use crate::base::level::Level;
 use crate::engine::machine::Lookup;
 
 /// splitmix64.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
@@ -158,7 +158,7 @@ fn said(outcome: &Outcome) -> Said {
             Reply::Producer(ProducerHandle { number, epoch }) => Said::Producer(*number, *epoch),
             Reply::Trimmed { start } => Said::Start(*start),
             Reply::Extended { epoch, partitions } => Said::Mapping(*epoch, *partitions),
-            Reply::Expired => unreachable!("not planned"),
+            Reply::Expired | Reply::Groups(_) => unreachable!("not planned"),
         },
         Outcome::Needs(lookup) => unreachable!("{lookup:?} was answered"),
     }
