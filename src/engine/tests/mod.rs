@@ -5,6 +5,7 @@ mod closing;
 mod committer;
 mod damage;
 mod full_disk;
+mod groups;
 mod letting_go;
 mod poison;
 mod recovery;

@@ -1,0 +1,160 @@
+//! Consumer groups through ends, crashes and checkpoints of the engine, and their timers.
+
+use std::time::Duration;
+
+use super::*;
+use crate::engine::workers::{Next, Worker};
+use crate::primitives::streams::groups::{
+    Claim, Command as OfGroups, Commit, GroupOptions, Join, MemberHandle, Position, Process, Reply as GroupReply,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Bench {
+    fn of_groups(&self, command: OfGroups<'_>, level: Level) -> GroupReply {
+        match self.submit(streams::Command::Groups(command), level).expect("nothing refuses it").reply {
+            Reply::Streams(streams::Reply::Groups(reply)) => reply,
+            other => panic!("{other:?} is no reply of groups"),
+        }
+    }
+
+    fn open_group(&self, stream: StreamHandle) -> u64 {
+        let open = OfGroups::Open { stream, name: "web", options: GroupOptions::default() };
+        match self.of_groups(open, Level::Sync) {
+            GroupReply::Group { group } => group,
+            other => panic!("a group was asked for: {other:?}"),
+        }
+    }
+
+    /// A member of an attached process, with an id of its own, that is over 45 s after its last poll.
+    fn join(&self, group: u64, id: &str) -> MemberHandle {
+        let join = OfGroups::Join(Join {
+            group,
+            process: Process::Attached(7),
+            member_id: Some(id),
+            session_timeout_micros: 45_000_000,
+            rebalance_timeout_micros: 60_000_000,
+        });
+        match self.of_groups(join, Level::Buffered) {
+            GroupReply::Joined(member) => member,
+            other => panic!("a member was asked for: {other:?}"),
+        }
+    }
+
+    fn commit(&self, member: MemberHandle, offset: u64, level: Level) {
+        let epoch = self.claims(member.group)[0].epoch;
+        let positions = [Position { partition: 0, epoch, offset }];
+        let stored = self.of_groups(OfGroups::Commit(Commit { member, positions: &positions, released: &[] }), level);
+        assert_eq!(stored, GroupReply::Committed { fenced: vec![] });
+    }
+
+    fn claims(&self, group: u64) -> Vec<Claim> {
+        let core = self.engine.core.lock();
+        core.machine.streams.groups().get(group).expect("it exists").claims().to_vec()
+    }
+
+    fn members(&self, group: u64) -> usize {
+        let core = self.engine.core.lock();
+        core.machine.streams.groups().get(group).expect("it exists").members().count()
+    }
+
+    fn run_timers(&self) {
+        while self.engine.step(Worker::Timers, &mut None) == Next::Again {}
+    }
+
+    fn ended(self, end: fn(&Bench)) -> Bench {
+        end(&self);
+        let Bench { disk, clock, engine } = self;
+        drop(engine);
+        Bench::open(disk, clock)
+    }
+}
+
+#[test]
+fn members_and_offsets_are_there_after_every_end_with_and_without_a_checkpoint() {
+    let ends: [fn(&Bench); 3] = [
+        |bench| bench.engine.close().expect("nothing fails"),
+        |bench| bench.engine.abandon(),
+        |bench| {
+            bench.engine.checkpoint().expect("nothing fails");
+            bench.engine.abandon();
+        },
+    ];
+    for end in ends {
+        let bench = Bench::new();
+        let stream = bench.create("orders", 3, streams::Retention::default());
+        bench.append_to_each(stream);
+        let group = bench.open_group(stream);
+        let (first, _) = (bench.join(group, "a"), bench.join(group, "b"));
+        bench.commit(first, 1, Level::Buffered);
+        let claims = bench.claims(group);
+        let bench = bench.ended(end);
+        assert_eq!((bench.claims(group), bench.members(group)), (claims, 2));
+        bench.commit(first, 0, Level::Buffered);
+    }
+}
+
+#[test]
+fn after_a_power_cut_no_offset_is_behind_the_end_of_its_partition() {
+    for seed in 0..30 {
+        let bench = Bench::open(SimDisk::new(seed), ManualClock::starting_at(Timestamp(NOON)));
+        let stream = bench.create("orders", 1, streams::Retention::default());
+        let group = bench.open_group(stream);
+        let member = bench.join(group, "a");
+        for offset in 1..20 {
+            let level = if offset == seed % 20 { Level::Sync } else { Level::Buffered };
+            bench.append(stream, 0, b"one blue mug", Level::Buffered);
+            bench.commit(member, offset, level);
+        }
+        bench.disk.power_cut();
+        let bench = bench.ended(|bench| bench.engine.abandon());
+        let committed = bench.claims(group)[0].committed.unwrap_or(0);
+        let (kept, fault) = bench.read_from(bench.log(stream, 0), 0);
+        assert!(committed <= kept.len() as u64 && fault.is_none(), "seed {seed}: {committed} of {}", kept.len());
+        assert!(committed >= seed % 20, "seed {seed}: a synced commit is there");
+    }
+}
+
+#[test]
+fn a_member_is_ended_by_the_boot_clock_and_not_by_a_wall_clock_that_is_set() {
+    let bench = Bench::new();
+    let stream = bench.create("orders", 1, streams::Retention::default());
+    let group = bench.open_group(stream);
+    bench.join(group, "a");
+    for wall in [NOON + 24 * HOUR, NOON - 24 * HOUR] {
+        bench.clock.step_wall(Timestamp(wall));
+        bench.run_timers();
+        assert_eq!(bench.members(group), 1, "no time has passed");
+    }
+    bench.clock.advance(Duration::from_secs(44));
+    bench.run_timers();
+    assert_eq!(bench.members(group), 1);
+    bench.clock.advance(Duration::from_secs(1));
+    bench.run_timers();
+    assert_eq!(bench.members(group), 0);
+}
+
+#[test]
+fn deadlines_are_exact_after_a_restart_and_count_anew_after_a_reboot() {
+    for is_rebooted in [false, true] {
+        let bench = Bench::new();
+        let stream = bench.create("orders", 1, streams::Retention::default());
+        let group = bench.open_group(stream);
+        bench.join(group, "a");
+        bench.clock.advance(Duration::from_secs(30));
+        bench.engine.close().expect("nothing fails");
+        let rebooted = ManualClock::starting_at(Timestamp(bench.clock.wall().0 + 1));
+        let clock = if is_rebooted { rebooted } else { bench.clock };
+        let bench = Bench::open(bench.disk, clock);
+        bench.of_groups(OfGroups::BeginLife, Level::Buffered);
+        let left = if is_rebooted { 45 } else { 15 };
+        bench.clock.advance(Duration::from_secs(left - 1));
+        bench.run_timers();
+        assert_eq!(bench.members(group), 1, "rebooted: {is_rebooted}");
+        bench.clock.advance(Duration::from_secs(1));
+        bench.run_timers();
+        assert_eq!(bench.members(group), 0, "rebooted: {is_rebooted}");
+        bench.clock.advance(MINUTE);
+        bench.run_timers();
+    }
+}
