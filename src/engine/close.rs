@@ -142,5 +142,9 @@ impl<M: Machine> Engine<M> {
                 event.notify(usize::MAX);
             });
         }
+        let watched = self.core.lock().watched.events();
+        watched.iter().for_each(|event| {
+            event.notify(usize::MAX);
+        });
     }
 }

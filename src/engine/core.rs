@@ -15,6 +15,7 @@ use super::machine::{Due, LogChange, LogTimer, Machine};
 use super::objects::Objects;
 use super::timers::{Arming, Timers};
 use super::wake::HoldsLogs;
+use super::watched::Watched;
 
 /// How long after a limit was passed its log is ticked, so that one tick serves many appends.
 pub(crate) const SOON_MICROS: u64 = 50_000;
@@ -27,6 +28,7 @@ pub(crate) struct Core<M> {
     pub(crate) clock: HybridClock,
     pub(crate) logs: Logs,
     pub(crate) objects: Objects,
+    pub(crate) watched: Watched,
     /// By the wall clock, and by the boot clock.
     pub(crate) timers: Timers<Timestamp>,
     pub(crate) boot_timers: Timers<BootTime>,
@@ -72,8 +74,11 @@ impl<M: Machine> Core<M> {
     /// Makes an event of this life true.
     #[inline(always)]
     pub(crate) fn apply(&mut self, event: &M::Event<'_>, place: EventPlace, now: Now, after: &mut Afterwards) {
-        let (machine, objects) = (&self.machine, &mut self.objects);
-        M::touches(event, &mut |key| objects.touch(key, place.end, place.sync, || machine.row(key)));
+        let (machine, objects, watched) = (&self.machine, &mut self.objects, &mut self.watched);
+        M::touches(event, &mut |key| {
+            objects.touch(key, place.end, place.sync, || machine.row(key));
+            after.wake.extend(watched.touch(key, place.end, place.sync));
+        });
         self.machine.apply(event, place.lsn);
         match M::log_change(event) {
             LogChange::None => {}
@@ -209,6 +214,10 @@ impl<M: Machine> HoldsLogs for Core<M> {
 
     fn log_start(&self, log: LogId) -> Option<u64> {
         self.machine.log_start(log)
+    }
+
+    fn watched(&mut self) -> &mut Watched {
+        &mut self.watched
     }
 }
 

@@ -7,12 +7,14 @@ use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
+use crate::base::sync::EventListener;
 
 use super::Engine;
 use super::core::Core;
 use super::fault::Fault;
 use super::logs::Hidden;
 use super::machine::Machine;
+use super::wake::{self, Sight};
 
 /// A log as its readers see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +32,12 @@ fn extent_of<M: Machine>(core: &mut Core<M>, durable: Lsn, log: LogId) -> Option
     let end = cell.visible_end(durable);
     // Records may go before they were ever shown.
     Some(Extent { start, end: end.max(start), hidden: cell.hidden() })
+}
+
+fn sight_of<M, T>(core: &Core<M>, look: impl FnOnce(&M, &mut dyn FnMut(RowKey)) -> Option<T>) -> Sight<T> {
+    let mut rests_on = Lsn(0);
+    let seen = look(&core.machine, &mut |key| rests_on = rests_on.max(core.objects.rests_on(key, false)));
+    seen.map_or(Sight::Nothing, |seen| Sight::Seen(seen, rests_on))
 }
 
 impl<M: Machine> Engine<M> {
@@ -52,6 +60,35 @@ impl<M: Machine> Engine<M> {
         assert!(logs.len() <= FREEZE_CHUNK, "{} logs looked at in one hold of the core lock", logs.len());
         let extents: Vec<Option<Extent>> = logs.into_iter().map(|log| extent_of(&mut core, durable, log)).collect();
         Ok(look(&core.machine, &extents))
+    }
+
+    /// Looks at what there is to tell of objects, which `look` names. `None` if that is nothing, or not durable yet as
+    /// far as it was written for `Sync`.
+    pub(crate) fn observe<T>(
+        &self,
+        look: impl FnOnce(&M, &mut dyn FnMut(RowKey)) -> Option<T>,
+    ) -> Result<Option<T>, Fault> {
+        self.check_alive()?;
+        match sight_of(&self.core.lock(), look) {
+            Sight::Seen(seen, end) if end <= self.marks.durable.get() => Ok(Some(seen)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Registers a wait until there is something to tell, which a change of this object brings about; `None` if there
+    /// is already. The listener must be given back with [`Engine::stop_waiting_for_object`].
+    pub(crate) fn wait_for_object<T>(
+        &self,
+        key: RowKey,
+        look: impl FnOnce(&M, &mut dyn FnMut(RowKey)) -> Option<T>,
+    ) -> Result<Option<EventListener>, Fault> {
+        self.check_process()?;
+        let look = |core: &Core<M>| sight_of(core, look);
+        wake::register_for_object(&self.core, &self.marks.durable, || self.check_alive(), key, look)
+    }
+
+    pub(crate) fn stop_waiting_for_object(&self, key: RowKey) {
+        self.core.lock().watched.leave(key);
     }
 
     /// To be called before an answer that reveals the object as it stands: waits until what was written of it for

@@ -31,6 +31,7 @@ mod tests;
 mod timers;
 mod wait;
 pub(crate) mod wake;
+pub(crate) mod watched;
 mod workers;
 
 use std::task::Waker;

@@ -16,6 +16,7 @@ use super::machine::{LogAppend, LogChange, Machine};
 use super::objects::Objects;
 use super::open::{INDEX, damage};
 use super::timers::Timers;
+use super::watched::Watched;
 
 /// State and positions as they are built from the index and the journal.
 pub(super) struct Replay<M: Machine> {
@@ -137,6 +138,7 @@ impl<M: Machine> Replay<M> {
             clock,
             logs: self.logs,
             objects: self.objects,
+            watched: Watched::default(),
             timers: Timers::default(),
             boot_timers: Timers::default(),
             trimmed: self.trimmed.into_iter().collect(),

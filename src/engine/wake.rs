@@ -1,16 +1,18 @@
-//! Readers that wait for records, and those who wake them.
+//! Readers that wait for records, others that wait for a change of an object, and those who wake them.
 //!
 //! A wake is never lost: a reader looks for what it waits for, and registers, in one hold of the core lock. Whoever
 //! makes a record visible takes the core lock afterwards (to append it, to run the effect of `durable`, to close) and
-//! wakes whoever is registered then.
+//! wakes whoever is registered then. With objects it is the same.
 
 use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
+use crate::base::row::RowKey;
 use crate::base::sync::{Arc, Event, EventListener, Mutex};
 use crate::journal::marks::Mark;
 
 use super::logs::Logs;
+use super::watched::Watched;
 
 /// What the core lock protects, as far as waiting readers are concerned.
 pub(crate) trait HoldsLogs {
@@ -18,6 +20,16 @@ pub(crate) trait HoldsLogs {
 
     /// `None` if there is no such log.
     fn log_start(&self, log: LogId) -> Option<u64>;
+
+    fn watched(&mut self) -> &mut Watched;
+}
+
+/// What somebody who looks at an object may be told.
+pub(crate) enum Sight<T> {
+    /// Nothing that they do not know.
+    Nothing,
+    /// This, which rests on what is below the address.
+    Seen(T, Lsn),
 }
 
 /// Registers a wait for records at `offset`; `None` if there is something to see already. `check_alive` fails once
@@ -52,12 +64,36 @@ pub(crate) fn register<C: HoldsLogs, F>(
     Ok(Some((event, listener)))
 }
 
-/// Wakes the readers of all logs of which `durable` released records, a chunk in each hold of the core lock.
+/// Registers a wait for a change of an object; `None` if there is something to see already. The rest is as for
+/// [`register`].
+pub(crate) fn register_for_object<C: HoldsLogs, F, T>(
+    core: &Mutex<C>,
+    durable: &Mark,
+    check_alive: impl Fn() -> Result<(), F>,
+    key: RowKey,
+    look: impl FnOnce(&C) -> Sight<T>,
+) -> Result<Option<EventListener>, F> {
+    let mut held = core.lock();
+    check_alive()?;
+    // An effect that runs later than this look at `durable` sees what is entered here.
+    let rests_on = match look(&held) {
+        Sight::Nothing => None,
+        Sight::Seen(_, end) if end <= durable.get() => return Ok(None),
+        Sight::Seen(_, end) => Some(end),
+    };
+    Ok(Some(held.watched().wait(key, rests_on).listen()))
+}
+
+/// Wakes the readers of all logs of which `durable` released records, and those who wait for objects of which it
+/// released changes, a chunk in each hold of the core lock.
 pub(crate) fn reveal<C: HoldsLogs>(core: &Mutex<C>, durable: Lsn) {
     let mut wake = Vec::new();
     let mut more = true;
     while more {
-        more = core.lock().logs().take_effects(durable, FREEZE_CHUNK, &mut wake);
+        let mut held = core.lock();
+        more = held.logs().take_effects(durable, FREEZE_CHUNK, &mut wake);
+        more |= held.watched().take_effects(durable, FREEZE_CHUNK, &mut wake);
+        drop(held);
         for event in wake.drain(..) {
             event.notify(usize::MAX);
         }

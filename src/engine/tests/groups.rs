@@ -1,11 +1,15 @@
 //! Consumer groups through ends, crashes and checkpoints of the engine, and their timers.
 
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
 use super::*;
+use crate::base::sync::EventListener;
 use crate::engine::workers::{Next, Worker};
 use crate::primitives::streams::groups::{
     Claim, Command as OfGroups, Commit, GroupOptions, Join, MemberHandle, Position, Process, Reply as GroupReply,
+    member_row,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -157,4 +161,62 @@ fn deadlines_are_exact_after_a_restart_and_count_anew_after_a_reboot() {
         bench.clock.advance(MINUTE);
         bench.run_timers();
     }
+}
+
+/// Waits until the member's partitions are not those of generation `known`; `None` if there is something to tell.
+fn wait_for_change(bench: &Bench, member: MemberHandle, known: u64) -> Option<EventListener> {
+    let row = member_row(member.group, member.seat);
+    let registered = bench.engine.wait_for_object(row, |machine, rests_on| {
+        rests_on(row);
+        let member = machine.streams.groups().get(member.group)?.member(member)?;
+        (member.changed != known).then_some(())
+    });
+    registered.expect("the engine is alive")
+}
+
+fn changed(bench: &Bench, member: MemberHandle) -> u64 {
+    let core = bench.engine.core.lock();
+    let group = core.machine.streams.groups().get(member.group).expect("it exists");
+    group.member(member).expect("it is there").changed
+}
+
+fn is_woken(listener: &mut EventListener) -> bool {
+    Pin::new(listener).poll(&mut TaskContext::from_waker(Waker::noop())).is_ready()
+}
+
+#[test]
+fn who_waits_for_a_member_is_woken_by_what_changes_it_and_by_nothing_else() {
+    let bench = Bench::new();
+    let stream = bench.create("orders", 2, streams::Retention::default());
+    let group = bench.open_group(stream);
+    let first = bench.join(group, "a");
+    let mut waiting = wait_for_change(&bench, first, changed(&bench, first)).expect("nothing is new");
+    bench.append_to_each(stream);
+    assert!(!is_woken(&mut waiting));
+    let second = bench.join(group, "b");
+    assert!(is_woken(&mut waiting), "a partition is to go to the other");
+    assert!(wait_for_change(&bench, second, 0).is_none(), "it has not heard of any partition");
+    let row = member_row(first.group, first.seat);
+    bench.engine.stop_waiting_for_object(row);
+    let mut waiting = wait_for_change(&bench, first, changed(&bench, first)).expect("nothing is new");
+    bench.engine.close().expect("nothing fails");
+    assert!(is_woken(&mut waiting), "nobody is left waiting");
+}
+
+#[test]
+fn a_change_of_a_member_at_sync_is_told_once_it_is_durable() {
+    let bench = Bench::new();
+    let stream = bench.create("orders", 1, streams::Retention::default());
+    bench.append_to_each(stream);
+    let group = bench.open_group(stream);
+    let member = bench.join(group, "a");
+    let known = changed(&bench, member);
+    let mut before = wait_for_change(&bench, member, known).expect("nothing is new");
+    let reset = streams::Command::Groups(OfGroups::Reset { group, offsets: &[(0, 1)] });
+    bench.engine.issue(&Command::Streams(reset), Level::Sync, None).expect("nothing refuses it");
+    let mut after = wait_for_change(&bench, member, known).expect("it is not durable");
+    assert!(!is_woken(&mut before) && !is_woken(&mut after));
+    bench.engine.sync(None).expect("the disk works");
+    assert!(is_woken(&mut before) && is_woken(&mut after));
+    assert!(wait_for_change(&bench, member, known).is_none());
 }

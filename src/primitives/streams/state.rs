@@ -373,6 +373,11 @@ impl State {
     #[cold]
     #[inline(never)]
     fn elsewhere(&self, id: u64) -> Option<&Stream> {
+        self.by_id(id)
+    }
+
+    /// The stream with this id.
+    pub(crate) fn by_id(&self, id: u64) -> Option<&Stream> {
         self.at(self.slot_of_id(id)?)
     }
 

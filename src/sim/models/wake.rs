@@ -8,11 +8,12 @@ use crate::base::time::Timestamp;
 use crate::engine::logs::Logs;
 use crate::engine::machine::LogAppend;
 use crate::engine::wake::{self, HoldsLogs};
+use crate::engine::watched::Watched;
 use crate::journal::marks::Mark;
 
 const LOG: LogId = LogId(1);
 
-struct Core(Logs);
+struct Core(Logs, Watched);
 
 impl HoldsLogs for Core {
     fn logs(&mut self) -> &mut Logs {
@@ -21,6 +22,10 @@ impl HoldsLogs for Core {
 
     fn log_start(&self, _log: LogId) -> Option<u64> {
         Some(0)
+    }
+
+    fn watched(&mut self) -> &mut Watched {
+        &mut self.1
     }
 }
 
@@ -34,7 +39,8 @@ impl Store {
     fn new() -> Arc<Store> {
         let mut logs = Logs::default();
         logs.open(LOG, 0, None);
-        Arc::new(Store { core: Mutex::new(Core(logs)), durable: Mark::new(Lsn(0)), closed: AtomicBool::new(false) })
+        let core = Mutex::new(Core(logs, Watched::default()));
+        Arc::new(Store { core, durable: Mark::new(Lsn(0)), closed: AtomicBool::new(false) })
     }
 
     /// Appends record `first`, in a frame that ends at `end`; with `sync` it is hidden until `durable` has passed it.

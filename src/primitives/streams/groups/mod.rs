@@ -45,13 +45,11 @@ pub(super) use overlay::{Changes, Layer, View};
 pub(crate) use reply::Reply;
 #[cfg(all(test, not(loom)))]
 pub(super) use rows::row_keys;
-pub(crate) use rows::{group_row, number_of_row};
+pub(crate) use rows::{claims_row, group_row, member_row, number_of_row};
 pub(super) use rows::{is_kind, load, row};
 pub(super) use state::{Cells, make_true};
 #[cfg(all(test, not(loom)))]
 pub(super) mod events {
     pub(crate) use super::event::{Assigned, Change, Committed, Created, Deleted, Joined, Reset};
 }
-pub(crate) use state::Groups;
-#[cfg(any(test, feature = "sim"))]
-pub(crate) use state::{Claim, Member, Owned};
+pub(crate) use state::{Claim, Groups, Member, Owned, Seat};

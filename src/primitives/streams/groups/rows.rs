@@ -56,7 +56,7 @@ pub(crate) const fn member_row(group: u64, seat: Seat) -> RowKey {
 }
 
 /// The row of the claim on a partition.
-pub(super) const fn claims_row(group: u64, partition: u32) -> RowKey {
+pub(crate) const fn claims_row(group: u64, partition: u32) -> RowKey {
     assert!(partition < PARTITIONS_MAX && group <= u64::MAX >> PARTITION_BITS, "both fit beside each other");
     RowKey { kind: KIND_CLAIMS, id: group << CHUNK_BITS | (partition / CLAIMS_PER_ROW) as u64 }
 }

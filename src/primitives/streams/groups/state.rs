@@ -6,6 +6,7 @@
 //! partition are equal, and none goes back.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::command::{Assignor, GroupStart, MemberHandle, Process};
 use super::event::{Assigned, Change, Created, Event, Joined, Reset};
@@ -136,7 +137,6 @@ impl Claim {
 }
 
 /// A partition as its owner is told of it.
-#[cfg(any(test, feature = "sim"))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Owned {
     pub(crate) partition: u32,
@@ -189,7 +189,6 @@ impl Group {
     }
 
     /// What a seat owns, in the order of partitions.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn owned(&self, seat: Seat) -> impl Iterator<Item = Owned> {
         let of_seat = (0..).zip(&self.claims).filter(move |(_, claim)| claim.owner == seat);
         of_seat.map(|(partition, claim)| Owned {
@@ -401,6 +400,13 @@ impl Groups {
     /// Groups with their numbers, from this one on.
     pub(crate) fn starting_at(&self, number: u64) -> impl Iterator<Item = (u64, &Group)> {
         self.by_number.range(number..).map(|(number, group)| (*number, group))
+    }
+
+    /// Up to `max` names of groups of a stream behind this one.
+    pub(crate) fn names_after(&self, stream: u64, after: &str, max: usize) -> Vec<String> {
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        let names = self.names.get(&stream).into_iter().flat_map(|names| names.range::<str, _>(behind));
+        names.take(max).map(|(name, _)| name.to_string()).collect()
     }
 
     pub(crate) fn find(&self, stream: u64, name: &str) -> Option<u64> {
