@@ -161,6 +161,9 @@ pub(crate) const REFUSAL_TOLD_MICROS: u64 = 1_000_000;
 /// Questions of one attached process that may be open at the same time; readers that wait are among them.
 pub(crate) const QUESTIONS_OPEN_MAX: usize = 4096;
 
+/// Partitions of which members of consumer groups in one attached process wait for records at the same time.
+pub(crate) const WATCHED_LOGS_MAX: usize = 65_536;
+
 /// An attached process waits before it writes more than this without an answer; it keeps them to ask again.
 pub(crate) const UNANSWERED_BYTES_MAX: usize = UNSYNCED_BYTES_MAX as usize;
 

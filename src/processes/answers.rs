@@ -1,4 +1,5 @@
-//! What a connection has yet to tell its process: answers on their way, and readers that wait for records.
+//! What a connection has yet to tell its process: answers on their way, and readers that wait for records. Members of
+//! consumer groups wait as readers do, for what concerns them too.
 //!
 //! While the connection's thread sleeps, its answers lie with its [`Bell`], and the thread of the connection that has
 //! made records visible gives them: it is awake, and the reader's own thread would have to wake first. It does so
@@ -13,7 +14,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Wake, Waker};
 
-use crate::base::bounds::{ANSWERED_FOR_OTHERS_MAX, INLINE_BYTES_MAX, QUESTIONS_OPEN_MAX, STALL_MICROS_MAX};
+use crate::base::bounds::{
+    ANSWERED_FOR_OTHERS_MAX, INLINE_BYTES_MAX, QUESTIONS_OPEN_MAX, STALL_MICROS_MAX, WATCHED_LOGS_MAX,
+};
 use crate::base::sync::{Arc, Ordering, thread_local};
 use crate::engine::fault::Fault;
 use crate::engine::read::Read;
@@ -22,10 +25,12 @@ use crate::primitives::{Primitives, Refusal};
 use crate::storage::disk::host::socket::{Alarm, Socket, wait};
 
 use super::lending::Lending;
-use super::questions::too_many_questions;
+use super::operation::Question;
+use super::questions::{too_many_questions, too_many_watched};
 use super::reading::{Cursors, ReadRecords, put_read};
 use super::server::Attached;
 use super::waiting::Waiting;
+use super::watching::{MemberNews, WatchMember};
 use super::wire::{ANSWERED, Out, REFUSED, put_refused};
 
 /// Answers gathered before they are sent although there are more; and what of their memory is kept for the next.
@@ -35,19 +40,51 @@ const GATHERED_BYTES: usize = 64 << 10;
 #[derive(Default)]
 pub(super) struct Answers {
     out: Out,
-    waiting: Vec<WaitingRead>,
+    waiting: Vec<Asker>,
     /// Their logs have records; they were not answered yet.
-    woken: VecDeque<(u64, ReadRecords)>,
+    woken: VecDeque<(u64, Awaiting)>,
     cursors: Cursors,
     /// The engine is poisoned: nothing is answered any more.
     is_over: bool,
 }
 
-/// A reader that waits for records.
-struct WaitingRead {
+/// A question whose answer may have to wait.
+pub(super) enum Awaiting {
+    Records(ReadRecords),
+    News(WatchMember),
+}
+
+/// A reader that waits for records, or a member that waits for news.
+struct Asker {
     request: u64,
-    read: ReadRecords,
+    question: Awaiting,
     waiting: Waiting,
+}
+
+impl Awaiting {
+    /// `None` if there is something to answer with already.
+    fn wait(&self, engine: &Arc<Engine<Primitives>>) -> Result<Option<Waiting>, Fault> {
+        match self {
+            Awaiting::Records(read) => Waiting::begin(engine, read.log, read.from),
+            Awaiting::News(watch) => watch.wait(engine),
+        }
+    }
+
+    /// In how many lines of logs it waits beside that which each has.
+    fn further_lines(&self) -> usize {
+        match self {
+            Awaiting::Records(_) => 0,
+            Awaiting::News(watch) => watch.logs.len(),
+        }
+    }
+
+    /// Whether it takes but little to answer.
+    fn takes_little(&self) -> bool {
+        match self {
+            Awaiting::Records(read) => !read.inline,
+            Awaiting::News(watch) => watch.logs.len() <= ANSWERED_FOR_OTHERS_MAX,
+        }
+    }
 }
 
 /// Wakes those who wait at one connection when a log has records.
@@ -211,62 +248,78 @@ impl Answers {
         self.out.is_empty() && self.woken.is_empty()
     }
 
-    /// Answers a reader, or enters it with its log until there are records.
-    pub(super) fn read(&mut self, bell: &Arc<Bell>, request: u64, read: ReadRecords) {
-        match self.try_read(bell, request, &read) {
+    /// Answers a question, or enters it with what it is about until there is an answer.
+    pub(super) fn ask(&mut self, bell: &Arc<Bell>, request: u64, question: Awaiting) {
+        match self.try_answer(bell, request, &question) {
             Ok(true) => {}
-            Ok(false) if self.waiting.len() + self.woken.len() >= QUESTIONS_OPEN_MAX => {
-                self.refuse(&bell.engine, 0, request, &too_many_questions());
-            }
-            Ok(false) => {
-                if let Err(fault) = self.wait_for_records(bell, request, read) {
-                    self.refuse(&bell.engine, 0, request, &fault.into());
+            Ok(false) => match self.check_room(&question) {
+                Ok(()) => {
+                    if let Err(fault) = self.wait(bell, request, question) {
+                        self.refuse(&bell.engine, 0, request, &fault.into());
+                    }
                 }
-            }
+                Err(refused) => self.refuse(&bell.engine, 0, request, &refused),
+            },
             Err(fault) => self.refuse(&bell.engine, 0, request, &fault.into()),
         }
     }
 
-    /// Answers with what is there now. `false` if nothing is and the asker waits.
-    fn try_read(&mut self, bell: &Bell, request: u64, read: &ReadRecords) -> Result<bool, Fault> {
-        let found = self.cursors.read(&bell.engine, read)?;
-        if read.waits && matches!(found, Read::AtEnd) {
-            return Ok(false);
+    /// Whether one more may wait.
+    fn check_room(&self, question: &Awaiting) -> Result<(), Refused<Refusal>> {
+        if self.waiting.len() + self.woken.len() >= QUESTIONS_OPEN_MAX {
+            return Err(too_many_questions());
         }
-        self.put(ANSWERED, request, |out| put_read(&found, read, out));
+        let lines = question.further_lines();
+        let have = || self.waiting.iter().map(|asker| asker.question.further_lines()).sum::<usize>();
+        if lines > 0 && lines + have() > WATCHED_LOGS_MAX { Err(too_many_watched()) } else { Ok(()) }
+    }
+
+    /// Answers with what is there now. `false` if nothing is and the asker waits.
+    fn try_answer(&mut self, bell: &Bell, request: u64, question: &Awaiting) -> Result<bool, Fault> {
+        match question {
+            Awaiting::Records(read) => {
+                let found = self.cursors.read(&bell.engine, read)?;
+                if read.waits && matches!(found, Read::AtEnd) {
+                    return Ok(false);
+                }
+                self.put(ANSWERED, request, |out| put_read(&found, read, out));
+            }
+            Awaiting::News(watch) => {
+                let news = watch.look(&bell.engine)?;
+                if watch.waits && news.is_none() {
+                    return Ok(false);
+                }
+                let news = news.unwrap_or(MemberNews::Nothing);
+                self.put(ANSWERED, request, |out| WatchMember::put_answer(&news, out));
+            }
+        }
         Ok(true)
     }
 
-    fn wait_for_records(&mut self, bell: &Arc<Bell>, request: u64, read: ReadRecords) -> Result<(), Fault> {
+    fn wait(&mut self, bell: &Arc<Bell>, request: u64, question: Awaiting) -> Result<(), Fault> {
         loop {
-            if let Some(mut waiting) = Waiting::begin(&bell.engine, read.log, read.from)? {
+            if let Some(mut waiting) = question.wait(&bell.engine)? {
                 let waker = Waker::from(bell.clone());
-                if Pin::new(&mut waiting.listener).poll(&mut Context::from_waker(&waker)).is_pending() {
-                    self.waiting.push(WaitingRead { request, read, waiting });
+                if Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending() {
+                    self.waiting.push(Asker { request, question, waiting });
                     self.count_waiting(bell);
                     return Ok(());
                 }
             }
-            if self.try_read(bell, request, &read)? {
+            if self.try_answer(bell, request, &question)? {
                 return Ok(());
             }
         }
     }
 
-    /// Finds the readers whose logs have records.
+    /// Finds those for whom there is something now.
     fn look_at_waiting(&mut self, bell: &Arc<Bell>) {
         let waker = Waker::from(bell.clone());
         let mut context = Context::from_waker(&waker);
         let Answers { waiting, woken, .. } = self;
-        let mut has_records = |reader: &mut WaitingRead| Pin::new(&mut reader.waiting.listener).poll(&mut context);
         bell.lending.look(|| {
-            waiting.retain_mut(|reader| {
-                let is_woken = has_records(reader).is_ready();
-                if is_woken {
-                    woken.push_back((reader.request, reader.read));
-                }
-                !is_woken
-            });
+            let is_woken = |asker: &mut Asker| Pin::new(&mut asker.waiting).poll(&mut context).is_ready();
+            woken.extend(waiting.extract_if(.., is_woken).map(|asker| (asker.request, asker.question)));
         });
     }
 
@@ -274,9 +327,9 @@ impl Answers {
     pub(super) fn answer_woken(&mut self, bell: &Arc<Bell>) -> bool {
         let had_woken = !self.woken.is_empty();
         while self.out.len() <= GATHERED_BYTES
-            && let Some((request, read)) = self.woken.pop_front()
+            && let Some((request, question)) = self.woken.pop_front()
         {
-            self.read(bell, request, read);
+            self.ask(bell, request, question);
         }
         self.count_waiting(bell);
         had_woken
@@ -284,7 +337,7 @@ impl Answers {
 
     /// Whether it takes but little to answer all who wait.
     fn take_little(&self) -> bool {
-        self.waiting.len() <= ANSWERED_FOR_OTHERS_MAX && self.waiting.iter().all(|waiting| !waiting.read.inline)
+        self.waiting.len() <= ANSWERED_FOR_OTHERS_MAX && self.waiting.iter().all(|asker| asker.question.takes_little())
     }
 
     /// The asker does not wait any longer.

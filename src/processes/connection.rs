@@ -24,11 +24,13 @@ use crate::primitives::{Command, Once, Primitives, Refusal, Reply};
 use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::{Peer, Socket};
 
-use super::answers::{Answers, Bell, answering_others, put_answer};
+use super::answers::{Answers, Awaiting, Bell, answering_others, put_answer};
+use super::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
 use super::operation::{Kind, Question};
 use super::questions as ask;
 use super::reading::ReadRecords;
 use super::server::{Attached, Host};
+use super::watching::WatchMember;
 use super::wire::{
     ANSWERED, Greeting, LENGTH_BYTES, NoWelcome, OF_WRITE, Out, Submit, Welcome, put_submitted, receive_greeting,
     refuse, split_frame, welcome,
@@ -277,7 +279,12 @@ impl<'a> Connection<'a> {
             Kind::Read => {
                 let read = ReadRecords::take(&mut take)?;
                 take.end()?;
-                self.answers.read(&self.bell, request, read);
+                self.answers.ask(&self.bell, request, Awaiting::Records(read));
+            }
+            Kind::WatchMember => {
+                let watch = WatchMember::take(&mut take)?;
+                take.end()?;
+                self.answers.ask(&self.bell, request, Awaiting::News(watch));
             }
             _ => self.answer(kind, request, take)?,
         }
@@ -323,7 +330,12 @@ impl<'a> Connection<'a> {
             Kind::OffsetForLsn => self.ask::<ask::OffsetForLsn>(request, take),
             Kind::RevealStream => self.ask::<ask::RevealStream>(request, take),
             Kind::LastBatch => self.ask::<ask::LastBatch>(request, take),
-            Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read => {
+            Kind::FindGroup => self.ask::<FindGroup>(request, take),
+            Kind::GroupNames => self.ask::<GroupNames>(request, take),
+            Kind::DescribeGroup => self.ask::<DescribeGroup>(request, take),
+            Kind::DescribeMembers => self.ask::<DescribeMembers>(request, take),
+            Kind::DescribeClaims => self.ask::<DescribeClaims>(request, take),
+            Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read | Kind::WatchMember => {
                 unreachable!("these have ways of their own")
             }
         }

@@ -37,7 +37,7 @@ use super::wire::{Greeting, NoWelcome, Welcome, greet};
 type Answered<T> = Result<T, Refused<Refusal>>;
 
 /// `None` if this process hosts the database now: ask here.
-fn answered<T>(asked: Result<T, Unasked>) -> Option<Answered<T>> {
+pub(super) fn answered<T>(asked: Result<T, Unasked>) -> Option<Answered<T>> {
     match asked {
         Ok(answer) => Some(Ok(answer)),
         Err(Unasked::Refused(refused)) => Some(Err(refused)),
@@ -584,8 +584,8 @@ impl Link {
                         Read::AtEnd => {}
                         found => return Ok(found),
                     }
-                    if let Some(mut waiting) = Waiting::begin(station.engine(), log, from)? {
-                        (&mut waiting.listener).await;
+                    if let Some(waiting) = Waiting::begin(station.engine(), log, from)? {
+                        waiting.await;
                     }
                 }
                 Station::Attached(client) => {

@@ -10,6 +10,8 @@
 //! |-----------------|-----------------------------------------------------------------------------|
 //! | `operation.rs`  | what may be asked: the one list of operations                               |
 //! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
+//! | `grouping.rs`   | the questions about consumer groups                                         |
+//! | `watching.rs`   | what a member of one has to know                                            |
 //! | `reading.rs`    | reading records: what is sent, and what the asker maps itself               |
 //! | `wire`          | the bytes: frames, greeting, commands, refusals                             |
 //! | `server.rs`     | the host: who is attached, and ending sessions                               |
@@ -19,13 +21,14 @@
 //! | `answers.rs`    | what it has yet to tell: answers, readers that wait, and who wakes them      |
 //! | `lending.rs`    | what a thread that sleeps leaves to others                                   |
 //! | `client`        | the attached side: asking, waiting, going over to the next host             |
-//! | `waiting.rs`    | waiting for records of a log, in the process that hosts it                   |
+//! | `waiting.rs`    | waiting for records and for changes, in the process that hosts the database |
 //! | `link.rs`       | where the database is now, for the handles of one process                   |
 
 pub(crate) mod accept;
 mod answers;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod grouping;
 pub(crate) mod lending;
 pub(crate) mod link;
 pub(crate) mod operation;
@@ -35,4 +38,5 @@ mod refusals;
 pub(crate) mod server;
 pub(crate) mod stats;
 mod waiting;
+pub(crate) mod watching;
 pub(crate) mod wire;

@@ -73,6 +73,12 @@ kinds! {
     OffsetForLsn = 15, "offset for lsn";
     RevealStream = 16, "reveal stream";
     LastBatch = 17, "last batch";
+    WatchMember = 18, "watch member";
+    FindGroup = 19, "find group";
+    GroupNames = 20, "group names";
+    DescribeGroup = 21, "describe group";
+    DescribeMembers = 22, "describe members";
+    DescribeClaims = 23, "describe claims";
 }
 
 #[cfg(all(test, not(loom)))]

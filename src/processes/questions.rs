@@ -1,6 +1,6 @@
 //! The operations that only ask, but for reading records.
 
-use crate::base::bounds::{FREEZE_CHUNK, NAME_BYTES_MAX, QUESTIONS_OPEN_MAX};
+use crate::base::bounds::{FREEZE_CHUNK, NAME_BYTES_MAX, QUESTIONS_OPEN_MAX, WATCHED_LOGS_MAX};
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -21,6 +21,13 @@ type Answered<T> = Result<T, Refused<Refusal>>;
 pub(crate) fn too_many_questions() -> Refused<Refusal> {
     let max = QUESTIONS_OPEN_MAX as u64;
     let limit = "unanswered questions of an attached process";
+    Refused::Refusal(Refusal::Sessions(sessions::Refusal::LimitExceeded { limit, max, actual: max + 1 }))
+}
+
+/// Members in a process wait for records of as many partitions as they may.
+pub(crate) fn too_many_watched() -> Refused<Refusal> {
+    let max = WATCHED_LOGS_MAX as u64;
+    let limit = "partitions of which members in an attached process wait for records";
     Refused::Refusal(Refusal::Sessions(sessions::Refusal::LimitExceeded { limit, max, actual: max + 1 }))
 }
 

@@ -112,6 +112,12 @@ impl Host {
         self.attached.lock().iter().map(described).collect()
     }
 
+    /// The process id of the process with this session, while it is attached.
+    pub(super) fn pid_of(&self, session: u64) -> Option<u32> {
+        let attached = self.attached.lock();
+        attached.iter().find(|process| process.session.get() == session).map(|process| process.peer.pid)
+    }
+
     /// Enters a process under its session, unless an earlier connection still has it or it is just being ended.
     pub(super) fn enter(&self, process: Arc<Attached>) -> bool {
         let mut attached = self.attached.lock();

@@ -1,38 +1,103 @@
-//! A place in the line of those who wait for records of a log of this process's engine.
+//! A place in the lines of those who wait for records of logs, or for a change of an object, of this process's engine.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use crate::base::log::LogId;
-use crate::base::sync::{Arc, EventListener, wait_listener};
-use crate::engine::Engine;
+use crate::base::row::RowKey;
+use crate::base::sync::{Arc, EventListener, park, thread_waker, wait_listener};
 use crate::engine::fault::Fault;
+use crate::engine::{Engine, micros_left};
 use crate::primitives::Primitives;
+use crate::storage::disk::clock;
 
-/// Leaves the line when dropped.
+/// Leaves its lines when dropped. As a future it is ready once what it waits for may be there in one of them.
 pub(super) struct Waiting {
-    pub(super) listener: EventListener,
+    first: Line,
+    rest: Vec<Line>,
+}
+
+pub(super) struct Line {
+    listener: EventListener,
     _place: Place,
 }
 
 struct Place {
     engine: Arc<Engine<Primitives>>,
-    log: LogId,
+    of: Awaited,
+}
+
+enum Awaited {
+    Log(LogId),
+    Object(RowKey),
 }
 
 impl Waiting {
     /// `None` if there is something to read already.
     pub(super) fn begin(engine: &Arc<Engine<Primitives>>, log: LogId, from: u64) -> Result<Option<Waiting>, Fault> {
-        let registered = engine.wait_for(log, from)?;
-        let place = || Place { engine: engine.clone(), log };
-        Ok(registered.map(|(_, listener)| Waiting { listener, _place: place() }))
+        Ok(Line::of_log(engine, log, from)?.map(|first| Waiting { first, rest: Vec::new() }))
+    }
+
+    pub(super) fn in_lines(first: Line, rest: Vec<Line>) -> Waiting {
+        Waiting { first, rest }
     }
 
     pub(super) fn sleep(self, micros: Option<u64>) {
-        let Waiting { listener, _place } = self;
-        wait_listener(listener, micros);
+        if self.rest.is_empty() {
+            let Line { listener, _place } = self.first;
+            wait_listener(listener, micros);
+            return;
+        }
+        let deadline = micros.map(|micros| clock::boot().plus(micros));
+        let (waker, mut waiting) = (thread_waker(), self);
+        while let Ok(left) = micros_left(deadline)
+            && Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending()
+        {
+            park(left);
+        }
+    }
+}
+
+impl Future for Waiting {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Waiting { first, rest } = &mut *self;
+        let mut lines = std::iter::once(first).chain(rest);
+        match lines.any(|line| Pin::new(&mut line.listener).poll(context).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Line {
+    /// `None` if there is something to read already.
+    pub(super) fn of_log(engine: &Arc<Engine<Primitives>>, log: LogId, from: u64) -> Result<Option<Line>, Fault> {
+        let registered = engine.wait_for(log, from)?;
+        Ok(registered.map(|(_, listener)| Line::new(engine, listener, Awaited::Log(log))))
+    }
+
+    /// `None` if there is something to tell already.
+    pub(super) fn of_object<T>(
+        engine: &Arc<Engine<Primitives>>,
+        key: RowKey,
+        look: impl FnOnce(&Primitives, &mut dyn FnMut(RowKey)) -> Option<T>,
+    ) -> Result<Option<Line>, Fault> {
+        let registered = engine.wait_for_object(key, look)?;
+        Ok(registered.map(|listener| Line::new(engine, listener, Awaited::Object(key))))
+    }
+
+    fn new(engine: &Arc<Engine<Primitives>>, listener: EventListener, of: Awaited) -> Line {
+        Line { listener, _place: Place { engine: engine.clone(), of } }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.engine.stop_waiting(self.log);
+        match self.of {
+            Awaited::Log(log) => self.engine.stop_waiting(log),
+            Awaited::Object(key) => self.engine.stop_waiting_for_object(key),
+        }
     }
 }

@@ -17,10 +17,12 @@ use crate::engine::Engine;
 use crate::primitives::Primitives;
 use crate::primitives::sessions::SessionId;
 use crate::processes::connection::serve;
+use crate::processes::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
 use crate::processes::operation::{Kind, Question};
 use crate::processes::questions as ask;
 use crate::processes::reading::take_read;
 use crate::processes::server::Host;
+use crate::processes::watching::WatchMember;
 use crate::processes::wire::{
     ANSWERED, Greeting, NoWelcome, OF_WRITE, Out, greet, split_frame, take_refused, take_submitted,
 };
@@ -161,6 +163,12 @@ fn answers(bytes: &[u8]) {
     as_answer::<ask::OffsetForTime>(bytes);
     as_answer::<ask::OffsetForLsn>(bytes);
     as_answer::<ask::LastBatch>(bytes);
+    as_answer::<WatchMember>(bytes);
+    as_answer::<FindGroup>(bytes);
+    as_answer::<GroupNames>(bytes);
+    as_answer::<DescribeGroup>(bytes);
+    as_answer::<DescribeMembers>(bytes);
+    as_answer::<DescribeClaims>(bytes);
     as_answer::<ask::StatsOf>(bytes);
     as_answer::<ask::Processes>(bytes);
     SAMPLE.with(|sample| {
