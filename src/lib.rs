@@ -4,6 +4,7 @@
 //! | what | use it when | where |
 //! |---|---|---|
 //! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
+//! | **consumer group** | several workers share a stream and go on where they were | [`Group`], [`Member`] |
 //!
 //! Everything lives in one directory, in one [`Database`], which several processes of a machine may have open at once:
 //! see [`OpenMode`]. Each write says how durable it must be before its call returns: see [`Level`]. Each refusal is a
@@ -37,9 +38,10 @@
 //!
 //! # When something goes wrong
 //!
-//! An error has changed nothing, with two exceptions: after [`Error::Unconfirmed`] the write was made and is on its
-//! way to the disk, after [`Error::OutcomeUnknown`] it may have been made. [`AppendOptions::expect_offset`] makes it
-//! safe to try again, and so does a [`Producer`]: a batch that it numbers is stored once however often it is sent.
+//! An error has changed nothing, with three exceptions: after [`Error::Unconfirmed`] the write was made and is on its
+//! way to the disk, after [`Error::OutcomeUnknown`] it may have been made, and [`Error::PartitionsMoved`] has stored
+//! what it does not name. [`AppendOptions::expect_offset`] makes it safe to try again, and so does a [`Producer`]: a
+//! batch that it numbers is stored once however often it is sent.
 //! What [`Error::is_retryable`] says may be repeated has written nothing.
 
 mod api;
@@ -55,15 +57,17 @@ pub mod sim;
 mod storage;
 
 pub use api::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, Database, Error, MappedRange,
-    Mapping, MappingRanges, OpenMode, OperationCount, Options, PartitionDescription, ProducedBatch, Producer,
-    ProducerOptions, Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats, Stream, StreamDescription,
-    StreamOptions, Ticket,
+    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, Database, Error, Group,
+    GroupDescription, GroupOptions, GroupPartition, MappedRange, Mapping, MappingRanges, Member, MemberDescription,
+    MemberOptions, OpenMode, OperationCount, Options, PartitionDescription, PartitionLag, Polled, ProducedBatch,
+    Producer, ProducerOptions, Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats, Stream,
+    StreamDescription, StreamOptions, Ticket,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;
 pub use base::time::Timestamp;
 pub use engine::clock::ManualClock;
+pub use primitives::streams::groups::{Assignor, GroupStart};
 pub use primitives::streams::{Header, Record};
 
 /// Runs the program of the README as a test.
@@ -111,6 +115,25 @@ struct ReadmeDoctests;
 /// ```compile_fail,E0638
 /// use towpath::MappedRange as Range;
 /// let _ = |Range { partition, start_offset: _, end_offset: _ }: Range| partition;
+/// ```
+/// ```compile_fail,E0638
+/// let _ = |towpath::Polled { records, assigned: _, revoked: _ }: towpath::Polled| records;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::GroupDescription as Described;
+/// let _ = |Described { name, start: _, assignor: _, generation: _, members: _, partitions: _ }: Described| name;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::MemberDescription as Described;
+/// let _ = |Described { seat, member_id: _, pid: _, is_alive: _ }: Described| seat;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::GroupPartition as At;
+/// let _ = |At { partition, owner: _, next_owner: _, epoch: _, committed: _, end_offset: _, lag: _ }: At| partition;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::PartitionLag as Lag;
+/// let _ = |Lag { partition, next_offset: _, end_offset: _ }: Lag| partition;
 /// ```
 #[cfg(doctest)]
 struct OutcomesMayGrow;

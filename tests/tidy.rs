@@ -137,6 +137,31 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("stream", "offset_for_time", Operations(&["DescribeStream", "OffsetForTime"])),
     ("stream", "describe", Operations(&["DescribeStream", "DescribePartitions", "RevealStream"])),
     ("stream", "producer", Operations(&["Submit"])),
+    ("stream", "group", Operations(&["Submit"])),
+    ("stream", "existing_group", Operations(&["FindGroup"])),
+    ("stream", "group_names", Operations(&["GroupNames"])),
+    ("group", "name", Local("as it was opened")),
+    ("group", "stream", Local("as it was opened")),
+    ("group", "join", Operations(&["Submit"])),
+    ("group", "describe", Operations(&["DescribeGroup", "DescribeMembers", "DescribeClaims"])),
+    ("group", "lag", Operations(&["DescribeGroup", "DescribeMembers", "DescribeClaims"])),
+    ("group", "reset", Operations(&["DescribeStream", "Extent", "OffsetForTime", "OffsetForLsn", "Submit"])),
+    ("group", "reset_offsets", Operations(&["Submit"])),
+    ("group", "delete", Operations(&["Submit"])),
+    ("member", "group", Local("as it joined")),
+    ("member", "partitions", Local("as its polls have told")),
+    ("member", "poll", Operations(&["WatchMember", "Read", "Submit"])),
+    ("member", "try_poll", Operations(&["WatchMember", "Read", "Submit"])),
+    ("member", "poll_timeout", Operations(&["WatchMember", "Read", "Submit"])),
+    ("member", "poll_async", Operations(&["WatchMember", "Read", "Submit"])),
+    ("member", "commit", Operations(&["Submit"])),
+    ("member", "commit_with", Operations(&["Submit"])),
+    ("member", "commit_offsets", Operations(&["Submit"])),
+    ("member", "seek", Operations(&["DescribeStream", "Extent", "OffsetForTime", "OffsetForLsn", "RevealStream"])),
+    ("member", "pause", Local("what a member reads is its own")),
+    ("member", "resume", Local("what a member reads is its own")),
+    ("member", "lag", Operations(&["DescribeStream", "DescribePartitions", "RevealStream"])),
+    ("member", "leave", Operations(&["Submit"])),
     ("producer", "name", Local("as it was opened")),
     ("producer", "stream", Local("as it was opened")),
     ("producer", "epoch", Local("as it was opened")),
@@ -162,7 +187,7 @@ const METHODS: &[(&str, &str, Asks)] = &[
 ];
 
 /// The files of handles, and the one list of operations.
-const HANDLES: &[&str] = &["database", "stream", "producer", "reader", "ticket"];
+const HANDLES: &[&str] = &["database", "stream", "producer", "reader", "group", "member", "ticket"];
 const OPERATIONS: &str = "src/processes/operation.rs";
 
 const FILE_LINES_MAX: usize = 600;

@@ -11,17 +11,18 @@ use crate::processes::wire::PROTOCOL;
 
 /// Why a call was refused or failed. Its text says what was attempted, on what, and what to do next.
 ///
-/// A refusal has changed nothing, with two exceptions. [`Error::Unconfirmed`]: the write took place, and is not known
-/// to be on disk yet. [`Error::OutcomeUnknown`]: it may have taken place. Trying again after them may store it twice,
-/// unless [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second, or a
+/// A refusal has changed nothing, with three exceptions. [`Error::PartitionsMoved`]: the offsets of all others were
+/// stored. [`Error::Unconfirmed`]: the write took place, and is not known to be on disk yet. [`Error::OutcomeUnknown`]:
+/// it may have taken place. Trying again after the latter two may store it twice, unless
+/// [`AppendOptions::expect_offset`](crate::AppendOptions::expect_offset) refuses the second, or a
 /// [`Producer`](crate::Producer) sends it with the same sequence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such stream, or it was deleted since the handle was made; or a producer has expired.
+    /// There is no such stream or group, or it was deleted since the handle was made; or a producer has expired.
     #[error("there is no {kind} `{name}`; {}", missing(kind))]
     NotFound {
-        /// What kind of thing: "stream", "producer".
+        /// What kind of thing: "stream", "producer", "group".
         kind: &'static str,
         /// Its name.
         name: String,
@@ -93,6 +94,38 @@ pub enum Error {
         name: String,
         /// What its holder has now: a producer's epoch.
         current: u64,
+    },
+    /// Partitions have moved on from the member that commits, to another or by a reset: their offsets were not stored,
+    /// those of the others were.
+    #[error(
+        "partitions {partitions:?} of group `{group}` have moved on and their offsets were not stored; \
+         poll, and leave their records to whoever has them now"
+    )]
+    PartitionsMoved {
+        /// The group.
+        group: String,
+        /// The partitions, in order.
+        partitions: Vec<u32>,
+    },
+    /// A member is one no longer: it did not poll within its session timeout, another joined with its id, or the group
+    /// was deleted.
+    #[error(
+        "this is a member of group `{group}` no longer: it did not poll in time, or another joined with its id; \
+         join again"
+    )]
+    MemberEnded {
+        /// The group.
+        group: String,
+    },
+    /// Others use it.
+    #[error("{kind} `{name}` has {by} members that live; have them leave first")]
+    InUse {
+        /// What kind of thing: "group".
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// How many use it.
+        by: u64,
     },
     /// Records of the producer that come before these have not been accepted; nothing was stored.
     #[error(
@@ -321,6 +354,9 @@ impl Error {
             Error::Fenced { .. } => -26,
             Error::OutOfOrder { .. } => -27,
             Error::Overlapping { .. } => -28,
+            Error::PartitionsMoved { .. } => -29,
+            Error::MemberEnded { .. } => -30,
+            Error::InUse { .. } => -31,
         }
     }
 

@@ -3,7 +3,11 @@
 mod check;
 mod database;
 mod error;
+mod group;
+mod group_options;
+mod group_outcomes;
 mod mapping;
+mod member;
 mod options;
 mod outcomes;
 mod producer;
@@ -20,7 +24,11 @@ pub use crate::processes::stats::{AttachedProcess, OperationCount, Stats};
 pub use check::CheckReport;
 pub use database::Database;
 pub use error::Error;
+pub use group::Group;
+pub use group_options::{GroupOptions, MemberOptions};
+pub use group_outcomes::{GroupDescription, GroupPartition, MemberDescription, PartitionLag, Polled};
 pub use mapping::{MappedRange, Mapping, MappingRanges};
+pub use member::Member;
 pub use options::Options;
 pub use outcomes::{
     Appended, AppendedBatch, AppendedRange, PartitionDescription, ProducedBatch, Receipt, StreamDescription,

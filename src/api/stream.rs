@@ -8,6 +8,7 @@ use crate::base::time::{BootTime, Timestamp};
 use crate::engine::{Refused, Submitted, deadline_in};
 use crate::primitives::streams::{self, Record};
 use crate::primitives::{Command, Refusal, Reply};
+use crate::processes::grouping::{FindGroup, GroupNames};
 use crate::processes::link::Issued;
 use crate::processes::questions::{
     DescribePartitions, DescribeStream, FoundStream, OffsetForTime, PartitionFacts, RevealStream,
@@ -15,6 +16,8 @@ use crate::processes::questions::{
 
 use super::database::{Database, refusal};
 use super::error::Error;
+use super::group::Group;
+use super::group_options::GroupOptions;
 use super::mapping::{self, Mapping, MappingRanges};
 use super::outcomes::{Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, StreamDescription};
 use super::producer::{Names, Producer};
@@ -261,6 +264,44 @@ impl Stream {
         match submitted.reply {
             Reply::Streams(streams::Reply::Producer(handle)) => Ok(Producer::new(self.clone(), name, handle)),
             _ => unreachable!("opening a producer answers with it"),
+        }
+    }
+
+    /// Creates the consumer group with this name, or opens it if it exists. Durable on return: blocks for a sync if it
+    /// is new.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it exists and is not as the options name it, [`Error::InvalidName`];
+    /// [`Error::LimitExceeded`] with 2,048 groups, or 262,144 partitions of all groups; [`Error::NotFound`] if the
+    /// stream was deleted, and what any write may meet.
+    pub fn group(&self, name: &str, options: GroupOptions) -> Result<Group, Error> {
+        Group::create(self.clone(), name, options.to_machine())
+    }
+
+    /// Opens a consumer group that exists. Waits for nothing, unless it is just being created or deleted: then for the
+    /// sync of that.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
+    pub fn existing_group(&self, name: &str) -> Result<Group, Error> {
+        let found = self.database.ask(&FindGroup { stream: self.routing.handle, name: name.into() })?;
+        let number = found.ok_or_else(|| Error::NotFound { kind: "group", name: name.to_owned() })?;
+        Ok(Group::new(self.clone(), name, number))
+    }
+
+    /// The names of its consumer groups, in order. One that is created or deleted meanwhile may be in it or not.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
+    pub fn group_names(&self) -> Result<Vec<String>, Error> {
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let after = names.last().cloned().unwrap_or_default();
+            let more = self.database.ask(&GroupNames { stream: self.routing.handle, after })?;
+            if more.is_empty() {
+                return Ok(names);
+            }
+            names.extend(more);
         }
     }
 

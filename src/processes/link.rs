@@ -8,15 +8,13 @@ use std::fmt;
 
 use once_cell::race::OnceBox;
 
-use crate::base::bounds::{HOST_AWAITED_MICROS_MAX, LOOK_AGAIN_MICROS_MAX, VERDICT_MICROS};
+use crate::base::bounds::{HOST_AWAITED_MICROS_MAX, LOOK_AGAIN_MICROS_MAX};
 use crate::base::level::Wanted;
-use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, Event, wait_listener};
 use crate::base::time::BootTime;
 use crate::engine::fault::Fault;
-use crate::engine::read::{Cursor, Read};
-use crate::engine::{DurableWait, Engine, OpenOptions, Refused, Submitted, micros_left};
+use crate::engine::{DurableWait, Engine, OpenOptions, Refused, Submitted};
 use crate::primitives::sessions::SessionId;
 use crate::primitives::{Command, Primitives, Refusal, Reply};
 use crate::storage::disk::Disk;
@@ -29,9 +27,7 @@ use super::client::{Client, PendingQuestion, PendingWrite, Unasked};
 use super::connection;
 use super::operation::Question;
 use super::questions::SyncAll;
-use super::reading::ReadRecords;
 use super::server::Host;
-use super::waiting::Waiting;
 use super::wire::{Greeting, NoWelcome, Welcome, greet};
 
 type Answered<T> = Result<T, Refused<Refusal>>;
@@ -421,6 +417,11 @@ impl Link {
         Err(Fault::Forked)
     }
 
+    /// Whether this is the process that opened it, and no child of that one.
+    pub(crate) fn is_home(&self) -> bool {
+        self.first.station.is_here()
+    }
+
     /// Whether this process, and no parent of it, has the database open as its host.
     pub(crate) fn is_host(&self) -> bool {
         self.first.station.is_here()
@@ -515,86 +516,5 @@ impl Link {
                 (None, _) => unreachable!("who moved is a host"),
             }
         })
-    }
-
-    /// Reads what is there.
-    pub(crate) fn read(&self, log: LogId, from: u64, records: usize, cursor: &mut Cursor) -> Answered<Read> {
-        loop {
-            match self.station()? {
-                Station::Host(station) => return Ok(station.engine().read(log, from, records, cursor)?),
-                Station::Attached(client) => {
-                    let read = ReadRecords { log, from, records, waits: false, inline: false };
-                    if let Some(answered) = answered(client.read(&read, None)) {
-                        return Ok(answered?.expect("without a deadline it waits for the answer"));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads what is there, and waits until something is; `None` once the deadline has passed.
-    pub(crate) fn read_waiting(
-        &self,
-        log: LogId,
-        from: u64,
-        records: usize,
-        cursor: &mut Cursor,
-        deadline: Option<BootTime>,
-    ) -> Answered<Option<Read>> {
-        loop {
-            match self.station()? {
-                Station::Host(station) => {
-                    let engine = station.engine();
-                    match engine.read(log, from, records, cursor)? {
-                        Read::AtEnd => {}
-                        found => return Ok(Some(found)),
-                    }
-                    let Some(waiting) = Waiting::begin(engine, log, from)? else { continue };
-                    match micros_left(deadline) {
-                        Ok(left) => waiting.sleep(left),
-                        Err(Fault::TimedOut) => return Ok(None),
-                        Err(fault) => return Err(fault.into()),
-                    }
-                }
-                Station::Attached(client) => {
-                    // Without time left what is there is still asked for.
-                    let waits = micros_left(deadline).is_ok();
-                    let read = ReadRecords { log, from, records, waits, inline: false };
-                    let answered_by = if waits { deadline } else { Some(clock::boot().plus(VERDICT_MICROS)) };
-                    if let Some(answered) = answered(client.read(&read, answered_by)) {
-                        return Ok(answered?.filter(|found| waits || !matches!(found, Read::AtEnd)));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The same for a future, without a deadline.
-    pub(crate) async fn read_async(
-        &self,
-        log: LogId,
-        from: u64,
-        records: usize,
-        cursor: &mut Cursor,
-    ) -> Answered<Read> {
-        loop {
-            match self.station()? {
-                Station::Host(station) => {
-                    match station.engine().read(log, from, records, cursor)? {
-                        Read::AtEnd => {}
-                        found => return Ok(found),
-                    }
-                    if let Some(waiting) = Waiting::begin(station.engine(), log, from)? {
-                        waiting.await;
-                    }
-                }
-                Station::Attached(client) => {
-                    let read = ReadRecords { log, from, records, waits: true, inline: false };
-                    if let Some(answered) = answered(client.read_async(&read).await) {
-                        return answered;
-                    }
-                }
-            }
-        }
     }
 }

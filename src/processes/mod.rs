@@ -12,7 +12,7 @@
 //! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
 //! | `grouping.rs`   | the questions about consumer groups                                         |
 //! | `watching.rs`   | what a member of one has to know                                            |
-//! | `reading.rs`    | reading records: what is sent, and what the asker maps itself               |
+//! | `reading.rs`    | reading records: asking, what is sent, and what the asker maps itself       |
 //! | `wire`          | the bytes: frames, greeting, commands, refusals                             |
 //! | `server.rs`     | the host: who is attached, and ending sessions                               |
 //! | `accept.rs`     | the host's door: accepting, refusing, and leaving to the next host           |

@@ -22,22 +22,29 @@
 
 use bytes::Bytes;
 
-use crate::base::bounds::{FRAME_BYTES_MAX, INLINE_BYTES_MAX, RECORDS_PER_READ_MAX, WIRE_FRAME_BYTES_MAX};
+use crate::base::bounds::{
+    FRAME_BYTES_MAX, INLINE_BYTES_MAX, RECORDS_PER_READ_MAX, VERDICT_MICROS, WIRE_FRAME_BYTES_MAX,
+};
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::segment_id::SegmentId;
-use crate::base::time::Timestamp;
-use crate::engine::Engine;
+use crate::base::time::{BootTime, Timestamp};
 use crate::engine::batch::{Batch, ReadItem};
 use crate::engine::fault::Fault;
 use crate::engine::read::{Cursor, Read, mapped};
+use crate::engine::{Engine, Refused, micros_left};
 use crate::journal::entry::Entry;
-use crate::primitives::Primitives;
+use crate::primitives::{Primitives, Refusal};
+use crate::storage::disk::clock;
 use crate::storage::segment::Segments;
 
+use super::link::{Link, Station, answered};
 use super::questions::unreadable;
+use super::waiting::Waiting;
 use super::wire::Out;
+
+type Answered<T> = Result<T, Refused<Refusal>>;
 
 /// Logs of which a connection remembers where its reader is.
 const CURSORS_MAX: usize = 64;
@@ -245,6 +252,89 @@ fn take_item(take: &mut Take<'_>, log: LogId, length: u32, chunk: u32, batch: &m
     }
     batch.add_item(Entry { log, first, count, timestamp, expiry }, lsn, chunk, start, len);
     Ok(())
+}
+
+impl Link {
+    /// Reads what is there.
+    pub(crate) fn read(&self, log: LogId, from: u64, records: usize, cursor: &mut Cursor) -> Answered<Read> {
+        loop {
+            match self.station()? {
+                Station::Host(station) => return Ok(station.engine().read(log, from, records, cursor)?),
+                Station::Attached(client) => {
+                    let read = ReadRecords { log, from, records, waits: false, inline: false };
+                    if let Some(answered) = answered(client.read(&read, None)) {
+                        return Ok(answered?.expect("without a deadline it waits for the answer"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what is there, and waits until something is; `None` once the deadline has passed.
+    pub(crate) fn read_waiting(
+        &self,
+        log: LogId,
+        from: u64,
+        records: usize,
+        cursor: &mut Cursor,
+        deadline: Option<BootTime>,
+    ) -> Answered<Option<Read>> {
+        loop {
+            match self.station()? {
+                Station::Host(station) => {
+                    let engine = station.engine();
+                    match engine.read(log, from, records, cursor)? {
+                        Read::AtEnd => {}
+                        found => return Ok(Some(found)),
+                    }
+                    let Some(waiting) = Waiting::begin(engine, log, from)? else { continue };
+                    match micros_left(deadline) {
+                        Ok(left) => waiting.sleep(left),
+                        Err(Fault::TimedOut) => return Ok(None),
+                        Err(fault) => return Err(fault.into()),
+                    }
+                }
+                Station::Attached(client) => {
+                    // Without time left what is there is still asked for.
+                    let waits = micros_left(deadline).is_ok();
+                    let read = ReadRecords { log, from, records, waits, inline: false };
+                    let answered_by = if waits { deadline } else { Some(clock::boot().plus(VERDICT_MICROS)) };
+                    if let Some(answered) = answered(client.read(&read, answered_by)) {
+                        return Ok(answered?.filter(|found| waits || !matches!(found, Read::AtEnd)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for a future, without a deadline.
+    pub(crate) async fn read_async(
+        &self,
+        log: LogId,
+        from: u64,
+        records: usize,
+        cursor: &mut Cursor,
+    ) -> Answered<Read> {
+        loop {
+            match self.station()? {
+                Station::Host(station) => {
+                    match station.engine().read(log, from, records, cursor)? {
+                        Read::AtEnd => {}
+                        found => return Ok(found),
+                    }
+                    if let Some(waiting) = Waiting::begin(station.engine(), log, from)? {
+                        waiting.await;
+                    }
+                }
+                Station::Attached(client) => {
+                    let read = ReadRecords { log, from, records, waits: true, inline: false };
+                    if let Some(answered) = answered(client.read_async(&read).await) {
+                        return answered;
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

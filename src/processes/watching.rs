@@ -7,7 +7,8 @@
 //! watch      member · known · waits u8 · count of logs · per log log · next offset
 //! nothing    0 u8
 //! over       1 u8
-//! owned      2 u8 · changed · count · per partition partition · log · epoch · committed (option u8, offset) · revoked u8
+//! owned      2 u8 · changed · count of partitions · partitions
+//!   one      partition · log · epoch · committed (option u8, offset) · revoked u8
 //! ready      3 u8 · count · places in the list that was asked with
 //! ```
 

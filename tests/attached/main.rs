@@ -14,6 +14,8 @@ mod child;
 mod definition;
 #[path = "../bad_input/full_disk.rs"]
 mod full_disk;
+#[path = "../streams/groups.rs"]
+mod groups;
 #[path = "../streams/limits.rs"]
 mod limits;
 #[path = "../streams/opening.rs"]

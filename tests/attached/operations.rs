@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use towpath::{
-    AppendOptions, Error, Level, OpenMode, Options, ProducerOptions, Record, Start, StreamOptions, Timestamp,
+    AppendOptions, Error, GroupOptions, Level, MemberOptions, OpenMode, Options, ProducerOptions, Record, Start,
+    StreamOptions, Timestamp,
 };
 
 use crate::place::executor::block_on;
@@ -25,6 +26,12 @@ fn every_operation_is_asked_for_by_an_attached_process() {
     let web = orders.producer("web", ProducerOptions::new()).unwrap();
     web.append_with(Record::new(b"one blue mug"), &AppendOptions::new().partition(1)).unwrap();
     assert_eq!(web.last(1).unwrap().unwrap().next_sequence(), 1);
+    let group = orders.group("billing", GroupOptions::new()).unwrap();
+    assert_eq!(orders.group_names().unwrap(), [orders.existing_group("billing").unwrap().name()]);
+    let mut member = group.join(MemberOptions::new()).unwrap();
+    assert_eq!(member.poll(1).unwrap().assigned, [0, 1]);
+    assert_eq!(group.describe().unwrap().members.len(), 1);
+    member.leave().unwrap();
     assert_eq!(orders.describe().unwrap().partitions[0].end_offset, 4);
     assert_eq!(db.streams().unwrap().len(), 2);
     let mut reader = orders.reader(0, Start::Earliest).unwrap();

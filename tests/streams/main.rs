@@ -6,6 +6,7 @@ mod place;
 
 mod append;
 mod definition;
+mod groups;
 mod limits;
 mod opening;
 mod partitions;

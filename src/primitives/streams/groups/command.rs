@@ -47,7 +47,7 @@ impl Command<'_> {
 
 /// Where a group begins, partition by partition.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) enum GroupStart {
+pub enum GroupStart {
     /// At the first record that there is.
     #[default]
     Earliest,
@@ -57,7 +57,7 @@ pub(crate) enum GroupStart {
 
 /// How partitions are shared among members.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) enum Assignor {
+pub enum Assignor {
     /// Sizes that differ by at most one, then as few moves as possible.
     #[default]
     Uniform,

@@ -36,9 +36,8 @@ mod rows;
 mod settle;
 mod state;
 
-pub(crate) use command::{
-    Assignor, Command, Commit, GroupOptions, GroupStart, Held, Join, MemberHandle, Position, Process, Refusal,
-};
+pub use command::{Assignor, GroupStart};
+pub(crate) use command::{Command, Commit, GroupOptions, Held, Join, MemberHandle, Position, Process, Refusal};
 pub(super) use decide::{check_growth, decide, grow, leave_with_stream};
 pub(crate) use event::Event;
 pub(super) use overlay::{Changes, Layer, View};

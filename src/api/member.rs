@@ -1,0 +1,505 @@
+//! A member of a consumer group.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::base::bounds::RECORDS_PER_READ_MAX;
+use crate::base::level::Level;
+use crate::base::log::LogId;
+use crate::base::time::BootTime;
+use crate::engine::deadline_in;
+use crate::engine::read::{Cursor, Read};
+use crate::primitives::Command;
+use crate::primitives::streams;
+use crate::primitives::streams::groups::{self, Command as OfGroups, Commit, Held, MemberHandle, Position};
+use crate::processes::watching::{MemberNews, OwnedLog, WatchMember};
+use crate::storage::disk::clock;
+
+use super::database::unnamed;
+use super::error::Error;
+use super::group::Group;
+use super::group_outcomes::{PartitionLag, Polled};
+use super::reader::Start;
+use super::records::Records;
+
+/// How often in its session timeout a member that polls says so; every third of it is remembered.
+const TOUCHES_PER_TIMEOUT: u64 = 6;
+
+/// A member of a [`Group`]: it reads the partitions that it owns, and commits how far it has come.
+///
+/// Made by [`Group::join`]. Any number of members may be in one process or in several.
+///
+/// # Partitions come and go
+/// A poll tells of partitions that the member reads from now on, from the committed offset, and of those that it is to
+/// give up. It brings no more records of these. The next poll or commit gives them up: a program that has records of
+/// them still in work commits what is done before it polls again. What was not committed is read again by the next
+/// owner.
+///
+/// # Committing
+/// Nothing is committed by itself. [`Member::commit`] stores for each partition the offset behind the last record that
+/// was polled. Where partitions have moved on since, to another member or by a reset, it is [`Error::PartitionsMoved`],
+/// and the offsets of all others are stored all the same.
+///
+/// # How it ends
+/// Dropping the member leaves the group at once, as does the end of its process. One with an id of its own only goes
+/// away then: its partitions wait for it until its session timeout has passed. [`Member::leave`] gives them up.
+///
+/// ```
+/// use towpath::{GroupOptions, MemberOptions};
+/// # let db = towpath::Options::temporary().open_temporary()?;
+/// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+/// orders.append("one blue mug")?;
+/// let billing = orders.group("billing", GroupOptions::new())?;
+/// let mut member = billing.join(MemberOptions::new())?;
+/// assert_eq!(member.poll(100)?.assigned, [0]);
+/// for record in member.poll(100)?.iter() {
+///     assert_eq!(record.body(), b"one blue mug");
+/// }
+/// member.commit()?;
+/// assert_eq!(billing.describe()?.lag(), 0);
+/// # Ok::<(), towpath::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Member {
+    group: Group,
+    handle: MemberHandle,
+    /// The generation of what it knows of its partitions; 0: nothing.
+    known: u64,
+    shares: BTreeMap<u32, Share>,
+    /// Partitions that may have records to read now, in the order of their turns.
+    ready: VecDeque<u32>,
+    /// 0: none.
+    session_timeout_micros: u64,
+    /// When it said last that it polls.
+    touched: BootTime,
+    is_over: bool,
+}
+
+/// A partition that the member owns.
+#[derive(Debug)]
+struct Share {
+    log: LogId,
+    epoch: u64,
+    /// The next offset to read.
+    position: u64,
+    /// The committed offset; 0 if there is none.
+    stored: u64,
+    cursor: Cursor,
+    is_paused: bool,
+    /// The member was told to give it up.
+    is_revoked: bool,
+    /// A commit was refused because it has moved on; a poll will tell.
+    has_moved: bool,
+}
+
+impl Share {
+    fn new(owned: &OwnedLog, is_paused: bool) -> Share {
+        let OwnedLog { log, owned } = *owned;
+        let (epoch, position) = (owned.epoch, owned.committed.unwrap_or(0));
+        let (cursor, is_revoked) = (Cursor::default(), owned.is_revoked);
+        Share { log, epoch, position, stored: position, cursor, is_paused, is_revoked, has_moved: false }
+    }
+
+    fn is_read(&self) -> bool {
+        !(self.is_paused || self.is_revoked || self.has_moved)
+    }
+}
+
+impl Member {
+    pub(super) fn new(group: Group, handle: MemberHandle, session_timeout_micros: u64) -> Member {
+        Member {
+            group,
+            handle,
+            known: 0,
+            shares: BTreeMap::new(),
+            ready: VecDeque::new(),
+            session_timeout_micros,
+            touched: clock::boot(),
+            is_over: false,
+        }
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The partitions that it reads, as its polls have told, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = u32> {
+        self.shares.iter().filter(|(_, share)| !share.is_revoked).map(|(partition, _)| *partition)
+    }
+
+    /// Up to `max` records, or what has changed of the member's partitions: blocks until there is either. At most
+    /// 65,536 records are given at once, and often fewer than are there; a `max` of 0 asks for 1. Partitions have their
+    /// turns. Gives up what the poll before has told to. Records that retention took before they were read are passed
+    /// over.
+    ///
+    /// # Errors
+    /// [`Error::MemberEnded`] once it is a member no longer, or its group or stream was deleted; [`Error::Corrupt`],
+    /// [`Error::Poisoned`], [`Error::Closed`]; [`Error::Forked`] in a process that was forked from the one that joined.
+    pub fn poll(&mut self, max: usize) -> Result<Polled, Error> {
+        Ok(self.poll_until(max, true, None)?.expect("without a deadline it waits until there is something"))
+    }
+
+    /// The same; `None` if there is nothing now. Does not wait for records, but may read from disk.
+    ///
+    /// # Errors
+    /// As for [`Member::poll`].
+    pub fn try_poll(&mut self, max: usize) -> Result<Option<Polled>, Error> {
+        self.poll_until(max, false, None)
+    }
+
+    /// The same; waits at most `timeout`, then `None`.
+    ///
+    /// # Errors
+    /// As for [`Member::poll`].
+    pub fn poll_timeout(&mut self, max: usize, timeout: Duration) -> Result<Option<Polled>, Error> {
+        self.poll_until(max, true, deadline_in(Some(timeout)))
+    }
+
+    /// The same without blocking the thread, on any runtime. Dropping the future loses nothing. What is there already
+    /// is read in `poll`, which may read from disk.
+    ///
+    /// With a session timeout, have your runtime end the wait within it and poll again: a future that nobody wakes
+    /// cannot say that the member lives.
+    ///
+    /// # Errors
+    /// As for [`Member::poll`].
+    pub async fn poll_async(&mut self, max: usize) -> Result<Polled, Error> {
+        self.begin_poll()?;
+        loop {
+            let (watch, asked) = self.watch();
+            let link = &self.group.stream.database.shared.link;
+            let news = match self.ready.is_empty() {
+                true => link.watch_async(&watch).await,
+                false => link.ask(&watch),
+            };
+            if let Some(polled) = self.learn(news.map_err(unnamed)?, &asked, max)? {
+                return Ok(polled);
+            }
+        }
+    }
+
+    fn poll_until(&mut self, max: usize, waits: bool, deadline: Option<BootTime>) -> Result<Option<Polled>, Error> {
+        self.begin_poll()?;
+        loop {
+            let (watch, asked) = self.watch();
+            let asks_for_all = self.ready.is_empty();
+            let link = &self.group.stream.database.shared.link;
+            let news = match waits && asks_for_all {
+                true => link.watch_waiting(&watch, self.wait_until(deadline)),
+                false => link.ask(&watch),
+            };
+            let news = news.map_err(unnamed)?;
+            let is_idle = asks_for_all && news == MemberNews::Nothing;
+            if let Some(polled) = self.learn(news, &asked, max)? {
+                return Ok(Some(polled));
+            }
+            if is_idle {
+                if !waits || deadline.is_some_and(|deadline| deadline <= clock::boot()) {
+                    return Ok(None);
+                }
+                self.touch();
+            }
+        }
+    }
+
+    /// Says that the member polls, and gives up what it was told to.
+    fn begin_poll(&mut self) -> Result<(), Error> {
+        self.check_home()?;
+        self.touch();
+        let released = self.to_release();
+        if !released.is_empty() {
+            self.issue(OfGroups::Commit(Commit { member: self.handle, positions: &[], released: &released }));
+            self.shares.retain(|_, share| !share.is_revoked);
+        }
+        Ok(())
+    }
+
+    /// A forked child's copy is not the member.
+    fn check_home(&self) -> Result<(), Error> {
+        if self.group.stream.database.shared.link.is_home() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    fn touch(&mut self) {
+        let now = clock::boot();
+        let is_due = now.since(self.touched) >= self.session_timeout_micros / TOUCHES_PER_TIMEOUT;
+        // In the host's own process it costs next to nothing, and the engine's clock is the one that counts.
+        if self.session_timeout_micros > 0 && (is_due || self.group.stream.database.is_host()) {
+            self.touched = now;
+            self.issue(OfGroups::Touch { member: self.handle });
+        }
+    }
+
+    /// Has something done that the member need not hear of: a refusal means that it is over, which a poll tells too.
+    fn issue(&self, command: OfGroups<'_>) {
+        let command = Command::Streams(streams::Command::Groups(command));
+        let _ = self.group.stream.database.shared.link.issue(&command, Level::Buffered.into(), None);
+    }
+
+    /// Until when a poll may wait before it says again that it does.
+    fn wait_until(&self, deadline: Option<BootTime>) -> Option<BootTime> {
+        let micros = (self.session_timeout_micros / TOUCHES_PER_TIMEOUT).max(1);
+        let touch = (self.session_timeout_micros > 0).then(|| clock::boot().plus(micros));
+        deadline.into_iter().chain(touch).min()
+    }
+
+    fn to_release(&self) -> Vec<Held> {
+        let revoked = self.shares.iter().filter(|(_, share)| share.is_revoked);
+        revoked.map(|(partition, share)| Held { partition: *partition, epoch: share.epoch }).collect()
+    }
+
+    /// What to ask, and the partitions whose logs are asked for: none while some are known to have records.
+    fn watch(&self) -> (WatchMember, Vec<u32>) {
+        let asks = self.ready.is_empty();
+        let read = self.shares.iter().filter(|(_, share)| asks && share.is_read());
+        let (asked, logs) = read.map(|(partition, share)| (*partition, (share.log, share.position))).unzip();
+        (WatchMember { member: self.handle, known: self.known, waits: false, logs }, asked)
+    }
+
+    /// Takes in what is new; tells of partitions, else of records.
+    fn learn(&mut self, news: MemberNews, asked: &[u32], max: usize) -> Result<Option<Polled>, Error> {
+        match news {
+            MemberNews::Nothing => {}
+            MemberNews::Over => {
+                self.is_over = true;
+                return Err(Error::MemberEnded { group: self.group.name().to_owned() });
+            }
+            MemberNews::Owned { changed, partitions } => {
+                self.known = changed;
+                let polled = self.take_over(&partitions);
+                let tells = !(polled.assigned.is_empty() && polled.revoked.is_empty());
+                return Ok(tells.then_some(polled));
+            }
+            MemberNews::Ready(places) => {
+                self.ready = places.iter().filter_map(|place| asked.get(*place as usize).copied()).collect();
+            }
+        }
+        let records = self.read_ready(max)?;
+        Ok((!records.is_empty()).then(|| Polled { records, ..Polled::default() }))
+    }
+
+    /// Goes over to these partitions. One that is to be given up before anything was read of it is not told of.
+    fn take_over(&mut self, partitions: &[OwnedLog]) -> Polled {
+        let mut polled = Polled::default();
+        let mut before = std::mem::take(&mut self.shares);
+        for owned_log in partitions {
+            let owned = owned_log.owned;
+            let earlier = before.remove(&owned.partition);
+            let was_read = earlier.as_ref().is_some_and(|share| !share.is_revoked);
+            let share = match earlier {
+                Some(share) if share.epoch == owned.epoch => {
+                    if !was_read && !owned.is_revoked {
+                        polled.assigned.push(owned.partition);
+                    }
+                    Share { is_revoked: owned.is_revoked, ..share }
+                }
+                earlier => {
+                    if !owned.is_revoked {
+                        polled.assigned.push(owned.partition);
+                    }
+                    Share::new(owned_log, earlier.is_some_and(|share| share.is_paused))
+                }
+            };
+            if was_read && owned.is_revoked {
+                polled.revoked.push(owned.partition);
+            }
+            self.shares.insert(owned.partition, share);
+        }
+        let taken = before.into_iter().filter(|(_, share)| !share.is_revoked);
+        polled.revoked.extend(taken.map(|(partition, _)| partition));
+        let shares = &self.shares;
+        self.ready.retain(|partition| shares.get(partition).is_some_and(Share::is_read));
+        polled
+    }
+
+    /// Reads partitions in turn until there is enough. Of one that has no more it is asked again when it has.
+    fn read_ready(&mut self, max: usize) -> Result<Vec<Records>, Error> {
+        let (mut left, mut batches) = (max.clamp(1, RECORDS_PER_READ_MAX), Vec::new());
+        for _ in 0..self.ready.len() {
+            let Some(partition) = self.ready.pop_front() else { break };
+            match self.read(partition, left) {
+                Ok(None) => {}
+                Ok(Some(records)) => {
+                    left -= records.len();
+                    batches.push(records);
+                    self.ready.push_back(partition);
+                }
+                Err(error) if batches.is_empty() => {
+                    self.ready.push_back(partition);
+                    return Err(error);
+                }
+                // What was read before it must not be lost; it is met again.
+                Err(_) => self.ready.push_back(partition),
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(batches)
+    }
+
+    fn read(&mut self, partition: u32, max: usize) -> Result<Option<Records>, Error> {
+        let Some(share) = self.shares.get_mut(&partition).filter(|share| share.is_read()) else { return Ok(None) };
+        let link = &self.group.stream.database.shared.link;
+        loop {
+            match link.read(share.log, share.position, max, &mut share.cursor).map_err(unnamed)? {
+                Read::Items(batch) => {
+                    let records = Records::of(batch, partition, share.position, max)?;
+                    share.position = records.end();
+                    return Ok((!records.is_empty()).then_some(records));
+                }
+                Read::Below { start, end } => share.position = share.position.clamp(start, end.max(start)),
+                Read::AtEnd | Read::Gone => return Ok(None),
+            }
+        }
+    }
+
+    /// Commits all that was polled, at [`Level::Buffered`]: a power cut may undo the newest commits, and their records
+    /// are read again then. Blocks only while the disk is behind. Gives up what the last poll has told to.
+    ///
+    /// # Errors
+    /// [`Error::PartitionsMoved`] with those of which nothing was stored, [`Error::MemberEnded`], [`Error::Forked`],
+    /// and what any write may meet.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        self.commit_with(Level::Buffered)
+    }
+
+    /// The same at a level: at [`Level::Sync`] it is on disk on return.
+    ///
+    /// # Errors
+    /// As for [`Member::commit`].
+    pub fn commit_with(&mut self, level: Level) -> Result<(), Error> {
+        // What was stored at `Buffered` is to be on disk too: it is stored again.
+        let is_due = |share: &Share| !share.has_moved && (level == Level::Sync || share.position != share.stored);
+        let due = self.shares.iter().filter(|(_, share)| is_due(share));
+        let position = |(partition, share): (&u32, &Share)| Position {
+            partition: *partition,
+            epoch: share.epoch,
+            offset: share.position,
+        };
+        let positions: Vec<Position> = due.map(position).collect();
+        self.store(&positions, Vec::new(), level)
+    }
+
+    /// Commits these offsets, each the next one to be read of its partition, whatever was polled. Where the member
+    /// reads on does not change.
+    ///
+    /// # Errors
+    /// As for [`Member::commit`], and [`Error::OffsetOutOfRange`] for an offset behind the end: nothing is stored then.
+    pub fn commit_offsets(&mut self, offsets: &[(u32, u64)], level: Level) -> Result<(), Error> {
+        let (mut positions, mut moved) = (Vec::new(), Vec::new());
+        for (partition, offset) in offsets {
+            match self.shares.get(partition).filter(|share| !share.has_moved) {
+                Some(Share { epoch, .. }) => {
+                    positions.push(Position { partition: *partition, epoch: *epoch, offset: *offset });
+                }
+                None => moved.push(*partition),
+            }
+        }
+        self.store(&positions, moved, level)
+    }
+
+    /// Stores these positions; `moved` are others' already.
+    fn store(&mut self, positions: &[Position], mut moved: Vec<u32>, level: Level) -> Result<(), Error> {
+        self.check_home()?;
+        let released = self.to_release();
+        if !(positions.is_empty() && released.is_empty()) {
+            let commit = Commit { member: self.handle, positions, released: &released };
+            let reply = self.group.submit(OfGroups::Commit(commit), level);
+            let groups::Reply::Committed { fenced } = reply.map_err(|refused| self.group.refusal(refused))? else {
+                unreachable!("a commit is told what was not stored")
+            };
+            for position in positions {
+                let share = self.shares.get_mut(&position.partition).expect("only its own partitions are committed");
+                share.has_moved = fenced.contains(&position.partition);
+                share.stored = position.offset;
+            }
+            moved.extend(fenced);
+            self.shares.retain(|_, share| !share.is_revoked);
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        moved.sort_unstable();
+        Err(Error::PartitionsMoved { group: self.group.name().to_owned(), partitions: moved })
+    }
+
+    /// Reads on from there in a partition. Stores nothing; the next commit does. May read from disk.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a partition that the member does not own; else as for
+    /// [`Reader::seek`](crate::Reader::seek).
+    pub fn seek(&mut self, partition: u32, to: Start) -> Result<(), Error> {
+        self.share(partition)?;
+        let position = self.group.stream.reader(partition, to)?.position();
+        let share = self.share(partition)?;
+        (share.position, share.cursor) = (position, Cursor::default());
+        // Where there are records to read is asked anew.
+        self.ready.clear();
+        Ok(())
+    }
+
+    /// Polls bring no records of this partition until [`Member::resume`]; it stays the member's.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a partition that the member does not own.
+    pub fn pause(&mut self, partition: u32) -> Result<(), Error> {
+        self.share(partition)?.is_paused = true;
+        self.ready.retain(|ready| *ready != partition);
+        Ok(())
+    }
+
+    /// Polls bring records of this partition again.
+    ///
+    /// # Errors
+    /// As for [`Member::pause`].
+    pub fn resume(&mut self, partition: u32) -> Result<(), Error> {
+        self.share(partition)?.is_paused = false;
+        self.ready.clear();
+        Ok(())
+    }
+
+    fn share(&mut self, partition: u32) -> Result<&mut Share, Error> {
+        let owned = self.shares.get_mut(&partition).filter(|share| !(share.is_revoked || share.has_moved));
+        owned.ok_or_else(|| {
+            let reason = format!("this member of group `{}` does not own partition {partition}", self.group.name());
+            Error::InvalidOption { option: "partition", reason }
+        })
+    }
+
+    /// How far the member is behind in each partition that it reads, by what was polled.
+    ///
+    /// # Errors
+    /// As for [`Stream::describe`](crate::Stream::describe).
+    pub fn lag(&self) -> Result<Vec<PartitionLag>, Error> {
+        let described = self.group.stream.describe()?.partitions;
+        let lag = |partition: u32| {
+            let (at, share) = (described.get(partition as usize)?, &self.shares[&partition]);
+            let next_offset = share.position.max(at.start_offset);
+            Some(PartitionLag { partition, next_offset, end_offset: at.end_offset })
+        };
+        Ok(self.partitions().filter_map(lag).collect())
+    }
+
+    /// Leaves the group: its partitions go to others at once, those of a member with an id of its own too. Commits
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::MemberEnded`] if it was a member no longer, [`Error::Forked`], and what any write may meet.
+    pub fn leave(mut self) -> Result<(), Error> {
+        self.check_home()?;
+        let left = self.group.submit(OfGroups::Leave { member: self.handle }, Level::Buffered);
+        self.is_over = true;
+        left.map(drop).map_err(|refused| self.group.refusal(refused))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if !self.is_over && self.check_home().is_ok() {
+            self.issue(OfGroups::Abandon { member: self.handle });
+        }
+    }
+}
