@@ -9,6 +9,7 @@ mod failover;
 mod fork;
 #[path = "../place/forking.rs"]
 mod forking;
+mod groups;
 mod hostile;
 mod members;
 mod owner;

@@ -10,7 +10,7 @@ use towpath::{AppendOptions, Appended, Database, Error, OpenMode, Record, Start,
 
 use crate::child::{self, ChildProcess, asked, tell};
 use crate::forking::{ignore_file_size_signal, in_a_fork, linger};
-use crate::partitions;
+use crate::{groups, partitions};
 
 pub const MEMBER: &str = "member";
 const ALONE: &str = "alone";
@@ -54,6 +54,9 @@ impl Member {
 pub fn play(role: &str, data: PathBuf) {
     if role == partitions::WRITER {
         return partitions::write_until_told(&data);
+    }
+    if role == groups::WORKER {
+        return groups::work_until_told(&data);
     }
     assert!([MEMBER, ALONE].contains(&role), "{role}");
     let mode = if role == ALONE { OpenMode::Exclusive } else { OpenMode::Auto };
