@@ -16,7 +16,8 @@ pub(crate) const CODES: &str = "Exit codes:
   5   storage full
   6   damaged data; `towpath check` names the places
   75  the database is in use by another process that does not share it; or
-      another one hosts it already, or it is to be checked: try again later
+      another one hosts it already, or it is to be checked: try again later; or
+      the group has members
   130, 143  stopped by SIGINT (Ctrl-C) or SIGTERM
 After 4 and 5 nothing of the refused call is stored. `stream append` makes many
 calls and tells how many lines are in, after a signal too.";
@@ -104,6 +105,9 @@ impl From<Error> for Failure {
 /// What to do next in terms of commands, where the library's own text speaks of calls.
 fn advice(error: &Error) -> Option<String> {
     match error {
+        Error::NotFound { kind: "group", name } => {
+            Some(format!("there is no group `{name}`; `towpath group list STREAM` names all of its stream"))
+        }
         Error::NotFound { kind, name } => Some(format!("there is no {kind} `{name}`; `towpath {kind} list` names all")),
         Error::Missing { path } => {
             Some(format!("there is no database in `{}`; `towpath stream create` makes one", path.display()))
@@ -141,7 +145,7 @@ fn code_of(error: &Error) -> u8 {
         _ if error.is_corruption() => DAMAGED,
         Error::NotFound { .. } | Error::Missing { .. } | Error::NoHost => NOT_FOUND,
         Error::StorageFull => STORAGE_FULL,
-        Error::Locked { .. } => IN_USE,
+        Error::Locked { .. } | Error::InUse { .. } => IN_USE,
         Error::Mismatch { .. }
         | Error::InvalidName { .. }
         | Error::InvalidOption { .. }

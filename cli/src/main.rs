@@ -1,13 +1,14 @@
 //! The `towpath` command.
 //!
-//! One file or folder per noun: [`stream`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`], [`demo`]. What
-//! they share is how they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how they write
-//! ([`output`], [`log`]) and how they read times and sizes ([`units`]).
+//! One file or folder per noun: [`stream`], [`group`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`],
+//! [`demo`]. What they share is how they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how
+//! they write ([`output`], [`log`]) and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;
 mod demo;
 mod exit;
+mod group;
 mod host;
 mod log;
 mod notify;
@@ -48,6 +49,9 @@ enum Noun {
     /// Create, append to, read, describe, trim and delete streams
     #[command(subcommand, arg_required_else_help = true)]
     Stream(stream::Verb),
+    /// List, describe, reset and delete consumer groups of streams
+    #[command(subcommand, arg_required_else_help = true)]
+    Group(group::Verb),
     /// Keep the database open for other processes, until SIGTERM or SIGINT
     ///
     /// Any process that opens a directory hosts it for the others, and another takes over when it ends. A process of
@@ -104,6 +108,7 @@ fn run() -> Result<(), Failure> {
     let place = Place { directory: data, mode };
     match noun {
         Noun::Stream(verb) => verb.run(&place),
+        Noun::Group(verb) => verb.run(&place),
         Noun::Host(host) => host.run(place),
         Noun::Top(top) => top.run(place),
         Noun::Stats(stats) => stats.run(&place),

@@ -42,6 +42,27 @@ fn records_with_the_same_key_keep_their_order_in_one_partition() {
 }
 
 #[test]
+fn a_group_goes_on_behind_what_was_printed() {
+    let place = Place::new("group");
+    place.text(&["stream", "create", "s"]);
+    place.append(&["s"], b"a\nb\nc\nd\n");
+    let read = |max: &str| place.text(&["stream", "read", "s", "--group", "g", "--max", max]);
+    assert_eq!((read("3"), read("9"), read("9")), ("a\nb\nc\n".into(), "d\n".into(), String::new()));
+    place.append(&["s"], b"e\n");
+    assert_eq!(place.text(&["stream", "read", "s", "--group", "g", "--follow", "--max", "1"]), "e\n");
+    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&place.text(arguments)).unwrap();
+    let group = json(&["group", "describe", "s", "g", "--json"]);
+    assert_eq!((&group["lag"], &group["partitions"][0]["committed"]), (&0.into(), &5.into()));
+    assert!(place.text(&["group", "describe", "s", "g"]).starts_with("g: 0 members; generation "));
+    place.text(&["group", "reset", "s", "g", "--to", "2"]);
+    assert_eq!(json(&["group", "list", "s", "--json"])["lag"], 3);
+    assert_eq!(place.text(&["group", "delete", "s", "g"]), "g is deleted.\n");
+    let gone = place.run(&["group", "describe", "s", "g"]);
+    assert!(code(&gone) == 3 && told(&gone).contains("`towpath group list STREAM`"), "{}", told(&gone));
+    assert_eq!(code(&place.run(&["stream", "read", "s", "--group", "g", "--from", "1"])), 2);
+}
+
+#[test]
 fn reading_begins_and_ends_where_it_is_told() {
     let place = Place::new("range");
     place.text(&["stream", "create", "s"]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use clap::Args;
-use towpath::{Database, Error, Reader, Stream};
+use towpath::{Database, Error, GroupOptions, Member, MemberOptions, Polled, Reader, Stream};
 
 use super::merge::Merge;
 use super::no_such_partition;
@@ -34,6 +34,12 @@ pub(crate) struct Read {
     /// Read one partition only
     #[arg(long, value_name = "P")]
     partition: Option<u32>,
+    /// Read as a member of this consumer group, from where it is, and commit what was printed
+    ///
+    /// A group that does not exist is created, and begins at the earliest records. Partitions are shared with its other
+    /// members, and given up at the end.
+    #[arg(long, value_name = "G", conflicts_with_all = ["from", "partition"])]
+    group: Option<String>,
     /// Stop after this many records
     #[arg(long, value_name = "N")]
     max: Option<u64>,
@@ -48,6 +54,10 @@ pub(crate) struct Read {
 impl Read {
     pub(crate) fn run(&self, place: &Place) -> Result<(), Failure> {
         let database = place.open_existing()?;
+        if let Some(group) = &self.group {
+            let member = database.stream(&self.name)?.group(group, GroupOptions::new())?.join(MemberOptions::new())?;
+            return self.share(database, member);
+        }
         let readers = self.readers(&database.stream(&self.name)?)?;
         if self.follow {
             return self.follow(database, readers);
@@ -85,6 +95,48 @@ impl Read {
             left -= 1;
         }
         output.flush()
+    }
+
+    /// Reads as a member of a group. Where it follows, closing the database ends its waiting.
+    fn share(&self, database: Database, mut member: Member) -> Result<(), Failure> {
+        let outcome = if self.follow {
+            let ended = end_from_outside(database.clone())?;
+            let outcome = self.print_shared(&mut member, |member, max| Ok(Some(member.poll(max)?)));
+            outcome.map_err(|failure| ended.get().map_or(failure, |outside| outside.failure()))
+        } else {
+            let signals = signals::catch()?;
+            self.print_shared(&mut member, |member, max| {
+                signals.check()?;
+                Ok(member.try_poll(max)?)
+            })
+        };
+        drop(member);
+        database.close()?;
+        outcome
+    }
+
+    fn print_shared(
+        &self,
+        member: &mut Member,
+        poll: impl Fn(&mut Member, usize) -> Result<Option<Polled>, Failure>,
+    ) -> Result<(), Failure> {
+        let mut output = Output::new();
+        let mut left = self.max.unwrap_or(u64::MAX);
+        while left > 0
+            && let Some(polled) = poll(member, usize::try_from(left).unwrap_or(usize::MAX).min(FOLLOW_RECORDS))?
+        {
+            for record in polled.iter() {
+                Row::new(&record).write(self.json, &mut output)?;
+                left -= 1;
+            }
+            output.flush()?;
+            match member.commit() {
+                // Whoever has them now prints them again.
+                Err(Error::PartitionsMoved { .. }) => {}
+                committed => committed?,
+            }
+        }
+        Ok(())
     }
 
     /// Each partition is followed by a thread of its own. Closing the database ends their waiting.
