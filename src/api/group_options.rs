@@ -69,9 +69,9 @@ impl MemberOptions {
         MemberOptions { member_id: Some(id.into()), ..self }
     }
 
-    /// The member is over once it has neither polled nor committed for so long. For programs that may hang while their
-    /// process lives: the end of a process ends its members, whatever the timeout. A poll that waits counts all the
-    /// time; the future of [`Member::poll_async`](crate::Member::poll_async) counts when it begins.
+    /// The member is over once it has neither polled nor committed for so long, or up to half as long again. For
+    /// programs that may hang while their process lives: the end of a process ends its members, whatever the timeout.
+    /// A poll that waits counts all the time, blocking a thread or not.
     #[must_use]
     pub fn session_timeout(self, timeout: Duration) -> MemberOptions {
         MemberOptions { session_timeout: Some(timeout), ..self }

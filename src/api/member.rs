@@ -22,9 +22,6 @@ use super::group_outcomes::{PartitionLag, Polled};
 use super::reader::Start;
 use super::records::Records;
 
-/// How often in its session timeout a member that polls says so; every third of it is remembered.
-const TOUCHES_PER_TIMEOUT: u64 = 6;
-
 /// A member of a [`Group`]: it reads the partitions that it owns, and commits how far it has come.
 ///
 /// Made by [`Group::join`]. Any number of members may be in one process or in several.
@@ -161,9 +158,6 @@ impl Member {
     /// The same without blocking the thread, on any runtime. Dropping the future loses nothing. What is there already
     /// is read in `poll`, which may read from disk.
     ///
-    /// With a session timeout, have your runtime end the wait within it and poll again: a future that nobody wakes
-    /// cannot say that the member lives.
-    ///
     /// # Errors
     /// As for [`Member::poll`].
     pub async fn poll_async(&mut self, max: usize) -> Result<Polled, Error> {
@@ -175,6 +169,7 @@ impl Member {
                 true => link.watch_async(&watch).await,
                 false => link.ask(&watch),
             };
+            self.touch_if_due();
             if let Some(polled) = self.learn(news.map_err(unnamed)?, &asked, max)? {
                 return Ok(polled);
             }
@@ -188,19 +183,18 @@ impl Member {
             let asks_for_all = self.ready.is_empty();
             let link = &self.group.stream.database.shared.link;
             let news = match waits && asks_for_all {
-                true => link.watch_waiting(&watch, self.wait_until(deadline)),
+                true => link.watch_waiting(&watch, deadline),
                 false => link.ask(&watch),
             };
             let news = news.map_err(unnamed)?;
+            // The wait counted as a poll; what comes of it begins now.
+            self.touch_if_due();
             let is_idle = asks_for_all && news == MemberNews::Nothing;
             if let Some(polled) = self.learn(news, &asked, max)? {
                 return Ok(Some(polled));
             }
-            if is_idle {
-                if !waits || deadline.is_some_and(|deadline| deadline <= clock::boot()) {
-                    return Ok(None);
-                }
-                self.touch();
+            if is_idle && (!waits || deadline.is_some_and(|deadline| deadline <= clock::boot())) {
+                return Ok(None);
             }
         }
     }
@@ -223,10 +217,19 @@ impl Member {
     }
 
     fn touch(&mut self) {
-        let now = clock::boot();
-        let is_due = now.since(self.touched) >= self.session_timeout_micros / TOUCHES_PER_TIMEOUT;
         // In the host's own process it costs next to nothing, and the engine's clock is the one that counts.
-        if self.session_timeout_micros > 0 && (is_due || self.group.stream.database.is_host()) {
+        if self.session_timeout_micros > 0 && self.group.stream.database.is_host() {
+            self.issue(OfGroups::Touch { member: self.handle });
+        } else {
+            self.touch_if_due();
+        }
+    }
+
+    fn touch_if_due(&mut self) {
+        let now = clock::boot();
+        if self.session_timeout_micros > 0
+            && now.since(self.touched) >= self.session_timeout_micros / groups::TOUCHES_TOLD
+        {
             self.touched = now;
             self.issue(OfGroups::Touch { member: self.handle });
         }
@@ -236,13 +239,6 @@ impl Member {
     fn issue(&self, command: OfGroups<'_>) {
         let command = Command::Streams(streams::Command::Groups(command));
         let _ = self.group.stream.database.shared.link.issue(&command, Level::Buffered.into(), None);
-    }
-
-    /// Until when a poll may wait before it says again that it does.
-    fn wait_until(&self, deadline: Option<BootTime>) -> Option<BootTime> {
-        let micros = (self.session_timeout_micros / TOUCHES_PER_TIMEOUT).max(1);
-        let touch = (self.session_timeout_micros > 0).then(|| clock::boot().plus(micros));
-        deadline.into_iter().chain(touch).min()
     }
 
     fn to_release(&self) -> Vec<Held> {

@@ -14,6 +14,7 @@ use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 
+pub(crate) use super::watched::Watched;
 pub(crate) use crate::journal::entry::LOG_TAG;
 
 /// A primitive, or several composed into one.
@@ -110,6 +111,8 @@ pub(crate) struct Context<'a> {
     pub(crate) known: &'a Known,
     /// Of the boot clock.
     pub(crate) clock: &'a ClockIdentity,
+    /// Who waits for what, in this life of the host.
+    pub(crate) watched: &'a Watched,
 }
 
 /// The outcome of `decide`.

@@ -210,7 +210,7 @@ impl<M: Machine> Engine<M> {
         let mut events = Events::default();
         let overlay = M::Overlay::default();
         let level = wanted.level(|| core.machine.level(command));
-        match core.machine.decide(&overlay, command, &self.context(now, known), &mut events) {
+        match core.machine.decide(&overlay, command, &self.context(core, now, known), &mut events) {
             Decision::Accept(reply) => {
                 let placed = self.record(core, &events, M::class(command), level, now, after)?;
                 let is_held = level == Level::Sync;
@@ -221,8 +221,8 @@ impl<M: Machine> Engine<M> {
     }
 
     #[inline(always)]
-    fn context<'a>(&'a self, now: Now, known: &'a Known) -> Context<'a> {
-        Context { now, known, clock: &self.clock_identity }
+    fn context<'a>(&'a self, core: &'a Core<M>, now: Now, known: &'a Known) -> Context<'a> {
+        Context { now, known, clock: &self.clock_identity, watched: &core.watched }
     }
 
     /// What a decision that made no events comes to.
@@ -269,7 +269,7 @@ impl<M: Machine> Engine<M> {
         let (mut replies, mut rests_on, mut class) = (Vec::new(), Lsn(0), Class::Settle);
         for command in commands {
             let decided = events.len();
-            match core.machine.decide(&overlay, command, &self.context(now, known), &mut events) {
+            match core.machine.decide(&overlay, command, &self.context(core, now, known), &mut events) {
                 Decision::Accept(reply) => replies.push(reply),
                 other => {
                     let unchanged = self.unrecorded(core, other, level)?;

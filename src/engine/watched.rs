@@ -44,6 +44,11 @@ impl Watched {
         cell.event.clone()
     }
 
+    /// Whether anybody waits for a change of the object.
+    pub(crate) fn is_watched(&self, key: RowKey) -> bool {
+        self.cells.contains_key(&key)
+    }
+
     pub(crate) fn leave(&mut self, key: RowKey) {
         let cell = self.cells.get_mut(&key).expect("who leaves has waited");
         cell.waiting -= 1;

@@ -284,7 +284,7 @@ impl From<sessions::Outcome> for Decision<Primitives> {
 mod tests {
     use super::*;
     use crate::base::time::{BootTime, ClockIdentity};
-    use crate::engine::machine::Known;
+    use crate::engine::machine::{Known, Watched};
 
     const NOW: Now = Now { wall: Timestamp(5), boot: BootTime(5) };
 
@@ -301,7 +301,8 @@ mod tests {
         let options = streams::Options { retention, ..streams::Options::default() };
         let command = Command::Streams(streams::Command::Create { name: "s", options });
         let (known, mut events) = (Known::default(), Events::default());
-        let context = Context { now: NOW, known: &known, clock: &ClockIdentity::default() };
+        let context =
+            Context { now: NOW, known: &known, clock: &ClockIdentity::default(), watched: &Watched::default() };
         let decision = primitives.decide(&Overlay::default(), &command, &context, &mut events);
         assert!(matches!(decision, Decision::Accept(Reply::Streams(streams::Reply::Stream(_)))));
         for event in events.iter() {

@@ -126,7 +126,7 @@ mod tests {
     use crate::base::lsn::Lsn;
     use crate::base::row::RowKey;
     use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
-    use crate::engine::machine::{Class, Known};
+    use crate::engine::machine::{Class, Known, Watched};
     use crate::primitives::sessions::{Refusal as OfSession, Request, SessionId};
     use crate::primitives::streams::{self, Append, Group, Options, Produce, ProducerHandle, Record, StreamHandle};
 
@@ -142,7 +142,7 @@ mod tests {
         let decision = primitives.decide(
             overlay,
             command,
-            &Context { now, known: &known, clock: &ClockIdentity::default() },
+            &Context { now, known: &known, clock: &ClockIdentity::default(), watched: &Watched::default() },
             &mut events,
         );
         (decision, events)

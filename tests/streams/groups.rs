@@ -9,7 +9,7 @@ use towpath::{
 };
 
 use crate::opening::{Opened, database_with, stream};
-use crate::place::executor::block_on;
+use crate::place::executor::{block_on, is_pending};
 use crate::place::{PATIENCE, Place, eventually};
 
 /// A stream with so many partitions, a record in each, and a group.
@@ -182,7 +182,7 @@ fn a_member_that_does_not_poll_within_its_session_timeout_is_over() {
     poll(&mut idle);
     idle.commit().unwrap();
     poll(&mut busy);
-    for second in 0..12 {
+    for second in 0..17 {
         clock.advance(Duration::from_secs(1));
         append_to_each(&orders, &format!("number {second}"));
         read(&mut busy);
@@ -193,6 +193,33 @@ fn a_member_that_does_not_poll_within_its_session_timeout_is_over() {
         busy.partitions().count() == 2
     });
     assert!(matches!(idle.try_poll(1), Err(Error::MemberEnded { .. })));
+}
+
+#[test]
+fn a_poll_that_waits_keeps_its_member_through_its_session_timeout() {
+    let clock = ManualClock::starting_at(Timestamp::from_micros(1_790_000_000_000_000));
+    let db = database_with(Options::temporary().clock(clock.clone()));
+    let orders = db.create_stream("orders", StreamOptions::new()).unwrap();
+    let web = orders.group("web", GroupOptions::new()).unwrap();
+    let options = || MemberOptions::new().session_timeout(Duration::from_secs(10));
+    let (mut blocking, mut waiting) = (web.join(options()).unwrap(), web.join(options()).unwrap());
+    poll(&mut blocking);
+    assert!(matches!(waiting.try_poll(1), Ok(None)), "there is one partition, and the other has it");
+    let polled = std::thread::scope(|scope| {
+        let polled = scope.spawn(|| blocking.poll(100).map(|polled| polled.iter().count()));
+        let mut future = std::pin::pin!(waiting.poll_async(100));
+        assert!(is_pending(future.as_mut()));
+        for _ in 0..40 {
+            clock.advance(Duration::from_secs(1));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(is_pending(future.as_mut()), "its poll has nothing to tell");
+        orders.append("at last").unwrap();
+        polled.join().unwrap()
+    });
+    assert_eq!(polled.unwrap(), 1);
+    blocking.commit().unwrap();
+    assert!(matches!(waiting.try_poll(1), Ok(None)));
 }
 
 #[test]

@@ -11,9 +11,9 @@ use super::command::{
 };
 use super::event::{Committed, Created, Deleted, Event, Joined, Reset};
 use super::reply::Reply;
-use super::rows::{CLOCK, group_row};
+use super::rows::{CLOCK, group_row, member_row};
 use super::settle::{Draft, Leaving};
-use super::state::{Clock, Group, Member, Seat};
+use super::state::{Clock, Group, Member, Seat, TOUCHES_STORED};
 use crate::base::bounds::{GROUP_MEMBERS_MAX, GROUP_PARTITIONS_MAX, GROUPS_MAX, GROUPS_PER_FRAME_MAX, MEMBERS_MAX};
 use crate::base::name;
 use crate::base::row::RowKey;
@@ -26,9 +26,6 @@ use crate::primitives::streams::overlay::View;
 use crate::primitives::streams::reply::Reply as StreamReply;
 use crate::primitives::streams::rows::{COUNTERS, partition_row};
 use crate::primitives::streams::state::Partition;
-
-/// How many times in its session timeout it is stored that a member polls.
-const TOUCHES_PER_TIMEOUT: u64 = 3;
 
 /// Decides one command; `emit` takes the events of an accepted one.
 pub(crate) fn decide<'c>(
@@ -48,7 +45,7 @@ pub(crate) fn decide<'c>(
         Command::Touch { member } => touch(view, member, now, emit),
         Command::Commit(ref command) => commit(view, command, now, &mut emit),
         Command::Reset { group, offsets } => reset(view, group, offsets, emit),
-        Command::Expire { group } => Ok(expire(view, group, now, emit)),
+        Command::Expire { group } => Ok(expire(view, group, context, emit)),
         Command::EndProcess { process } => Ok(end_process(view, process, now, emit)),
         Command::Adopt { process } => Ok(adopt(view, process, emit)),
         Command::BeginLife => Ok(begin_life(view, context.clock, now, emit)),
@@ -290,11 +287,8 @@ fn touched(view: &View<'_>, handle: MemberHandle, member: &Member, now: BootTime
     let MemberHandle { group, seat, .. } = handle;
     let timeout = member.session_timeout_micros;
     let since = view.groups().clock().boot(member.touched);
-    (timeout > 0 && now.since(since) >= timeout / TOUCHES_PER_TIMEOUT).then_some(Event::Touched {
-        group,
-        seat,
-        boot: now,
-    })
+    let is_due = member.silent.is_some() || now.since(since) >= timeout / TOUCHES_STORED;
+    (timeout > 0 && is_due).then_some(Event::Touched { group, seat, boot: now })
 }
 
 fn commit<'c>(
@@ -377,14 +371,15 @@ fn reset<'c>(
 }
 
 /// The tick: members that were not heard of for long leave, and what was not given up in time is taken.
-fn expire<'c>(view: &View<'_>, number: u64, now: BootTime, emit: impl FnMut(Event<'c>)) -> Outcome {
-    let clock = view.groups().clock();
+fn expire<'c>(view: &View<'_>, number: u64, context: &Context<'_>, emit: impl FnMut(Event<'c>)) -> Outcome {
+    let (clock, now) = (view.groups().clock(), context.now.boot);
     let group = view.groups().get(number).filter(|group| group.due(clock).is_some_and(|due| due <= now));
     let Some(group) = group else {
         return Outcome::Unchanged { reply: StreamReply::Groups(Reply::Done), rests_on: None };
     };
     let mut draft = Draft::new(number, group, clock, now);
-    let (over, overdue) = (draft.over(), draft.overdue());
+    let over = draft.over(|seat| context.watched.is_watched(member_row(number, seat)));
+    let overdue = draft.overdue();
     if over.is_empty() {
         draft.hand_over(&overdue);
     } else {

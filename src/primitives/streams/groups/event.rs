@@ -16,6 +16,7 @@
 //! | 0x28 | committed      | group · per partition: partition · epoch · offset                                  |
 //! | 0x29 | reset          | group · generation · per partition: partition · owner · offset                     |
 //! | 0x2a | moved          | group · seat · process                                                             |
+//! | 0x2b | fell silent    | group · seat · boot                                                                |
 //!
 //! `start` is 0 earliest, 1 latest; `assignor` 0 uniform, 1 range; `process` 0 the host, else the session of an
 //! attached one and 1. Timeouts, of the session and for rebalances, are microseconds, 0: none. An empty id is none.
@@ -46,6 +47,7 @@ const ASSIGNED: u8 = 0x27;
 const COMMITTED: u8 = 0x28;
 const RESET: u8 = 0x29;
 const MOVED: u8 = 0x2a;
+const FELL_SILENT: u8 = 0x2b;
 
 /// A decided fact.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +85,12 @@ pub(crate) enum Event<'a> {
         group: u64,
         seat: Seat,
         process: Process,
+    },
+    /// A member was not heard of for its session timeout. It is over if that stays so.
+    FellSilent {
+        group: u64,
+        seat: Seat,
+        boot: BootTime,
     },
 }
 
@@ -164,9 +172,9 @@ impl<'a> Event<'a> {
             Event::Deleted(deleted) => lens(&deleted.integers()),
             Event::Joined(joined) => lens(&joined.integers()) + slice_len(joined.member_id.map_or(0, str::len)),
             Event::Left { group, seat } => lens(&[*group, u64::from(*seat)]),
-            Event::Died { group, seat, boot } | Event::Touched { group, seat, boot } => {
-                lens(&[*group, u64::from(*seat), boot.0])
-            }
+            Event::Died { group, seat, boot }
+            | Event::Touched { group, seat, boot }
+            | Event::FellSilent { group, seat, boot } => lens(&[*group, u64::from(*seat), boot.0]),
             Event::Moved { group, seat, process } => lens(&[*group, u64::from(*seat), process_number(*process)]),
             Event::Assigned(assigned) => {
                 let changes: usize = assigned.changes.iter().map(|change| lens(&change.integers())).sum();
@@ -215,6 +223,10 @@ impl<'a> Event<'a> {
             Event::Moved { group, seat, process } => {
                 out.u8(MOVED);
                 out.varints([*group, u64::from(*seat), process_number(*process)]);
+            }
+            Event::FellSilent { group, seat, boot } => {
+                out.u8(FELL_SILENT);
+                out.varints([*group, u64::from(*seat), boot.0]);
             }
             Event::Assigned(assigned) => {
                 out.u8(ASSIGNED);
@@ -269,6 +281,10 @@ impl<'a> Event<'a> {
                 let (group, seat) = (take_number(take)?, take_taken_seat(take)?);
                 Ok(Event::Moved { group, seat, process: take_process(take)? })
             }
+            FELL_SILENT => {
+                let (group, seat) = (take_number(take)?, take_taken_seat(take)?);
+                Ok(Event::FellSilent { group, seat, boot: take_boot(take)? })
+            }
             _ => Err(Malformed("unknown tag of a group's event")),
         }
     }
@@ -278,12 +294,13 @@ impl<'a> Event<'a> {
         if let Event::Created(created) = self { Some(created.group) } else { None }
     }
 
-    /// A group's log comes and goes with it. It is due anew with each new generation, and when a member dies.
+    /// A group's log comes and goes with it. It is due anew with each new generation, and when a member dies or falls
+    /// silent.
     pub(crate) fn log_change(&self) -> LogChange {
         match self {
             Event::Created(Created { group, .. }) => LogChange::Open { first: LogId(*group), count: 1 },
             Event::Deleted(Deleted { group, .. }) => LogChange::Close { first: LogId(*group), count: 1 },
-            Event::Died { group, .. } | Event::Assigned(Assigned { group, .. }) => {
+            Event::Died { group, .. } | Event::FellSilent { group, .. } | Event::Assigned(Assigned { group, .. }) => {
                 LogChange::Rearm { first: LogId(*group), count: 1 }
             }
             Event::ClockBegan { .. } | Event::Joined(_) | Event::Left { .. } | Event::Touched { .. } => LogChange::None,
@@ -307,9 +324,10 @@ impl<'a> Event<'a> {
             }
             Event::Joined(Joined { group, seat, .. }) => visit(member_row(*group, *seat)),
             Event::Moved { group, seat, .. } => visit(member_row(*group, *seat)),
-            Event::Left { group, seat } | Event::Died { group, seat, .. } | Event::Touched { group, seat, .. } => {
-                visit(member_row(*group, *seat));
-            }
+            Event::Left { group, seat }
+            | Event::Died { group, seat, .. }
+            | Event::Touched { group, seat, .. }
+            | Event::FellSilent { group, seat, .. } => visit(member_row(*group, *seat)),
             Event::Assigned(Assigned { group, changes, .. }) => {
                 visit(group_row(*group));
                 touch_claims(*group, changes.iter().map(|change| change.partition), visit);

@@ -46,6 +46,7 @@ pub(crate) use reply::Reply;
 pub(super) use rows::row_keys;
 pub(crate) use rows::{claims_row, group_row, member_row, number_of_row};
 pub(super) use rows::{is_kind, load, row};
+pub(crate) use state::TOUCHES_TOLD;
 pub(super) use state::{Cells, make_true};
 #[cfg(all(test, not(loom)))]
 pub(super) mod events {

@@ -7,7 +7,8 @@
 //! | 32   | 0                     | number of the clock · 16 boot id · u64 time namespace · boot when it began       |
 //! | 33   | group                 | slice(name) · stream · start · assignor · generation · partitions                |
 //! | 34   | group << 10, seat − 1 | process · joined · changed · session timeout · rebalance timeout · moment ·      |
-//! |      |                       | u8: 1 if it died, else 0 · moment of its death, if so · slice(id)                |
+//! |      |                       | u8: 1 if it died, 2 if it fell silent, else 0 · moment when it did, if so ·      |
+//! |      |                       | slice(id)                                                                       |
 //! | 35   | group << 6, chunk     | per partition: owner · target · epoch · committed offset + 1, or 0 · moment      |
 //! |      |                       | since when it is being revoked, if it is                                         |
 //!
@@ -33,6 +34,10 @@ const KIND_CLAIMS: u8 = 35;
 
 /// Bits of a row's id in which the number of a chunk fits.
 const CHUNK_BITS: u32 = (PARTITIONS_MAX / CLAIMS_PER_ROW).trailing_zeros();
+
+const ALIVE: u8 = 0;
+const DIED: u8 = 1;
+const SILENT: u8 = 2;
 
 const MOMENT_BYTES_MAX: usize = 10 + 10;
 const CLAIM_BYTES_MAX: usize = 2 + 2 + 10 + 10 + MOMENT_BYTES_MAX;
@@ -206,14 +211,19 @@ fn encode_member(member: &Member) -> Vec<u8> {
     let touched = [member.touched.clock, member.touched.boot.0];
     let process = process_number(member.process);
     let head = [process, member.joined, member.changed, timeouts[0], timeouts[1], touched[0], touched[1]];
-    let died: Vec<u64> = member.died.iter().flat_map(|died| [died.clock, died.boot.0]).collect();
-    let integers_len: usize = head.iter().chain(&died).map(|integer| varint_len(*integer)).sum();
+    let (standing, since) = match (member.died, member.silent) {
+        (Some(died), _) => (DIED, Some(died)),
+        (None, Some(silent)) => (SILENT, Some(silent)),
+        (None, None) => (ALIVE, None),
+    };
+    let since: Vec<u64> = since.iter().flat_map(|since| [since.clock, since.boot.0]).collect();
+    let integers_len: usize = head.iter().chain(&since).map(|integer| varint_len(*integer)).sum();
     let id = member.id.as_deref().unwrap_or_default();
     let mut row = vec![0; integers_len + 1 + slice_len(id.len())];
     let mut out = Put::new(&mut row);
     out.varints(head);
-    out.u8(u8::from(member.died.is_some()));
-    died.iter().for_each(|integer| out.varint(*integer));
+    out.u8(standing);
+    since.iter().for_each(|integer| out.varint(*integer));
     out.slice(id.as_bytes());
     assert_eq!(out.remaining(), 0, "a row is as long as was foretold");
     row
@@ -224,14 +234,15 @@ fn decode_member(mut take: Take<'_>) -> Result<Member, Malformed> {
     let (joined, changed) = (take.varint()?, take.varint()?);
     let (session_timeout_micros, rebalance_timeout_micros) = (take.varint()?, take.varint()?);
     let touched = take_moment(&mut take)?;
-    let died = match take.u8()? {
-        0 => None,
-        1 => Some(take_moment(&mut take)?),
+    let (died, silent) = match take.u8()? {
+        ALIVE => (None, None),
+        DIED => (Some(take_moment(&mut take)?), None),
+        SILENT => (None, Some(take_moment(&mut take)?)),
         _ => return Err(Malformed("neither dead nor alive")),
     };
     let id = Some(take.text()?).filter(|id| !id.is_empty()).map(Box::from);
     take.end()?;
-    Ok(Member { process, id, joined, changed, session_timeout_micros, rebalance_timeout_micros, touched, died })
+    Ok(Member { process, id, joined, changed, session_timeout_micros, rebalance_timeout_micros, touched, silent, died })
 }
 
 fn take_moment(take: &mut Take<'_>) -> Result<Moment, Malformed> {

@@ -40,10 +40,19 @@ impl<'c> Draft<'c> {
         self.events.push(event);
     }
 
-    /// The members that are over by now.
-    pub(super) fn over(&self) -> Vec<Seat> {
-        let is_over = |member: &Member| Group::over_at(member, &self.clock).is_some_and(|at| at <= self.now);
-        self.group.members().filter(|(_, member)| is_over(member)).map(|(seat, _)| seat).collect()
+    /// The members that are over by now. Others fall silent now, unless they wait in a poll, which counts as polling.
+    pub(super) fn over(&mut self, waits: impl Fn(Seat) -> bool) -> Vec<Seat> {
+        let (group, boot) = (self.number, self.now);
+        let (over, silent) = self.group.unheard(&self.clock, self.now);
+        for seat in silent {
+            let polls = waits(seat);
+            self.tell(if polls {
+                Event::Touched { group, seat, boot }
+            } else {
+                Event::FellSilent { group, seat, boot }
+            });
+        }
+        over
     }
 
     /// The partitions that are being revoked for longer than their owners may take.

@@ -15,6 +15,18 @@ use crate::base::codec::{Malformed, Take};
 use crate::base::time::{BootTime, ClockIdentity};
 use crate::primitives::streams::state::Map;
 
+/// How many times in its session timeout a member tells that it polls.
+pub(crate) const TOUCHES_TOLD: u64 = 6;
+
+/// How many times in a session timeout that is stored.
+pub(super) const TOUCHES_STORED: u64 = 3;
+
+/// The part of its session timeout for which a member is silent before it is over: by so much its last poll may have
+/// been later than what is stored.
+const SILENCE: u64 = 2;
+
+const _: () = assert!(SILENCE * (TOUCHES_TOLD + TOUCHES_STORED) <= TOUCHES_TOLD * TOUCHES_STORED);
+
 /// The place of a member in its group, from 1 on.
 pub(crate) type Seat = u32;
 
@@ -111,8 +123,10 @@ pub(crate) struct Member {
     /// 0: none.
     pub(crate) session_timeout_micros: u64,
     pub(crate) rebalance_timeout_micros: u64,
-    /// When it was last known to poll.
+    /// When it was last known to poll. What is stored of that is late by a part of the timeout.
     pub(super) touched: Moment,
+    /// Since when it counts as silent: it was not heard of for its session timeout then.
+    pub(super) silent: Option<Moment>,
     /// Since when its process is gone.
     pub(super) died: Option<Moment>,
 }
@@ -148,6 +162,11 @@ pub(crate) struct Owned {
 impl Member {
     pub(crate) fn is_alive(&self) -> bool {
         self.died.is_none()
+    }
+
+    /// Since when it counts as silent: who was under another clock has its full time again.
+    fn silent_on(&self, clock: &Clock) -> Option<Moment> {
+        self.silent.filter(|silent| silent.clock == clock.number)
     }
 }
 
@@ -216,15 +235,29 @@ impl Group {
         owner.expect("a partition is revoked from an owner").rebalance_timeout_micros
     }
 
-    /// When a member is over, if it is heard of no more.
-    pub(super) fn over_at(member: &Member, clock: &Clock) -> Option<BootTime> {
-        let since = member.died.or((member.session_timeout_micros > 0).then_some(member.touched))?;
-        Some(clock.boot(since).plus(member.session_timeout_micros))
+    /// When a member is over, or falls silent, if it is heard of no more.
+    pub(super) fn silent_at(member: &Member, clock: &Clock) -> Option<BootTime> {
+        let timeout = member.session_timeout_micros;
+        match (member.died, member.silent_on(clock)) {
+            (Some(died), _) => Some(clock.boot(died).plus(timeout)),
+            (None, Some(silent)) => Some(clock.boot(silent).plus(timeout / SILENCE)),
+            (None, None) => (timeout > 0).then(|| clock.boot(member.touched).plus(timeout)),
+        }
+    }
+
+    /// Members who have been silent, or dead, for their time; and those who fall silent now.
+    pub(super) fn unheard(&self, clock: &Clock, now: BootTime) -> (Vec<Seat>, Vec<Seat>) {
+        let is_due = |member: &Member| Group::silent_at(member, clock).is_some_and(|at| at <= now);
+        let (mut over, mut silent) = (Vec::new(), Vec::new());
+        for (seat, member) in self.members().filter(|(_, member)| is_due(member)) {
+            if member.silent_on(clock).or(member.died).is_some() { over.push(seat) } else { silent.push(seat) }
+        }
+        (over, silent)
     }
 
     /// When its tick is due.
     pub(super) fn due(&self, clock: &Clock) -> Option<BootTime> {
-        let members = self.members().filter_map(|(_, member)| Group::over_at(member, clock));
+        let members = self.members().filter_map(|(_, member)| Group::silent_at(member, clock));
         let due = |(partition, since): (&u32, &Moment)| clock.boot(*since).plus(self.rebalance_timeout(*partition));
         members.chain(self.revoking.iter().map(due)).min()
     }
@@ -246,6 +279,7 @@ impl Group {
             session_timeout_micros: joined.session_timeout_micros,
             rebalance_timeout_micros: joined.rebalance_timeout_micros,
             touched: now,
+            silent: None,
             died: None,
         });
     }
@@ -326,11 +360,17 @@ pub(crate) fn make_true(cells: &mut impl Cells, event: &Event<'_>) {
         Event::Left { group, seat } => cells.group_mut(*group).leave(*seat),
         Event::Died { group, seat, boot } => {
             let now = cells.clock_mut().moment(*boot);
-            cells.group_mut(*group).seat_mut(*seat).died = Some(now);
+            let member = cells.group_mut(*group).seat_mut(*seat);
+            (member.died, member.silent) = (Some(now), None);
         }
         Event::Touched { group, seat, boot } => {
             let now = cells.clock_mut().moment(*boot);
-            cells.group_mut(*group).seat_mut(*seat).touched = now;
+            let member = cells.group_mut(*group).seat_mut(*seat);
+            (member.touched, member.silent) = (now, None);
+        }
+        Event::FellSilent { group, seat, boot } => {
+            let now = cells.clock_mut().moment(*boot);
+            cells.group_mut(*group).seat_mut(*seat).silent = Some(now);
         }
         Event::Moved { group, seat, process } => cells.group_mut(*group).seat_mut(*seat).process = *process,
         Event::Assigned(assigned) => {

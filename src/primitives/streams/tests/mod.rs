@@ -16,7 +16,7 @@ use super::rows::stream_row;
 use super::*;
 use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
-use crate::engine::machine::{Context, Known};
+use crate::engine::machine::{Context, Known, Watched};
 
 /// Where the frames of most tests start.
 const FRAME: Lsn = Lsn(4096);
@@ -51,7 +51,13 @@ fn decide_at<'c>(
     known: &Known,
 ) -> (Outcome, Vec<Event<'c>>) {
     let mut events = Vec::new();
-    let outcome = decide(state, overlay, command, &Context { now, known, clock: &CLOCK }, |event| events.push(event));
+    let outcome = decide(
+        state,
+        overlay,
+        command,
+        &Context { now, known, clock: &CLOCK, watched: &Watched::default() },
+        |event| events.push(event),
+    );
     (outcome, events)
 }
 

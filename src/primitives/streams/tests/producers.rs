@@ -377,7 +377,7 @@ fn an_append_without_a_producer_has_one_event_and_allocates_no_list_of_them() {
     let groups = [Group { partition: 0, expect_offset: None, records: &[BODY] }];
     let append = Command::Append(Append { stream, mapping_partitions: 4, groups: &groups });
     let mut events = Events::default();
-    let context = Context { now: at(3), known: &Known::default(), clock: &CLOCK };
+    let context = Context { now: at(3), known: &Known::default(), clock: &CLOCK, watched: &Watched::default() };
     decide(&state, &Overlay::default(), &append, &context, |event| events.push(event));
     assert!(events.only().is_some());
 }

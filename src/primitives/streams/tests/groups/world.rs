@@ -21,6 +21,10 @@ struct Program {
     session_timeout: u64,
     /// Or committed.
     last_poll: u64,
+    /// Its poll has not come back.
+    waits: bool,
+    /// When a tick met first that its timeout had passed.
+    silent: Option<u64>,
     /// What it works on, with epochs.
     works_on: BTreeMap<u32, u64>,
     /// What it was told to give up, and gives up when it polls next.
@@ -45,6 +49,7 @@ struct World {
     random: Random,
     now: u64,
     clock: ClockIdentity,
+    watched: Watched,
     state: State,
     replayed: State,
     stream: StreamHandle,
@@ -59,6 +64,7 @@ impl World {
             random: Random(seed),
             now: 10 * SECOND,
             clock: CLOCK,
+            watched: Watched::default(),
             state: State::default(),
             replayed: State::default(),
             stream: StreamHandle { slot: 0, id: 1 },
@@ -84,7 +90,7 @@ impl World {
     /// Decides and applies a command: on the state, by its bytes on another, and foreseen by an overlay.
     fn run(&mut self, command: &Command<'_>) -> Outcome {
         let (known, mut events) = (Known::default(), Vec::new());
-        let context = Context { now: at(self.now), known: &known, clock: &self.clock };
+        let context = Context { now: at(self.now), known: &known, clock: &self.clock, watched: &self.watched };
         let outcome = decide(&self.state, &Overlay::default(), command, &context, |event| events.push(encoded(&event)));
         assert_eq!(matches!(outcome, Outcome::Accept(_)), !events.is_empty(), "events are what acceptance means");
         let before = all_rows(&self.state);
@@ -109,7 +115,7 @@ impl World {
 
     fn decided(&self, overlay: &Overlay, command: &Command<'_>) -> (Outcome, Vec<Vec<u8>>) {
         let (known, mut events) = (Known::default(), Vec::new());
-        let context = Context { now: at(self.now), known: &known, clock: &self.clock };
+        let context = Context { now: at(self.now), known: &known, clock: &self.clock, watched: &self.watched };
         let outcome = decide(&self.state, overlay, command, &context, |event| events.push(encoded(&event)));
         (outcome, events)
     }
@@ -184,7 +190,9 @@ impl World {
         model.programs.retain(|program| id.is_none() || program.id != id);
         let heir = id.as_ref().and_then(|id| model.dead.remove(id));
         let (works_on, gives_up) = (BTreeMap::new(), BTreeMap::new());
-        model.programs.push(Program { handle, process, id, session_timeout, last_poll: self.now, works_on, gives_up });
+        let (last_poll, waits, silent) = (self.now, false, None);
+        let program = Program { handle, process, id, session_timeout, last_poll, waits, silent, works_on, gives_up };
+        model.programs.push(program);
         if heir.is_none() {
             self.assert_fewest_moves(group, &before);
         }
@@ -232,7 +240,7 @@ impl World {
             self.now = SECOND;
             for (group, model) in &mut self.groups {
                 let state = self.state.groups().get(*group).expect("it is there");
-                model.programs.iter_mut().for_each(|program| program.last_poll = SECOND);
+                model.programs.iter_mut().for_each(|program| (program.last_poll, program.silent) = (SECOND, None));
                 model.dead.values_mut().for_each(|(_, since)| *since = SECOND);
                 for ((partition, joined), since) in &mut model.revoked {
                     let claim = &state.claims()[*partition as usize];
@@ -307,9 +315,9 @@ impl World {
         }
         self.commit(member, &positions, &program.gives_up);
         let told: Vec<groups::Owned> = self.told(member).collect();
-        let now = self.now;
+        let (now, waits) = (self.now, self.random.one_in(4));
         let program = &mut self.groups.get_mut(&group).expect("a group of the world").programs[at];
-        program.last_poll = now;
+        (program.last_poll, program.waits, program.silent) = (now, waits, None);
         let of = |is_revoked: bool| told.iter().filter(move |owned| owned.is_revoked == is_revoked);
         program.gives_up = of(true).map(|owned| (owned.partition, owned.epoch)).collect();
         program.works_on = told.iter().map(|owned| (owned.partition, owned.epoch)).collect();
@@ -340,7 +348,7 @@ impl World {
         let is_member = self.state.groups().get(member.group).expect("it is there").member(member).is_some();
         let (model, now) = (self.groups.get_mut(&member.group).expect("a group of the world"), self.now);
         let committing = model.programs.iter_mut().filter(|program| program.handle == member);
-        committing.for_each(|program| program.last_poll = now);
+        committing.for_each(|program| (program.last_poll, program.waits, program.silent) = (now, false, None));
         let mut expected = Vec::new();
         for position in positions {
             let last = model.ownerships.get(&position.partition).and_then(|all| all.last());
@@ -364,6 +372,11 @@ impl World {
 
     /// Runs what is due, and ends the programs that did not poll in time.
     fn tick(&mut self) {
+        self.watched = Watched::default();
+        let programs = self.groups.values().flat_map(|model| &model.programs);
+        for Program { handle, .. } in programs.filter(|program| program.waits) {
+            self.watched.wait(groups::member_row(handle.group, handle.seat), None);
+        }
         for group in self.groups.keys().copied().collect::<Vec<_>>() {
             let due = self.state.next_due(groups::group_row(group));
             if due.is_some_and(|due| matches!(due, Due::AtBoot(at) if at.0 <= self.now)) {
@@ -382,14 +395,18 @@ impl World {
                 assert_eq!(state.member(*handle).is_some(), is_waited_for, "a dead member is waited for");
                 is_waited_for
             });
-            model.programs.retain(|program| {
+            model.programs.retain_mut(|program| {
                 let is_member = state.member(program.handle).is_some_and(Member::is_alive);
-                // That it polls is stored at thirds of its timeout: it may be ended that much earlier.
-                let quiet = now - program.last_poll;
-                let (may_end, must_end) = (quiet >= program.session_timeout * 2 / 3, quiet >= program.session_timeout);
-                let has_timeout = program.session_timeout > 0;
-                assert!(is_member || (has_timeout && may_end), "it polls: {program:?}");
-                assert!(!(is_member && has_timeout && must_end), "it does not poll: {program:?}");
+                if program.waits || program.session_timeout == 0 {
+                    assert!(is_member, "it polls: {program:?}");
+                    program.last_poll = now;
+                    return true;
+                }
+                let is_quiet = now - program.last_poll >= program.session_timeout;
+                let is_long = program.silent.is_some_and(|since| now - since >= program.session_timeout / 2);
+                program.silent = program.silent.or(is_quiet.then_some(now));
+                assert!(is_member || is_quiet, "it polled within its timeout: {program:?}");
+                assert!(!(is_member && is_long), "it does not poll: {program:?}");
                 is_member
             });
         }
