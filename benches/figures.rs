@@ -8,6 +8,7 @@ mod figures {
     pub(crate) mod appends;
     pub(crate) mod child;
     pub(crate) mod disk;
+    pub(crate) mod groups;
     pub(crate) mod heap;
     pub(crate) mod instructions;
     pub(crate) mod many;
@@ -21,7 +22,7 @@ mod figures {
 use std::path::{Path, PathBuf};
 
 use figures::child::{self, Part};
-use figures::{appends, heap, instructions, many, processes, stored, syncs, wakes};
+use figures::{appends, groups, heap, instructions, many, processes, stored, syncs, wakes};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
@@ -29,7 +30,7 @@ static ALLOCATOR: heap::Counting = heap::Counting::new();
 type Figure = fn(&Path);
 type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 12] = [
+const FIGURES: [(&str, Figure, &str); 15] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
@@ -41,14 +42,19 @@ const FIGURES: [(&str, Figure, &str); 12] = [
     ("empty", stored::empty, "an empty database: size, creation, opening, 1,000 times"),
     ("processes", processes::processes, "an attached process: round trip, pipelining, asleep"),
     ("wakes", wakes::wakes, "an append in one process wakes a reader in another"),
+    ("groups", groups::consume, "four members of a group consume 64 partitions, and one commits"),
+    ("rebalance", groups::rebalance, "a member comes to a hundred others, and goes, with 1,000 partitions"),
+    ("many-groups", groups::many, "opening 1,000 groups over 10,000 partitions, and their heap"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
 
 /// What a figure has another process do.
-const PARTS: [(&str, Child); 9] = [
+const PARTS: [(&str, Child); 11] = [
     (stored::FILL, stored::fill),
     (many::MAKE, many::make_partitions),
     (many::OPEN, many::open),
+    (groups::MAKE, groups::make_groups),
+    (groups::OPEN, groups::open_groups),
     (instructions::SINGLES, instructions::append_singles),
     (instructions::BATCHES, instructions::append_batches),
     (processes::HOST, processes::host),
