@@ -1,8 +1,8 @@
-//! `towpath group …`: consumer groups of a stream, which is named first.
+//! `towpath group …`: consumer groups; the stream of a group is named before it.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use towpath::{Group, GroupDescription, GroupPartition, MemberDescription};
+use towpath::{Database, Error, Group, GroupDescription, GroupPartition, MemberDescription};
 
 use crate::exit::Failure;
 use crate::output::{Output, counted, grouped, say, say_json, table};
@@ -11,10 +11,10 @@ use crate::units::StartName;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// List the groups of a stream
+    /// List the groups of a stream, or of all
     List {
-        /// The stream
-        stream: String,
+        /// The stream; all if none is named
+        stream: Option<String>,
         /// Print one JSON object per group and line
         #[arg(long)]
         json: bool,
@@ -57,7 +57,7 @@ pub(crate) struct Named {
 impl Verb {
     pub(crate) fn run(self, place: &Place) -> Result<(), Failure> {
         match self {
-            Verb::List { stream, json } => list(place, &stream, json),
+            Verb::List { stream, json } => list(place, stream.as_deref(), json),
             Verb::Describe { of, json } => describe(place, &of, json),
             Verb::Reset { of, to } => {
                 of.with(place, |group| Ok(group.reset(to.position())?))?;
@@ -80,39 +80,54 @@ impl Named {
     }
 }
 
-fn list(place: &Place, stream: &str, json: bool) -> Result<(), Failure> {
+fn list(place: &Place, stream: Option<&str>, json: bool) -> Result<(), Failure> {
     let database = place.open_existing()?;
-    let stream = database.stream(stream)?;
+    let streams = match stream {
+        Some(stream) => vec![stream.to_owned()],
+        None => database.streams()?.into_iter().map(|stream| stream.name).collect(),
+    };
     let mut groups = Vec::new();
-    for name in stream.group_names()? {
-        match stream.existing_group(&name).and_then(|group| group.describe()) {
+    for name in &streams {
+        match groups_of(&database, name) {
             // It was deleted since its name was read.
-            Err(towpath::Error::NotFound { .. }) => {}
-            described => groups.push(described?),
+            Err(Error::NotFound { .. }) if stream.is_none() => {}
+            described => groups.extend(described?.into_iter().map(|group| (name, group))),
         }
     }
-    drop(stream);
     database.close()?;
     let mut output = Output::new();
     if json {
-        for group in &groups {
-            output.json(&Printed::new(group))?;
+        for (stream, group) in &groups {
+            output.json(&Printed::new(stream, group))?;
         }
     } else {
-        let mut table = table(&["group", "members", "partitions", "lag"], &[1, 2, 3]);
-        for group in &groups {
+        let mut table = table(&["stream", "group", "members", "partitions", "lag"], &[2, 3, 4]);
+        for (stream, group) in &groups {
             let numbers = [group.members.len() as u64, group.partitions.len() as u64, group.lag()].map(grouped);
-            table.add_row([group.name.clone()].into_iter().chain(numbers));
+            table.add_row([(*stream).clone(), group.name.clone()].into_iter().chain(numbers));
         }
         output.line(table.to_string())?;
     }
     output.flush()
 }
 
+fn groups_of(database: &Database, stream: &str) -> Result<Vec<GroupDescription>, Error> {
+    let stream = database.stream(stream)?;
+    let mut groups = Vec::new();
+    for name in stream.group_names()? {
+        match stream.existing_group(&name).and_then(|group| group.describe()) {
+            // It was deleted since its name was read.
+            Err(Error::NotFound { .. }) => {}
+            described => groups.push(described?),
+        }
+    }
+    Ok(groups)
+}
+
 fn describe(place: &Place, of: &Named, json: bool) -> Result<(), Failure> {
     let group = of.with(place, |group| Ok(group.describe()?))?;
     if json {
-        return say_json(&Printed::new(&group));
+        return say_json(&Printed::new(&of.stream, &group));
     }
     let mut output = Output::new();
     let members = counted(group.members.len() as u64, "member");
@@ -157,6 +172,7 @@ fn described(member: &MemberDescription) -> String {
 
 #[derive(Serialize)]
 struct Printed<'a> {
+    stream: &'a str,
     name: &'a str,
     generation: u64,
     lag: u64,
@@ -165,8 +181,9 @@ struct Printed<'a> {
 }
 
 impl<'a> Printed<'a> {
-    fn new(group: &'a GroupDescription) -> Printed<'a> {
+    fn new(stream: &'a str, group: &'a GroupDescription) -> Printed<'a> {
         Printed {
+            stream,
             name: &group.name,
             generation: group.generation,
             lag: group.lag(),

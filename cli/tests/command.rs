@@ -56,6 +56,8 @@ fn a_group_goes_on_behind_what_was_printed() {
     assert!(place.text(&["group", "describe", "s", "g"]).starts_with("g: 0 members; generation "));
     place.text(&["group", "reset", "s", "g", "--to", "2"]);
     assert_eq!(json(&["group", "list", "s", "--json"])["lag"], 3);
+    let listed = json(&["group", "list", "--json"]);
+    assert_eq!((&listed["stream"], &listed["name"]), (&"s".into(), &"g".into()), "without a stream: of all");
     assert_eq!(place.text(&["group", "delete", "s", "g"]), "g is deleted.\n");
     let gone = place.run(&["group", "describe", "s", "g"]);
     assert!(code(&gone) == 3 && told(&gone).contains("`towpath group list STREAM`"), "{}", told(&gone));
