@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::place::PATIENCE;
 
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Reasons of refusals, as in `src/processes/wire/greeting.rs`.
 pub const OTHER_PROTOCOL: u8 = 1;
