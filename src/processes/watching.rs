@@ -100,7 +100,7 @@ impl WatchMember {
     }
 
     /// What is new now, if anything is.
-    pub(super) fn look(&self, engine: &Engine<Primitives>) -> Result<Option<MemberNews>, Fault> {
+    pub(crate) fn look(&self, engine: &Engine<Primitives>) -> Result<Option<MemberNews>, Fault> {
         if let Some(news) = engine.observe(|machine, rests_on| self.look_at_member(machine, rests_on))? {
             return Ok(Some(news));
         }

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 
+use super::groups::{Ask, By};
 use super::history::{Change, Trim};
+use super::rebalance::Cause;
 use super::world::{Answer, Done, Stop, World, command};
 use super::writes::{place, with_groups};
 use crate::base::bounds::FREEZE_CHUNK;
@@ -14,6 +16,7 @@ use crate::base::level::Level;
 use crate::base::lsn::Lsn;
 use crate::engine::{Engine, Refused, Submitted};
 use crate::primitives::sessions::{self, Request, SessionId};
+use crate::primitives::streams::groups::Process;
 use crate::primitives::streams::{Append, Command, Reply, StreamHandle};
 use crate::primitives::{self, Once, Primitives, Refusal};
 
@@ -32,12 +35,20 @@ pub(super) struct Attached {
     unseen: VecDeque<Sent>,
 }
 
+/// What a request asked for.
+#[derive(Clone, Debug)]
+enum Asked {
+    /// What makes this change.
+    Change(Change),
+    OfGroups(Ask),
+}
+
 /// A request, in case it must be sent again.
 #[derive(Clone, Debug)]
 struct Sent {
     request: Request,
     level: Level,
-    change: Change,
+    asked: Asked,
     /// The reply, and start and end of the frame; `None` if the process was told that the outcome is unknown.
     answer: Option<(Reply, Lsn, Lsn)>,
 }
@@ -48,6 +59,8 @@ pub(super) struct Sending {
     request: Request,
     level: Level,
     reply: Option<Reply>,
+    /// What it asked for, if that is of groups.
+    pub(super) ask: Option<Ask>,
 }
 
 /// What a command must come to, as the model has it.
@@ -101,15 +114,24 @@ impl World {
         }
     }
 
-    fn end_session(&mut self, engine: &Engine<Primitives>, session: SessionId, level: Level) -> Done {
+    pub(super) fn attached_session(&self) -> Option<SessionId> {
+        self.attached.as_ref().map(|attached| attached.session)
+    }
+
+    pub(super) fn end_session(&mut self, engine: &Engine<Primitives>, session: SessionId, level: Level) -> Done {
         self.sending = None;
+        self.end_consumers(session);
         self.tell(format_args!("end {session:?} {level:?}"));
         let end = primitives::Command::Sessions(sessions::Command::End { session });
         match engine.submit(&end, level, None) {
             Ok(Submitted { reply: primitives::Reply::Sessions(sessions::Reply::Ended), lsn, rests_on, .. }) => {
-                self.stored(level, lsn, rests_on, Change::EndSession(session))
+                let ended = Cause::ProcessEnded(Process::Attached(session.get()));
+                self.stored_with_groups(engine, level, (lsn, rests_on), Change::EndSession(session), &ended)
             }
-            Err(Refused::Fault(fault)) => self.fault(engine, fault, Some(Change::EndSession(session))),
+            Err(Refused::Fault(fault)) => {
+                let change = Some(Box::new(Change::EndSession(session)));
+                self.fault(engine, fault, Some(Change::Grouped { change, groups: None }))
+            }
             other => Err(Stop::Wrong(format!("ending {session:?} was answered {other:?}"))),
         }
     }
@@ -150,9 +172,20 @@ impl World {
     }
 
     fn send_again(&mut self, engine: &Engine<Primitives>, sent: Sent) -> Done {
-        let Sent { request, level, change, answer } = sent;
+        let Sent { request, level, asked, answer } = sent;
         self.sent_again += 1;
         let remembered = self.now().sessions[&request.session].requests.contains(&request.sequence);
+        let change = match asked {
+            Asked::Change(change) => change,
+            Asked::OfGroups(ask) if remembered => {
+                let result = self.ask_anew(engine, &ask, level, request);
+                return self.check_repeated(engine, result, level, answer);
+            }
+            Asked::OfGroups(ask) => {
+                self.forget_sent(request.sequence);
+                return self.ask(engine, ask, level, By::Again(request)).map(drop);
+            }
+        };
         self.tell(format_args!("again {request:?} {level:?}, remembered: {remembered}"));
         let handle = name_of(&change).and_then(|name| {
             engine.inspect(|machine| machine.streams.lookup(name)).map_err(|_| Stop::Poisoned).transpose()
@@ -167,7 +200,7 @@ impl World {
         if remembered {
             return self.check_repeated(engine, result, level, answer);
         }
-        self.sending = Some(Sending { request, level, reply: None });
+        self.sending = Some(Sending { request, level, reply: None, ask: None });
         self.forget_sent(request.sequence);
         match (super::world::answer(result), self.fate(change)) {
             (Answer::Reply(reply, lsn, end), Fate::Applied(mut change)) => {
@@ -175,10 +208,12 @@ impl World {
                     place(groups, lsn, end, level);
                 }
                 self.answered(&reply);
-                self.stored(level, lsn, end, change)
+                self.stored_of_stream(engine, level, (lsn, end), change)
             }
             (Answer::Reply(..), Fate::Unchanged) | (Answer::Refused(_), Fate::Refused) => Ok(()),
-            (Answer::Fault(fault), Fate::Applied(change)) => self.fault(engine, fault, Some(change)),
+            (Answer::Fault(fault), Fate::Applied(change)) => {
+                self.fault(engine, fault, Some(change.with_unknown_groups()))
+            }
             (Answer::Fault(fault), _) => self.fault(engine, fault, None),
             _ => Err(Stop::Wrong(format!("{request:?}, sent again and not remembered, was answered otherwise"))),
         }
@@ -235,8 +270,25 @@ impl World {
         level: Level,
         waits: bool,
     ) -> Answer {
+        let by = if self.attached.is_some() && self.random.chance(128) { By::Attached } else { By::Host };
+        self.send_by(engine, asked, level, waits, by)
+    }
+
+    pub(super) fn send_by(
+        &mut self,
+        engine: &Engine<Primitives>,
+        asked: Command<'_>,
+        level: Level,
+        waits: bool,
+        by: By,
+    ) -> Answer {
         let plain = command(asked);
-        self.sending = self.next_request().map(|request| Sending { request, level, reply: None });
+        let request = match by {
+            By::Host => None,
+            By::Attached => self.next_request(),
+            By::Again(request) => Some(request),
+        };
+        self.sending = request.map(|request| Sending { request, level, reply: None, ask: None });
         let sent = match &self.sending {
             Some(Sending { request, .. }) => primitives::Command::Once(Once { request: *request, command: &plain }),
             None => plain,
@@ -258,9 +310,6 @@ impl World {
     /// The next request of the process, in which it may say that it has seen more.
     fn next_request(&mut self) -> Option<Request> {
         let attached = self.attached.as_mut()?;
-        if !self.random.chance(128) {
-            return None;
-        }
         let sequence = attached.next_sequence;
         attached.next_sequence += 1;
         if attached.unseen.len() >= UNSEEN_MAX || self.random.chance(40) {
@@ -278,11 +327,16 @@ impl World {
 
     /// A change as the model enters it: if it was sent as a request, that is remembered with it, and by the process.
     pub(super) fn as_sent(&mut self, change: Change, frame: Option<(Lsn, Lsn)>) -> Change {
-        let Some(Sending { request, level, reply }) = self.sending.take() else { return change };
+        let Some(Sending { request, level, reply, ask }) = self.sending.take() else { return change };
         let answer = reply.zip(frame).map(|(reply, (lsn, end))| (reply, lsn, end));
         let attached = self.attached.as_mut().expect("a request was sent by the process");
         let at = attached.unseen.partition_point(|sent| sent.request.sequence < request.sequence);
-        attached.unseen.insert(at, Sent { request, level, change: change.clone(), answer });
+        let asked = match (ask, &change) {
+            (Some(ask), _) => Asked::OfGroups(ask),
+            (None, Change::Grouped { change: Some(change), .. }) => Asked::Change((**change).clone()),
+            (None, change) => Asked::Change(change.clone()),
+        };
+        attached.unseen.insert(at, Sent { request, level, asked, answer });
         Change::Once(request, Box::new(change))
     }
 
@@ -339,7 +393,7 @@ fn name_of(change: &Change) -> Option<&str> {
         | Change::Append { name, .. }
         | Change::Trim(Trim { name, .. }) => Some(name),
         Change::Expire { .. } | Change::OpenSession(_) | Change::EndSession(_) | Change::Once(..) => None,
-        Change::OpenProducer { .. } | Change::Produce { .. } => None,
+        Change::OpenProducer { .. } | Change::Produce { .. } | Change::Grouped { .. } => None,
     }
 }
 
@@ -363,5 +417,6 @@ fn with_command<T>(
             unreachable!("no request asks for this")
         }
         Change::OpenProducer { .. } | Change::Produce { .. } => unreachable!("a producer sends again by itself"),
+        Change::Grouped { .. } => unreachable!("what is asked of groups is kept as it was asked"),
     }
 }

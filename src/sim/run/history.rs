@@ -7,15 +7,30 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::bounds::PRODUCER_BATCHES_REMEMBERED;
 use crate::base::lsn::Lsn;
-use crate::base::time::Timestamp;
+use crate::base::time::{BootTime, Timestamp};
 use crate::primitives::sessions::{Request, SessionId};
 use crate::primitives::streams::Options;
+use crate::primitives::streams::groups::Group;
 
 /// Everything that a user can see.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub(super) struct Contents {
     pub(super) streams: BTreeMap<String, StreamContents>,
     pub(super) sessions: BTreeMap<SessionId, SessionContents>,
+    pub(super) groups: GroupsContents,
+}
+
+/// Consumer groups by number.
+pub(super) type GroupsContents = BTreeMap<u64, GroupContents>;
+
+/// A consumer group, as the engine has it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct GroupContents {
+    /// By name.
+    pub(super) stream: String,
+    pub(super) group: Group,
+    /// When its tick is due.
+    pub(super) due: Option<BootTime>,
 }
 
 /// What is remembered of an attached process.
@@ -171,10 +186,17 @@ pub(super) enum Change {
         groups: Vec<(u32, Vec<RecordContents>)>,
     },
     /// What one round of the timers let go. Each of its trims is a write of its own, some are several; in which order
-    /// they came is not told. Producers of streams go too.
+    /// they came is not told. Producers of streams go too, and groups come to be these.
     Expire {
         trims: Vec<Trim>,
         producers: Vec<(String, String)>,
+        groups: GroupsContents,
+    },
+    /// Consumer groups came to be these, all of them, with another change or alone. `None` if that is not known: then
+    /// it is the last change.
+    Grouped {
+        change: Option<Box<Change>>,
+        groups: Option<GroupsContents>,
     },
     OpenSession(SessionId),
     EndSession(SessionId),
@@ -188,6 +210,26 @@ pub(super) struct Trim {
     pub(super) name: String,
     pub(super) partition: u32,
     pub(super) start: u64,
+}
+
+impl Change {
+    /// The same, if groups may have changed with it and nobody was told how.
+    pub(super) fn with_unknown_groups(self) -> Change {
+        match self {
+            Change::Delete { .. } | Change::AddPartitions { .. } => {
+                Change::Grouped { change: Some(Box::new(self)), groups: None }
+            }
+            change => change,
+        }
+    }
+
+    fn leaves_groups_unknown(&self) -> bool {
+        match self {
+            Change::Grouped { groups, .. } => groups.is_none(),
+            Change::Once(_, change) => change.leaves_groups_unknown(),
+            _ => false,
+        }
+    }
 }
 
 impl Contents {
@@ -215,7 +257,8 @@ impl Contents {
                 }
             }
             Change::Trim(trim) => self.trim(trim),
-            Change::Expire { trims, producers } => {
+            Change::Expire { trims, producers, groups } => {
+                self.groups.extend(groups.clone());
                 trims.iter().for_each(|trim| self.trim(trim));
                 producers.iter().for_each(|(stream, producer)| drop(self.stream(stream).producers.remove(producer)));
             }
@@ -224,6 +267,10 @@ impl Contents {
             }
             Change::Produce { name, producer, timestamp, groups } => {
                 groups.iter().for_each(|group| self.produce(name, producer, *timestamp, group));
+            }
+            Change::Grouped { change, groups } => {
+                change.iter().for_each(|change| self.make_true(change));
+                self.groups = groups.clone().unwrap_or_else(|| self.groups.clone());
             }
             Change::OpenSession(session) => drop(self.sessions.insert(*session, SessionContents::default())),
             Change::EndSession(session) => drop(self.sessions.remove(session)),
@@ -274,8 +321,16 @@ impl Contents {
     }
 
     /// As it was somewhere amid an expiry: as far as it has come in `found`.
-    fn amid(&self, trims: &[Trim], producers: &[(String, String)], found: &Contents) -> Contents {
+    fn amid(
+        &self,
+        trims: &[Trim],
+        producers: &[(String, String)],
+        groups: &GroupsContents,
+        found: &Contents,
+    ) -> Contents {
         let mut amid = self.clone();
+        let ticked = groups.iter().filter(|(number, group)| found.groups.get(number) == Some(group));
+        amid.groups.extend(ticked.map(|(number, group)| (*number, group.clone())));
         for (stream, producer) in producers {
             if found.streams.get(stream).is_some_and(|found| !found.producers.contains_key(producer)) {
                 amid.stream(stream).producers.remove(producer);
@@ -369,13 +424,16 @@ impl History {
         let mut kept = None;
         for (at, step) in self.steps.iter().enumerate() {
             let is_reached = match &step.change {
-                Change::Expire { trims, producers } => then.amid(trims, producers, &found) == found,
+                Change::Expire { trims, producers, groups } => then.amid(trims, producers, groups, &found) == found,
                 _ => then == found,
             };
             if at >= must && is_reached {
                 kept = Some(at);
             }
             then.make_true(&step.change);
+            if step.change.leaves_groups_unknown() {
+                then.groups = found.groups.clone();
+            }
         }
         if then == found {
             kept = Some(self.steps.len());
@@ -411,6 +469,9 @@ fn summary(contents: &Contents) -> String {
         for (producer, contents) in &stream.producers {
             text += &format!("  {name}, producer {producer}: {contents:?}\n");
         }
+    }
+    for (number, group) in &contents.groups {
+        text += &format!("  group {number}: {group:?}\n");
     }
     for (session, SessionContents { seen_below, requests }) in &contents.sessions {
         text += &format!("  {session:?}: seen below {seen_below}, remembers {requests:?}\n");

@@ -1,5 +1,6 @@
 //! Reading operations, and turns of the workers: what they show is held against the model.
 
+use super::groups::groups_of;
 use super::history::{Change, PartitionContents, Step, StreamContents, Trim};
 use super::record::{RecordBytes, read_records};
 use super::world::{Done, Stop, World};
@@ -35,16 +36,23 @@ impl World {
         let records = self.random.pick(&[1, 10, 1000]);
         self.tell(format_args!("read {name}/{number} from {from} of {}..{visible}", partition.start));
         match engine.read(log, from, records, &mut Cursor::default()) {
-            Ok(read) => self.check_read(&partition, from, visible, read),
+            Ok(read) => self.check_read(&partition, from, visible, read).map(drop),
             Err(fault) => self.fault(engine, fault, None),
         }
     }
 
-    fn check_read(&mut self, partition: &PartitionContents, from: u64, visible: u64, read: Read) -> Done {
+    /// Tells the offset behind the last record that was read; `None` if there was none to read.
+    pub(super) fn check_read(
+        &mut self,
+        partition: &PartitionContents,
+        from: u64,
+        visible: u64,
+        read: Read,
+    ) -> Result<Option<u64>, Stop> {
         let batch = match read {
             Read::Items(batch) => batch,
-            Read::AtEnd if from == visible => return Ok(()),
-            Read::Below { .. } if from < partition.start => return Ok(()),
+            Read::AtEnd if from == visible => return Ok(None),
+            Read::Below { .. } if from < partition.start => return Ok(None),
             other => return Err(Stop::Wrong(format!("reading at {from} before {visible} yields {other:?}"))),
         };
         let mut next = None;
@@ -67,7 +75,7 @@ impl World {
         if next.is_none_or(|next| next <= from) {
             return Err(Stop::Wrong(format!("a read at {from} before {visible} does not get on")));
         }
-        Ok(())
+        Ok(next)
     }
 
     pub(super) fn sync(&mut self, engine: &Engine<Primitives>) -> Done {
@@ -117,26 +125,34 @@ impl World {
     pub(super) fn expire(&mut self, engine: &Engine<Primitives>) -> Done {
         let millis = self.random.pick(&[60, 500, 2_000, 70_000]);
         self.tell(format_args!("{millis} ms pass"));
-        self.clock.advance(std::time::Duration::from_millis(millis));
+        self.pass(millis * 1000);
         for round in 0.. {
             if round > TURNS_MAX {
                 return Err(Stop::Wrong("the timers find no end".to_owned()));
             }
             let next = engine.step(Worker::Timers, &mut None);
             self.still_well(engine)?;
+            if groups_of(engine)? != self.now().groups {
+                self.note_expired(engine, false)?;
+            }
             match next {
                 Next::Again => {}
                 Next::Micros(micros) if micros <= 60_000 => {
-                    self.clock.advance(std::time::Duration::from_micros(micros));
+                    self.pass(micros);
                 }
                 _ => break,
             }
         }
-        self.note_trims(engine, !self.full && !self.faulty)
+        let is_exact = !self.full && !self.faulty;
+        self.note_expired(engine, is_exact)?;
+        if is_exact {
+            self.lapses.check_ended(&self.history.now().groups, self.elapsed)?;
+        }
+        Ok(())
     }
 
     /// Enters what the timers have let go into the model.
-    fn note_trims(&mut self, engine: &Engine<Primitives>, exactly: bool) -> Done {
+    fn note_expired(&mut self, engine: &Engine<Primitives>, exactly: bool) -> Done {
         let wall = self.clock.wall();
         let mut trims = Vec::new();
         for (name, stream) in &self.now().streams {
@@ -154,10 +170,12 @@ impl World {
             }
         }
         let producers = self.expired_producers(engine, wall, exactly)?;
+        let groups = self.ticked_groups(engine)?;
         let issued = engine.positions().issued;
-        if !trims.is_empty() || !producers.is_empty() {
-            self.tell(format_args!("  -> {trims:?} {producers:?}"));
-            self.history.push(Step { change: Change::Expire { trims, producers }, end: Some(issued) });
+        if !(trims.is_empty() && producers.is_empty() && groups.is_empty()) {
+            let ticked: Vec<u64> = groups.keys().copied().collect();
+            self.tell(format_args!("  -> {trims:?} {producers:?}, groups {ticked:?}"));
+            self.history.push(Step { change: Change::Expire { trims, producers, groups }, end: Some(issued) });
         }
         self.issued = self.issued.max(issued);
         Ok(())

@@ -14,6 +14,11 @@
 //! Producers send again what they do not know to be stored, and sometimes what they do: it is there once
 //! (`producing.rs`).
 //!
+//! Members of consumer groups, in the host's process and in the attached one, read what they own and commit
+//! (`members.rs`). A partition has one owner, who alone commits; the next one begins at what was committed; nothing is
+//! skipped; no more moves than must (`groups.rs`, `rebalance.rs`). Nobody's time runs out early or is forgotten, under
+//! whatever clock (`lapses.rs`): a power cut is a new boot, and the wall clock is set forward now and then.
+//!
 //! Besides: a record lies, by its address, under the mapping that it was appended under; a batch is whole or absent;
 //! bytes are those that were written; readers never see what a `Sync` writer could still lose; no address is handed
 //! out twice, in whatever life; a poisoned close writes nothing; a full disk refuses and recovers by itself; retention
@@ -23,10 +28,14 @@
 //! Everything a run does follows from its seed.
 
 mod attached;
+mod groups;
 mod history;
+mod lapses;
 mod looks;
+mod members;
 mod observe;
 mod producing;
+mod rebalance;
 mod record;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -80,6 +89,8 @@ pub struct Summary {
     pub produced_again: u64,
     /// Batches of producers that had been accepted before.
     pub duplicates: u64,
+    /// Records that members of consumer groups read.
+    pub consumed: u64,
     /// Records read and held against the model.
     pub records_read: u64,
     /// Changes made to the disk.
@@ -100,6 +111,7 @@ impl AddAssign for Summary {
         self.repeated += other.repeated;
         self.produced_again += other.produced_again;
         self.duplicates += other.duplicates;
+        self.consumed += other.consumed;
         self.records_read += other.records_read;
         self.disk_changes += other.disk_changes;
     }
@@ -111,8 +123,8 @@ impl fmt::Display for Summary {
             out,
             "{} lives, {} operations, {} writes of which crashes took {}, {} lives ended by a fault, {} opens stopped \
              by one, {} indexes one commit older, {} segments cleaned, {} requests sent again of which {} were \
-             answered as before, {} batches of producers sent again of which {} were duplicates, {} records held \
-             against the model",
+             answered as before, {} batches of producers sent again of which {} were duplicates, {} records consumed \
+             by members, {} records held against the model",
             self.lives,
             self.operations,
             self.writes,
@@ -125,6 +137,7 @@ impl fmt::Display for Summary {
             self.repeated,
             self.produced_again,
             self.duplicates,
+            self.consumed,
             self.records_read,
         )
     }
@@ -142,7 +155,8 @@ pub fn run(seed: u64) -> Result<Summary, String> {
             let (disk_changes, world) = (run.world.disk.changes(), &run.world);
             let (sent_again, repeated) = (world.sent_again, world.repeated);
             let (produced_again, duplicates) = (world.produced_again, world.duplicates);
-            Ok(Summary { disk_changes, sent_again, repeated, produced_again, duplicates, ..run.summary })
+            let consumed = world.records_consumed;
+            Ok(Summary { disk_changes, sent_again, repeated, produced_again, duplicates, consumed, ..run.summary })
         }
         Err(reason) => {
             let (told, disk) = (run.world.told(), run.world.disk.log());
@@ -208,11 +222,21 @@ impl Run {
         self.summary.lives += 1;
         self.found(&engine, *all_kept)?;
         self.world.faulty = false;
-        match self.world.come_back(&engine).and_then(|()| self.world.produce_again(&engine, *all_kept)) {
+        match self.begin_life(&engine, *all_kept) {
             Ok(()) => Ok(engine),
             Err(Stop::Wrong(reason)) => Err(reason),
             Err(Stop::Poisoned) => Err("poisoned, and nothing was done to the disk".to_owned()),
         }
+    }
+
+    /// What everybody does who comes to a new host.
+    fn begin_life(&mut self, engine: &Engine<Primitives>, all_kept: bool) -> Done {
+        let world = &mut self.world;
+        world.end_life_of_consumers(all_kept);
+        world.begin_life(engine)?;
+        world.come_back(engine)?;
+        world.produce_again(engine, all_kept)?;
+        if world.random.chance(32) { world.adopt(engine) } else { Ok(()) }
     }
 
     fn found(&mut self, engine: &Engine<Primitives>, all_kept: bool) -> Result<(), String> {
@@ -299,7 +323,7 @@ impl Run {
                 }
             }
             if self.world.random.chance(128) {
-                self.world.disk.power_cut();
+                self.power_cut();
             }
             return Ok(true);
         }
@@ -310,7 +334,7 @@ impl Run {
         if end == End::Kill {
             self.world.disk.kill();
         } else {
-            self.world.disk.power_cut();
+            self.power_cut();
         }
         self.roll_index_back(commits);
         Ok(end == End::Kill && !self.world.faulty)
@@ -337,8 +361,13 @@ impl Run {
         if self.world.random.chance(128) {
             self.world.disk.kill();
         } else {
-            self.world.disk.power_cut();
+            self.power_cut();
         }
+    }
+
+    fn power_cut(&mut self) {
+        self.world.disk.power_cut();
+        self.world.reboot();
     }
 
     /// Sometimes the index comes back as it was one commit ago: nothing may be lost by that.
@@ -384,7 +413,7 @@ impl Run {
 
     fn operate(&mut self, engine: &Engine<Primitives>) -> Done {
         let world = &mut self.world;
-        match world.random.below(100) {
+        match world.random.below(130) {
             0..=3 => world.create(engine),
             4..=5 => world.alter(engine),
             6 => world.delete(engine),
@@ -411,6 +440,11 @@ impl Run {
             74..=76 => world.attach_or_end(engine),
             77 => world.send_any_again(engine),
             78..=83 => world.produce(engine),
+            100..=128 => world.consume(engine),
+            129 => {
+                world.step_wall();
+                Ok(())
+            }
             73 if world.body_bytes_max > 100_000 && world.random.chance(128) => world.flood(engine),
             _ => world.append(engine),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::groups::groups_of;
 use super::history::{BatchContents, Contents, PartitionContents, ProducerContents, SessionContents, StreamContents};
 use super::record::read_records;
 use crate::base::bounds::FREEZE_CHUNK;
@@ -21,7 +22,7 @@ struct Told {
     producers: BTreeMap<String, ProducerContents>,
 }
 
-/// Reads every record of every stream, and what is remembered of sessions.
+/// Reads every record of every stream, what is remembered of sessions, and groups.
 pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
     let mut contents = Contents::default();
     for told in streams_of(engine)? {
@@ -47,6 +48,7 @@ pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
             .collect()
     };
     contents.sessions = engine.inspect(sessions).map_err(|fault| fault.to_string())?;
+    contents.groups = groups_of(engine).map_err(|stop| format!("groups: {stop:?}"))?;
     Ok(contents)
 }
 

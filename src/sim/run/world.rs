@@ -5,18 +5,25 @@ use std::fmt;
 
 use super::attached::{Attached, Sending};
 use super::history::{Change, Contents, History, Step};
+use super::lapses::Lapses;
+use super::members::Consumer;
 use super::producing::Writer;
 use crate::base::lsn::Lsn;
+use crate::base::time::Timestamp;
 use crate::engine::clock::ManualClock;
 use crate::engine::fault::Fault;
 use crate::engine::{Engine, Refused, Submitted};
 use crate::journal::follow::Committer;
+use crate::primitives::streams::groups::Position;
 use crate::primitives::{Command, Primitives, Refusal, Reply, streams};
 use crate::sim::disk::SimDisk;
 use crate::sim::random::Random;
 
 /// Operations that the message of a failed run shows.
 const TOLD_MAX: usize = 40;
+
+/// How far the wall clock is set forward in one run: nothing of it is doubted.
+const STEPS_MICROS_MAX: u64 = 3_000_000_000;
 
 /// Why a life ends before its time.
 #[derive(Debug)]
@@ -61,6 +68,18 @@ pub(super) struct World {
     pub(super) writers: Vec<Writer>,
     pub(super) produced_again: u64,
     pub(super) duplicates: u64,
+    /// Programs that are members of consumer groups.
+    pub(super) consumers: Vec<Consumer>,
+    /// Positions in partitions of groups that are owned no more.
+    pub(super) ghosts: VecDeque<(u64, Position)>,
+    pub(super) records_consumed: u64,
+    pub(super) lapses: Lapses,
+    /// Microseconds that have passed since the run began, whatever any clock says.
+    pub(super) elapsed: u64,
+    /// The machine was started anew since the last open.
+    pub(super) is_rebooted: bool,
+    /// How far the wall clock may still be set forward in this run.
+    steps_left_micros: u64,
     told: VecDeque<String>,
 }
 
@@ -88,8 +107,37 @@ impl World {
             writers: Vec::new(),
             produced_again: 0,
             duplicates: 0,
+            consumers: Vec::new(),
+            ghosts: VecDeque::new(),
+            records_consumed: 0,
+            lapses: Lapses::default(),
+            elapsed: 0,
+            is_rebooted: false,
+            steps_left_micros: STEPS_MICROS_MAX,
             told: VecDeque::new(),
         }
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&mut self, micros: u64) {
+        self.elapsed += micros;
+        self.clock.advance(std::time::Duration::from_micros(micros));
+    }
+
+    /// Somebody sets the wall clock forward, by less than what would be doubted.
+    pub(super) fn step_wall(&mut self) {
+        let micros = self.random.below(STEPS_MICROS_MAX).min(self.steps_left_micros);
+        self.steps_left_micros -= micros;
+        self.tell(format_args!("the wall clock is set forward by {micros} us"));
+        self.clock.step_wall(Timestamp(self.clock.wall().0 + micros));
+    }
+
+    /// The machine starts anew, with another boot clock.
+    pub(super) fn reboot(&mut self) {
+        self.pass(1_000);
+        self.tell(format_args!("the machine starts anew"));
+        self.clock = ManualClock::starting_at(self.clock.wall());
+        self.is_rebooted = true;
     }
 
     /// For the message of a failed run.

@@ -80,9 +80,9 @@ impl World {
             Answer::Reply(Reply::Extended { epoch, partitions }, lsn, end)
                 if (epoch, partitions) == (before.epoch + 1, before.options.partitions + count) =>
             {
-                self.stored(level, lsn, end, change)
+                self.stored_of_stream(engine, level, (lsn, end), change)
             }
-            Answer::Fault(fault) => self.fault(engine, fault, (!is_refused).then_some(change)),
+            Answer::Fault(fault) => self.fault(engine, fault, (!is_refused).then(|| change.with_unknown_groups())),
             _ => Err(Stop::Wrong(format!("adding {count} partitions to {before:?} was answered otherwise"))),
         }
     }
@@ -111,8 +111,8 @@ impl World {
         let answer = self.send(engine, Command::Delete { name: &name }, level, true);
         let change = Change::Delete { name };
         match answer {
-            Answer::Reply(_, lsn, end) => self.stored(level, lsn, end, change),
-            Answer::Fault(fault) => self.fault(engine, fault, Some(change)),
+            Answer::Reply(_, lsn, end) => self.stored_of_stream(engine, level, (lsn, end), change),
+            Answer::Fault(fault) => self.fault(engine, fault, Some(change.with_unknown_groups())),
             _ => Err(Stop::Wrong("deleting was refused".to_owned())),
         }
     }

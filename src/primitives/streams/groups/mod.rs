@@ -52,4 +52,6 @@ pub(super) use state::{Cells, make_true};
 pub(super) mod events {
     pub(crate) use super::event::{Assigned, Change, Committed, Created, Deleted, Joined, Reset};
 }
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use state::Group;
 pub(crate) use state::{Claim, Groups, Member, Owned, Seat};
