@@ -25,6 +25,11 @@ pub(crate) const PLANTED: &[&str] = &[
     "epoch_inside_issued",
     "request_applied_twice",
     "producer_window_not_persisted",
+    "members_outlive_session",
+    "past_owner_commits",
+    "revoked_before_released",
+    "commit_not_in_checkpoint",
+    "moment_of_any_clock",
 ];
 
 #[derive(Args)]
