@@ -81,6 +81,13 @@ pub(crate) fn register_for_object<C: HoldsLogs, F, T>(
         Sight::Seen(_, end) if end <= durable.get() => return Ok(None),
         Sight::Seen(_, end) => Some(end),
     };
+    #[cfg(planted = "object_barrier_forgotten")]
+    let rests_on = rests_on.and(None);
+    #[cfg(planted = "object_registered_late")]
+    let mut held = {
+        drop(held);
+        core.lock()
+    };
     Ok(Some(held.watched().wait(key, rests_on).listen()))
 }
 

@@ -17,6 +17,8 @@ pub(crate) const PLANTED: &[(&str, &str)] = &[
     ("lead_swallowed", "loom_commit"),
     ("registered_late", "loom_wake"),
     ("alive_before_lock", "loom_wake"),
+    ("object_registered_late", "loom_watched"),
+    ("object_barrier_forgotten", "loom_watched"),
     ("looked_before_silence", "loom_lending"),
     ("busy_is_served", "loom_lending"),
     ("close_before_remove", "loom_retire"),

@@ -10,6 +10,7 @@ mod lending;
 mod retire;
 mod ring;
 mod wake;
+mod watched;
 
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::segment_id::SegmentId;
