@@ -8,6 +8,11 @@
 //! x | u | c at thread write                          refused | its outcome is unknown | made and not confirmed
 //! b at reader stream partition offset                a reader begins
 //! r at reader first records sum                      it got these
+//! j at member                                        a thread has joined the consumer group
+//! a at member partition                              it was told that it owns a partition
+//! p at member partition first records sum            it got these
+//! m at member commit partition:offset,…              it is about to commit these
+//! y at member commit partition,…                     they were stored, but for those of these partitions
 //! h at pid epoch issued                              who hosts, and how far its journal goes
 //! d at stream partition end                          where a partition ends
 //! n at                                               it was told that nobody hosts the database
@@ -86,6 +91,29 @@ pub enum Step {
         first: u64,
         records: u64,
         sum: u64,
+    },
+    Joined {
+        member: u32,
+    },
+    Owned {
+        member: u32,
+        partition: u32,
+    },
+    Polled {
+        member: u32,
+        partition: u32,
+        first: u64,
+        records: u64,
+        sum: u64,
+    },
+    Committing {
+        commit: WriteId,
+        offsets: Vec<(u32, u64)>,
+    },
+    /// Of partitions that have moved on nothing was stored.
+    Committed {
+        commit: WriteId,
+        moved: Vec<u32>,
     },
     Hosted {
         pid: u64,
@@ -214,6 +242,20 @@ impl Line {
                 format!("b {at} {reader} {stream} {partition} {offset}\n")
             }
             Step::Received { reader, first, records, sum } => format!("r {at} {reader} {first} {records} {sum}\n"),
+            Step::Joined { member } => format!("j {at} {member}\n"),
+            Step::Owned { member, partition } => format!("a {at} {member} {partition}\n"),
+            Step::Polled { member, partition, first, records, sum } => {
+                format!("p {at} {member} {partition} {first} {records} {sum}\n")
+            }
+            Step::Committing { commit: (member, commit), offsets } => {
+                let offsets: Vec<String> = offsets.iter().map(|(partition, at)| format!("{partition}:{at}")).collect();
+                format!("m {at} {member} {commit} {}\n", offsets.join(","))
+            }
+            Step::Committed { commit: (member, commit), moved } => {
+                // The bracket keeps an empty list a word.
+                let moved: Vec<String> = moved.iter().map(u32::to_string).collect();
+                format!("y {at} {member} {commit} [{}\n", moved.join(","))
+            }
             Step::Hosted { pid, epoch, issued } => format!("h {at} {pid} {epoch} {issued}\n"),
             Step::Ended { place: (stream, partition), end } => format!("d {at} {stream} {partition} {end}\n"),
             Step::Forked { pid } => format!("f {at} {pid}\n"),
@@ -244,6 +286,21 @@ impl Line {
             "c" => Step::Unconfirmed { write: write()? },
             "b" => Step::Begun { reader: small(2)?, place: place(3)?, offset: number(5)? },
             "r" => Step::Received { reader: small(2)?, first: number(3)?, records: number(4)?, sum: number(5)? },
+            "j" => Step::Joined { member: small(2)? },
+            "a" => Step::Owned { member: small(2)?, partition: small(3)? },
+            "p" => Step::Polled {
+                member: small(2)?,
+                partition: small(3)?,
+                first: number(4)?,
+                records: number(5)?,
+                sum: number(6)?,
+            },
+            "m" => Step::Committing { commit: write()?, offsets: parts(words.get(4)?, offset)? },
+            "y" => {
+                let moved = words.get(4)?.strip_prefix('[')?.split(',').filter(|word| !word.is_empty());
+                let moved = moved.map(|word| word.parse().ok()).collect::<Option<Vec<u32>>>()?;
+                Step::Committed { commit: write()?, moved }
+            }
             "h" => Step::Hosted { pid: number(2)?, epoch: number(3)?, issued: number(4)? },
             "d" => Step::Ended { place: place(2)?, end: number(4)? },
             "f" => Step::Forked { pid: small(2)? },
@@ -266,6 +323,13 @@ fn parts<T>(text: &str, part: impl Fn(&[u64]) -> Option<T>) -> Option<Vec<T>> {
 fn count(numbers: &[u64]) -> Option<(u32, u32)> {
     match *numbers {
         [partition, records] => Some((partition as u32, records as u32)),
+        _ => None,
+    }
+}
+
+fn offset(numbers: &[u64]) -> Option<(u32, u64)> {
+    match *numbers {
+        [partition, offset] => Some((partition as u32, offset)),
         _ => None,
     }
 }
@@ -296,6 +360,12 @@ mod tests {
             Step::Unconfirmed { write: (1, 5) },
             Step::Begun { reader: 9, place: (1, 0), offset: 3 },
             Step::Received { reader: 9, first: 3, records: 2, sum: u64::MAX },
+            Step::Joined { member: 8 },
+            Step::Owned { member: 8, partition: 2 },
+            Step::Polled { member: 8, partition: 2, first: 7, records: 1, sum: 3 },
+            Step::Committing { commit: (8, 1), offsets: vec![(2, 8), (0, 1)] },
+            Step::Committed { commit: (8, 1), moved: vec![] },
+            Step::Committed { commit: (8, 2), moved: vec![0, 2] },
             Step::Hosted { pid: 40, epoch: 3, issued: 8192 },
             Step::Ended { place: (0, 1), end: 12 },
             Step::Forked { pid: 41 },

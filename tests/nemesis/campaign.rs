@@ -8,14 +8,17 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use towpath::{Database, Error, OpenMode, Options};
+use towpath::{Database, Error, GroupOptions, GroupPartition, MemberOptions, OpenMode, Options};
 
+use crate::STREAMS;
 use crate::book::{History, Step, now};
 use crate::checker::{self, Compared, Terms};
+use crate::consumers::GROUP;
 use crate::content;
 use crate::disturbances::{Disturbance, Whom, closings};
 use crate::forked;
 use crate::ground::Ground;
+use crate::groups::{self, Consumed, Left};
 use crate::member::Order;
 use crate::place::Chance;
 use crate::rogue;
@@ -84,6 +87,7 @@ impl Drop for Member {
 pub struct Outcome {
     pub kills: u64,
     pub compared: Compared,
+    pub consumed: Consumed,
     /// Microseconds from the death of a host to the first write that another process had acknowledged, where nothing
     /// else was done to anybody meanwhile.
     pub failovers: Vec<u64>,
@@ -391,18 +395,19 @@ impl Campaign<'_> {
     }
 
     fn compare(&self) -> Result<Outcome, String> {
-        let content = read_content(&self.ground.data())?;
+        let (content, left) = read_content(&self.ground.data())?;
         let histories = History::read_all(&self.ground.books());
         let disturbances = self.disturbances(&histories);
         let terms = Terms { patience: PATIENCE.as_micros() as u64, disturbances: &disturbances };
         let compared = checker::check(&histories, &content, terms)?;
+        let consumed = groups::check(&histories, &content, &left)?;
         let checked = Database::check(self.ground.data()).map_err(|error| error.to_string())?;
         if !checked.problems.is_empty() {
             return Err(format!("{:?}", checked.problems));
         }
         let measured: Vec<u64> = self.kills.iter().filter(|(_, is_measured)| *is_measured).map(|(at, _)| *at).collect();
         let failovers = checker::failovers(&histories, &measured);
-        Ok(Outcome { kills: self.kills.len() as u64, compared, failovers })
+        Ok(Outcome { kills: self.kills.len() as u64, compared, consumed, failovers })
     }
 }
 
@@ -418,7 +423,8 @@ fn of_number(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).expect("no process has the number 0")
 }
 
-fn read_content(data: &Path) -> Result<content::Content, String> {
+/// What the streams hold, and what the group has left of the first.
+fn read_content(data: &Path) -> Result<(content::Content, Vec<Left>), String> {
     let until = Instant::now() + PATIENCE;
     let db = loop {
         match Options::temporary().mode(OpenMode::Exclusive).open(data) {
@@ -428,7 +434,36 @@ fn read_content(data: &Path) -> Result<content::Content, String> {
             Err(error) => return Err(format!("opening it in the end: {error}")),
         }
     };
-    let content = content::read(&db);
+    let content = content::read(&db)?;
+    let left = read_left(&db, &content)?;
     db.close().map_err(|error| error.to_string())?;
-    content
+    Ok((content, left))
+}
+
+/// Everybody else is gone, so that a member that comes last owns everything, and reads the rest.
+fn read_left(db: &Database, content: &content::Content) -> Result<Vec<Left>, String> {
+    let told = |error: Error| format!("the last member: {error}");
+    let group = db.stream(STREAMS[0].0).map_err(told)?.group(GROUP, GroupOptions::new()).map_err(told)?;
+    let mut member = group.join(MemberOptions::new()).map_err(told)?;
+    let described = group.describe().map_err(told)?.partitions;
+    let from = described.iter().map(|partition| partition.committed.unwrap_or(0));
+    let mut read: Vec<(u64, u64)> = from.map(|from| (from, from)).collect();
+    let end = |partition: u32| content.get(&(0, partition)).map_or(0, Vec::len) as u64;
+    let until = Instant::now() + PATIENCE;
+    while member.partitions().count() < read.len() || (0..).zip(&read).any(|(at, (_, next))| *next < end(at)) {
+        if Instant::now() > until {
+            let owned: Vec<u32> = member.partitions().collect();
+            return Err(format!("the last member owns {owned:?} and has read {read:?} of {:?}", group.describe()));
+        }
+        let Some(polled) = member.poll_timeout(1000, Duration::from_millis(20)).map_err(told)? else { continue };
+        for record in polled.iter() {
+            let (_, next) = &mut read[record.partition() as usize];
+            if record.offset() != *next {
+                return Err(format!("the last member gets offset {} after {next}", record.offset()));
+            }
+            *next += 1;
+        }
+    }
+    let left = |(partition, read): (&GroupPartition, &(u64, u64))| Left { committed: partition.committed, read: *read };
+    Ok(described.iter().zip(&read).map(left).collect())
 }

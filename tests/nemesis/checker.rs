@@ -119,13 +119,13 @@ pub fn check(histories: &[History], content: &Content, terms: Terms<'_>) -> Resu
 }
 
 #[derive(Default)]
-struct Problems {
+pub struct Problems {
     told: Vec<String>,
     more: usize,
 }
 
 impl Problems {
-    fn add(&mut self, problem: String) {
+    pub fn add(&mut self, problem: String) {
         if self.told.len() < PROBLEMS_MAX {
             self.told.push(problem);
         } else {
@@ -133,13 +133,13 @@ impl Problems {
         }
     }
 
-    fn unless(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+    pub fn unless(&mut self, holds: bool, problem: impl FnOnce() -> String) {
         if !holds {
             self.add(problem());
         }
     }
 
-    fn into_result(self) -> Result<(), String> {
+    pub fn into_result(self) -> Result<(), String> {
         match self.told.is_empty() {
             true => Ok(()),
             false => Err(format!("{}\nand {} more", self.told.join("\n"), self.more)),

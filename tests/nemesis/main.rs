@@ -1,6 +1,7 @@
 //! Eight processes on one directory, and a nemesis that kills, stops and forks them, has them close and fills their
 //! disk. Every process keeps a book of what it asked and what it was told; in the end the books are held against each
-//! other and against what the database holds.
+//! other and against what the database holds. Each process has a thread that is a member of one consumer group with all
+//! others.
 //!
 //! | variable | says |
 //! |---|---|
@@ -13,10 +14,12 @@
 mod book;
 mod campaign;
 mod checker;
+mod consumers;
 mod content;
 mod disturbances;
 mod forked;
 mod ground;
+mod groups;
 mod member;
 #[path = "../place/mod.rs"]
 mod place;
@@ -69,6 +72,7 @@ fn the_books_of_eight_processes_are_exact_whatever_is_done_to_them() {
         });
         total.kills += outcome.kills;
         total.compared += outcome.compared;
+        total.consumed += outcome.consumed;
         total.failovers.extend(outcome.failovers);
         println!("{}", line(&mut total, start.elapsed()));
     }
@@ -82,9 +86,11 @@ fn line(total: &mut Outcome, elapsed: Duration) -> String {
     let millis = |micros: Option<u64>| micros.unwrap_or(0) as f64 / 1000.0;
     let (kills, seconds) = (total.kills, elapsed.as_secs());
     format!(
-        "{kills} hosts killed in {seconds} s ({:.1} a minute): {}; failover: median {:.1} ms, longest {:.1} ms of {}",
+        "{kills} hosts killed in {seconds} s ({:.1} a minute): {}; {}; failover: median {:.1} ms, longest {:.1} ms of \
+         {}",
         kills as f64 * 60.0 / elapsed.as_secs_f64(),
         total.compared,
+        total.consumed,
         millis(median),
         millis(max),
         failovers.len(),

@@ -14,7 +14,7 @@ use crate::place::Chance;
 use crate::writers::{Desk, Then};
 
 /// Threads of one life.
-const THREADS: u32 = 8;
+const THREADS: u32 = 9;
 
 /// What the nemesis tells a process to do, a line each. A process whose nemesis is gone ends at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +105,7 @@ fn live(db: Database, streams: &[Stream], book: &Book, books: &Path, thread: u32
         scope.spawn(|| desk(5).follow((0, (book.process % 3) as u32)));
         scope.spawn(|| desk(6).follow((0, ((book.process + 1) % 3) as u32)));
         scope.spawn(|| desk(7).follow((1, 0)));
+        scope.spawn(|| desk(8).consume());
         loop {
             match Order::next() {
                 Order::Fork => forked::fork(db, streams, book, books, chance),

@@ -1,6 +1,6 @@
 //! Threads of a process: they write and ask as a program would, and tell every step. `readers.rs` has those that read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Desk<'a> {
     pub thread: u32,
     pub chance: Chance,
     pub streams: &'a [Stream],
+    /// As a member: how far it has come in each partition that it owns.
+    pub consumed: BTreeMap<u32, u64>,
     next_write: u64,
 }
 
@@ -62,7 +64,7 @@ impl<'a> Desk<'a> {
     /// `thread` is a number that no other desk of this process ever had.
     pub fn new(book: &'a Book, thread: u32, streams: &'a [Stream]) -> Desk<'a> {
         let chance = Chance::new((book.process << 16) + u64::from(thread));
-        Desk { book, thread, chance, streams, next_write: 0 }
+        Desk { book, thread, chance, streams, consumed: BTreeMap::new(), next_write: 0 }
     }
 
     fn rest(&mut self) {
@@ -82,10 +84,14 @@ impl<'a> Desk<'a> {
     }
 
     fn ask_in(&mut self, manner: Manner, stream: usize, counts: Vec<(u32, u32)>) -> WriteId {
-        let write = (self.thread, self.next_write);
-        self.next_write += 1;
+        let write = self.next_write_id();
         self.book.tell(&Step::Asked { write, stream, counts, manner });
         write
+    }
+
+    pub fn next_write_id(&mut self) -> WriteId {
+        self.next_write += 1;
+        (self.thread, self.next_write - 1)
     }
 
     fn written(&self, write: WriteId, index: u32, count: u32) -> Written {
