@@ -7,8 +7,8 @@ use super::history::GroupsContents;
 use super::rebalance::Cause;
 use crate::primitives::streams::groups::{Claim, Group, Member, MemberHandle, Reply, Seat};
 
-/// A poll may go unstored if one was stored less than this share of the session timeout ago.
-const TOUCHES_PER_TIMEOUT: u64 = 3;
+/// A member is over once it was silent for its session timeout, and at most this part of it longer.
+const SILENCE: u64 = 2;
 
 /// Since when. Of what is not entered nothing is known.
 #[derive(Default, Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Lapses {
     /// By group, seat and generation: the last poll or commit.
     polled: BTreeMap<(u64, Seat, u64), u64>,
     died: BTreeMap<(u64, Seat, u64), u64>,
+    /// When the timers found that a member was silent for its timeout.
+    silent: BTreeMap<(u64, Seat, u64), u64>,
     /// By group and partition.
     revoked: BTreeMap<(u64, u32), u64>,
 }
@@ -64,8 +66,10 @@ impl Lapses {
             (Ask::Touch(member) | Ask::Commit { member, .. }, _) => Some(*member),
             _ => None,
         };
-        let entry = handle.map(|MemberHandle { group, seat, joined }| ((group, seat, joined), elapsed));
-        self.polled.extend(entry);
+        if let Some(MemberHandle { group, seat, joined }) = handle {
+            self.polled.insert((group, seat, joined), elapsed);
+            self.silent.remove(&(group, seat, joined));
+        }
     }
 
     pub(super) fn may_be_over(&self, group: u64, seat: Seat, member: &Member, elapsed: u64) -> bool {
@@ -74,7 +78,7 @@ impl Lapses {
         if !member.is_alive() {
             return elapsed >= since(&self.died) + timeout;
         }
-        timeout > 0 && elapsed >= since(&self.polled) + timeout - timeout / TOUCHES_PER_TIMEOUT
+        timeout > 0 && elapsed >= since(&self.polled) + timeout
     }
 
     pub(super) fn may_be_taken(&self, group: u64, partition: u32, owner: &Member, elapsed: u64) -> bool {
@@ -82,15 +86,23 @@ impl Lapses {
         elapsed >= since + owner.rebalance_timeout_micros
     }
 
+    /// When a member must be over at the latest, as far as that is known, after the timers have done their work.
+    fn over_at(&mut self, key: (u64, Seat, u64), member: &Member, elapsed: u64) -> Option<u64> {
+        let timeout = member.session_timeout_micros;
+        if !member.is_alive() {
+            return self.died.get(&key).map(|died| died + timeout);
+        }
+        let is_silent = timeout > 0 && self.polled.get(&key).is_some_and(|polled| polled + timeout <= elapsed);
+        is_silent.then(|| *self.silent.entry(key).or_insert(elapsed) + timeout / SILENCE)
+    }
+
     /// Nobody is a member, and nothing owned, for longer than it may be: the timers have done their work.
-    pub(super) fn check_ended(&self, groups: &GroupsContents, elapsed: u64) -> Result<(), String> {
+    pub(super) fn check_ended(&mut self, groups: &GroupsContents, elapsed: u64) -> Result<(), String> {
         for (number, contents) in groups {
             for (seat, member) in contents.group.members() {
-                let of = if member.is_alive() { &self.polled } else { &self.died };
-                let Some(since) = of.get(&(*number, seat, member.joined)) else { continue };
-                let timeout = member.session_timeout_micros;
-                if timeout > 0 && since + timeout <= elapsed {
-                    return Err(format!("group {number}: {member:?} is there since {since}, it is {elapsed}"));
+                let over_at = self.over_at((*number, seat, member.joined), member, elapsed);
+                if over_at.is_some_and(|over_at| over_at <= elapsed) {
+                    return Err(format!("group {number}: {member:?} should be over since {over_at:?}: {elapsed}"));
                 }
             }
             for (partition, claim) in revoked(&contents.group) {
