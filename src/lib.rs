@@ -32,9 +32,9 @@
 //! Handles are cheap to clone and may be used from any thread. Writing at [`Level::Sync`] blocks for a data sync, which
 //! all who wait at the same time share. Writing at [`Level::Buffered`] makes no system call; it blocks only when the
 //! disk is behind by a whole staging ring, by 64 MiB of unsynced journal, or by 48 MiB of journal without a checkpoint.
-//! Limit that with [`AppendOptions::timeout`]. A [`Ticket`], [`Database::sync_async`] and [`Reader::receive_async`]
-//! wait without blocking a thread, on any runtime. An open database has four threads of its own, which sleep when there
-//! is nothing to do.
+//! Limit that with [`AppendOptions::timeout`]. A [`Ticket`], [`Database::sync_async`], [`Reader::receive_async`] and
+//! [`Member::records_async`] wait without blocking a thread, on any runtime. An open database has four threads of its
+//! own, which sleep when there is nothing to do.
 //!
 //! # When something goes wrong
 //!
@@ -57,11 +57,11 @@ pub mod sim;
 mod storage;
 
 pub use api::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, Database, Error, Group,
-    GroupDescription, GroupOptions, GroupPartition, MappedRange, Mapping, MappingRanges, Member, MemberDescription,
-    MemberOptions, OpenMode, OperationCount, Options, PartitionDescription, PartitionLag, Polled, ProducedBatch,
-    Producer, ProducerOptions, Reader, Receipt, RecordIterator, RecordView, Records, Start, Stats, Stream,
-    StreamDescription, StreamOptions, Ticket,
+    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, CommitOptions, Database,
+    Error, Group, GroupDescription, GroupOptions, GroupPartition, MappedRange, Mapping, MappingRanges, Member,
+    MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, OpenMode, OperationCount, Options,
+    OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch, Producer, ProducerOptions, Reader, Receipt,
+    RecordIterator, RecordView, Records, Start, Stats, Stream, StreamDescription, StreamOptions, Ticket,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;

@@ -154,9 +154,18 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("member", "try_poll", Operations(&["WatchMember", "Read", "Submit"])),
     ("member", "poll_timeout", Operations(&["WatchMember", "Read", "Submit"])),
     ("member", "poll_async", Operations(&["WatchMember", "Read", "Submit"])),
-    ("member", "commit", Operations(&["Submit"])),
-    ("member", "commit_with", Operations(&["Submit"])),
-    ("member", "commit_offsets", Operations(&["Submit"])),
+    ("member/commit", "commit", Operations(&["Submit"])),
+    ("member/commit", "commit_with", Operations(&["Submit"])),
+    ("member/commit", "commit_offsets", Operations(&["Submit"])),
+    ("member/commit", "commit_offsets_async", Operations(&["Submit"])),
+    ("member/records", "records", Local("the first record is asked for later")),
+    ("member/records", "records_async", Local("the first record is asked for later")),
+    ("member/records", "try_next", Operations(&["WatchMember", "Read", "Submit"])),
+    ("member/records", "next_timeout", Operations(&["WatchMember", "Read", "Submit"])),
+    ("member/records", "next", Operations(&["WatchMember", "Read", "Submit"])),
+    ("member/records", "commit", Operations(&["Submit"])),
+    ("member/records", "commit_async", Operations(&["Submit"])),
+    ("member/records", "member", Local("as it joined")),
     ("member", "seek", Operations(&["DescribeStream", "Extent", "OffsetForTime", "OffsetForLsn", "RevealStream"])),
     ("member", "pause", Local("what a member reads is its own")),
     ("member", "resume", Local("what a member reads is its own")),
@@ -187,7 +196,8 @@ const METHODS: &[(&str, &str, Asks)] = &[
 ];
 
 /// The files of handles, and the one list of operations.
-const HANDLES: &[&str] = &["database", "stream", "producer", "reader", "group", "member", "ticket"];
+const HANDLES: &[&str] =
+    &["database", "stream", "producer", "reader", "group", "member", "member/commit", "member/records", "ticket"];
 const OPERATIONS: &str = "src/processes/operation.rs";
 
 const FILE_LINES_MAX: usize = 600;

@@ -1,5 +1,7 @@
 //! The handle of a consumer group.
 
+use std::future::poll_fn;
+
 use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::level::Level;
 use crate::base::sync::Arc;
@@ -7,7 +9,9 @@ use crate::engine::{Refused, Submitted};
 use crate::primitives::streams;
 use crate::primitives::streams::groups::{self, Command as OfGroups, Join, Process};
 use crate::primitives::{Command, Refusal, Reply};
+use crate::processes::client::Unasked;
 use crate::processes::grouping::{ClaimFacts, DescribeClaims, DescribeGroup, DescribeMembers, MemberFacts};
+use crate::processes::link::Issued;
 
 use super::database::refusal;
 use super::error::Error;
@@ -178,6 +182,30 @@ impl Group {
     pub(super) fn submit(&self, command: OfGroups<'_>, level: Level) -> Result<groups::Reply, Refused<Refusal>> {
         let command = Command::Streams(streams::Command::Groups(command));
         let Submitted { reply, .. } = self.stream.database.shared.link.submit(&command, level, None)?;
+        match reply {
+            Reply::Streams(streams::Reply::Groups(reply)) => Ok(reply),
+            _ => unreachable!("groups answer what groups are asked"),
+        }
+    }
+
+    /// The same without blocking the thread while the level asks for the disk.
+    pub(super) async fn submit_async(
+        &self,
+        command: OfGroups<'_>,
+        level: Level,
+    ) -> Result<groups::Reply, Refused<Refusal>> {
+        let command = Command::Streams(streams::Command::Groups(command));
+        let Submitted { reply, .. } = match self.stream.database.shared.link.issue(&command, level.into(), None)? {
+            Issued::Here(submitted, wait) => {
+                wait.await?;
+                submitted
+            }
+            Issued::There(pending) => match poll_fn(|context| pending.poll(context)).await {
+                Ok(submitted) => submitted,
+                Err(Unasked::Refused(refused)) => return Err(refused),
+                Err(Unasked::Moved) => unreachable!("a process that becomes the host answers its own writes"),
+            },
+        };
         match reply {
             Reply::Streams(streams::Reply::Groups(reply)) => Ok(reply),
             _ => unreachable!("groups answer what groups are asked"),

@@ -1,5 +1,9 @@
 //! A member of a consumer group.
 
+mod commit;
+mod delivery;
+mod records;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -11,7 +15,7 @@ use crate::engine::deadline_in;
 use crate::engine::read::{Cursor, Read};
 use crate::primitives::Command;
 use crate::primitives::streams;
-use crate::primitives::streams::groups::{self, Command as OfGroups, Commit, Held, MemberHandle, Position};
+use crate::primitives::streams::groups::{self, Command as OfGroups, Commit, Held, MemberHandle};
 use crate::processes::watching::{MemberNews, OwnedLog, WatchMember};
 use crate::storage::disk::clock;
 
@@ -21,6 +25,8 @@ use super::group::Group;
 use super::group_outcomes::{PartitionLag, Polled};
 use super::reader::Start;
 use super::records::Records;
+
+pub use self::records::{MemberRecordStream, MemberRecords};
 
 /// A member of a [`Group`]: it reads the partitions that it owns, and commits how far it has come.
 ///
@@ -33,9 +39,10 @@ use super::records::Records;
 /// owner.
 ///
 /// # Committing
-/// Nothing is committed by itself. [`Member::commit`] stores for each partition the offset behind the last record that
-/// was polled. Where partitions have moved on since, to another member or by a reset, it is [`Error::PartitionsMoved`],
-/// and the offsets of all others are stored all the same.
+/// What is polled is not committed by itself. [`Member::commit`] stores for each partition the offset behind the last
+/// record that was polled. Where partitions have moved on since, to another member or by a reset, it is
+/// [`Error::PartitionsMoved`], and the offsets of all others are stored all the same. [`Member::records`] hands out
+/// single records and commits what is done.
 ///
 /// # How it ends
 /// Dropping the member leaves the group at once, as does the end of its process. One with an id of its own only goes
@@ -352,74 +359,24 @@ impl Member {
         }
     }
 
-    /// Commits all that was polled, at [`Level::Buffered`]: a power cut may undo the newest commits, and their records
-    /// are read again then. Blocks only while the disk is behind. Gives up what the last poll has told to.
-    ///
-    /// # Errors
-    /// [`Error::PartitionsMoved`] with those of which nothing was stored, [`Error::MemberEnded`], [`Error::Forked`],
-    /// and what any write may meet.
-    pub fn commit(&mut self) -> Result<(), Error> {
-        self.commit_with(Level::Buffered)
+    /// What has changed of its partitions, without records; a poll as far as others are concerned.
+    fn look(&mut self) -> Result<Option<Polled>, Error> {
+        self.begin_poll()?;
+        let watch = WatchMember { member: self.handle, known: self.known, waits: false, logs: Vec::new() };
+        match self.group.stream.database.shared.link.ask(&watch).map_err(unnamed)? {
+            MemberNews::Nothing => Ok(None),
+            news => self.learn(news, &[], 0),
+        }
     }
 
-    /// The same at a level: at [`Level::Sync`] it is on disk on return.
-    ///
-    /// # Errors
-    /// As for [`Member::commit`].
-    pub fn commit_with(&mut self, level: Level) -> Result<(), Error> {
-        // What was stored at `Buffered` is to be on disk too: it is stored again.
-        let is_due = |share: &Share| !share.has_moved && (level == Level::Sync || share.position != share.stored);
-        let due = self.shares.iter().filter(|(_, share)| is_due(share));
-        let position = |(partition, share): (&u32, &Share)| Position {
-            partition: *partition,
-            epoch: share.epoch,
-            offset: share.position,
-        };
-        let positions: Vec<Position> = due.map(position).collect();
-        self.store(&positions, Vec::new(), level)
-    }
-
-    /// Commits these offsets, each the next one to be read of its partition, whatever was polled. Where the member
-    /// reads on does not change.
-    ///
-    /// # Errors
-    /// As for [`Member::commit`], and [`Error::OffsetOutOfRange`] for an offset behind the end: nothing is stored then.
-    pub fn commit_offsets(&mut self, offsets: &[(u32, u64)], level: Level) -> Result<(), Error> {
-        let (mut positions, mut moved) = (Vec::new(), Vec::new());
+    /// Reads on from these offsets, which were polled before.
+    fn rewind(&mut self, offsets: &BTreeMap<u32, u64>) {
         for (partition, offset) in offsets {
-            match self.shares.get(partition).filter(|share| !share.has_moved) {
-                Some(Share { epoch, .. }) => {
-                    positions.push(Position { partition: *partition, epoch: *epoch, offset: *offset });
-                }
-                None => moved.push(*partition),
+            if let Some(share) = self.shares.get_mut(partition) {
+                (share.position, share.cursor) = (*offset, Cursor::default());
             }
         }
-        self.store(&positions, moved, level)
-    }
-
-    /// Stores these positions; `moved` are others' already.
-    fn store(&mut self, positions: &[Position], mut moved: Vec<u32>, level: Level) -> Result<(), Error> {
-        self.check_home()?;
-        let released = self.to_release();
-        if !(positions.is_empty() && released.is_empty()) {
-            let commit = Commit { member: self.handle, positions, released: &released };
-            let reply = self.group.submit(OfGroups::Commit(commit), level);
-            let groups::Reply::Committed { fenced } = reply.map_err(|refused| self.group.refusal(refused))? else {
-                unreachable!("a commit is told what was not stored")
-            };
-            for position in positions {
-                let share = self.shares.get_mut(&position.partition).expect("only its own partitions are committed");
-                share.has_moved = fenced.contains(&position.partition);
-                share.stored = position.offset;
-            }
-            moved.extend(fenced);
-            self.shares.retain(|_, share| !share.is_revoked);
-        }
-        if moved.is_empty() {
-            return Ok(());
-        }
-        moved.sort_unstable();
-        Err(Error::PartitionsMoved { group: self.group.name().to_owned(), partitions: moved })
+        self.ready.clear();
     }
 
     /// Reads on from there in a partition. Stores nothing; the next commit does. May read from disk.

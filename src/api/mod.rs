@@ -1,6 +1,7 @@
 //! Handles, options, errors: what users see.
 
 mod check;
+mod commit_options;
 mod database;
 mod error;
 mod group;
@@ -22,20 +23,21 @@ mod ticket;
 pub use crate::processes::link::OpenMode;
 pub use crate::processes::stats::{AttachedProcess, OperationCount, Stats};
 pub use check::CheckReport;
+pub use commit_options::CommitOptions;
 pub use database::Database;
 pub use error::Error;
 pub use group::Group;
 pub use group_options::{GroupOptions, MemberOptions};
 pub use group_outcomes::{GroupDescription, GroupPartition, MemberDescription, PartitionLag, Polled};
 pub use mapping::{MappedRange, Mapping, MappingRanges};
-pub use member::Member;
+pub use member::{Member, MemberRecordStream, MemberRecords};
 pub use options::Options;
 pub use outcomes::{
     Appended, AppendedBatch, AppendedRange, PartitionDescription, ProducedBatch, Receipt, StreamDescription,
 };
 pub use producer::Producer;
 pub use reader::{Reader, Start};
-pub use records::{RecordIterator, RecordView, Records};
+pub use records::{OwnedRecord, RecordIterator, RecordView, Records};
 pub use stream::Stream;
 pub use stream_options::{AppendOptions, ProducerOptions, StreamOptions};
 pub use ticket::Ticket;

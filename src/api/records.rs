@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::base::lsn::Lsn;
+use crate::base::sync::Arc;
 use crate::base::time::Timestamp;
 use crate::engine::batch::{Batch, ReadItem};
 use crate::primitives::streams::{self, Header};
@@ -62,6 +63,10 @@ impl Records {
         }
         let end = places.last().map_or(from, |place| place.offset + 1);
         Ok(Records { batch, places, partition, end })
+    }
+
+    pub(crate) fn partition(&self) -> u32 {
+        self.partition
     }
 
     /// The offset behind the last record.
@@ -195,5 +200,78 @@ impl<'a> RecordView<'a> {
     fn stretch(&self, start: u32, len: u32) -> &'a [u8] {
         let at = (self.place.start + start) as usize;
         &self.records.batch.bytes(self.item())[at..at + len as usize]
+    }
+}
+
+/// One record by itself: it keeps its batch, and with it the memory behind all records that were read together.
+#[derive(Clone, Debug)]
+pub struct OwnedRecord {
+    records: Arc<Records>,
+    place: Place,
+}
+
+impl OwnedRecord {
+    /// The record at this place of the batch.
+    pub(crate) fn of(records: &Arc<Records>, at: usize) -> OwnedRecord {
+        OwnedRecord { records: records.clone(), place: records.places[at] }
+    }
+
+    /// The record as those of a batch are seen.
+    #[must_use]
+    pub fn view(&self) -> RecordView<'_> {
+        RecordView { records: &self.records, place: self.place }
+    }
+
+    /// Its number in the partition.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.place.offset
+    }
+
+    /// Its partition.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.records.partition
+    }
+
+    /// When it was appended; never earlier than the record before it.
+    #[must_use]
+    pub fn timestamp(&self) -> Timestamp {
+        self.view().timestamp()
+    }
+
+    /// Where in the journal it was written. Records of one batch share it.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.view().lsn()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        self.view().key()
+    }
+
+    /// Its body; empty for a tombstone.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.view().body()
+    }
+
+    /// Its body, owned without copying: it keeps the memory behind it.
+    #[must_use]
+    pub fn body_bytes(&self) -> Bytes {
+        self.view().body_bytes()
+    }
+
+    /// Whether it says that its key is gone.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.view().is_tombstone()
+    }
+
+    /// Its headers, in the order in which they were given.
+    pub fn headers(&self) -> impl Iterator<Item = Header<'_>> {
+        self.view().headers()
     }
 }

@@ -14,6 +14,8 @@ mod child;
 mod definition;
 #[path = "../bad_input/full_disk.rs"]
 mod full_disk;
+#[path = "../streams/group_records.rs"]
+mod group_records;
 #[path = "../streams/groups.rs"]
 mod groups;
 #[path = "../streams/limits.rs"]

@@ -6,6 +6,7 @@ mod place;
 
 mod append;
 mod definition;
+mod group_records;
 mod groups;
 mod limits;
 mod opening;
