@@ -60,8 +60,9 @@ pub use api::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, CommitOptions, Database,
     Error, Group, GroupDescription, GroupOptions, GroupPartition, MappedRange, Mapping, MappingRanges, Member,
     MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, OpenMode, OperationCount, Options,
-    OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch, Producer, ProducerOptions, Reader, Receipt,
-    RecordIterator, RecordView, Records, Start, Stats, Stream, StreamDescription, StreamOptions, Ticket,
+    OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch, Producer, ProducerOptions, Reader,
+    ReaderOptions, Receipt, RecordIterator, RecordView, Records, Reset, Start, Stats, Stream, StreamDescription,
+    StreamOptions, Ticket,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;

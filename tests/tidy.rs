@@ -133,6 +133,11 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("stream", "append_batch", Operations(&["Submit"])),
     ("stream", "submit_batch", Operations(&["Submit"])),
     ("stream", "reader", Operations(&["DescribeStream", "Extent", "OffsetForTime", "OffsetForLsn", "RevealStream"])),
+    (
+        "stream",
+        "reader_with",
+        Operations(&["DescribeStream", "Extent", "OffsetForTime", "OffsetForLsn", "RevealStream"]),
+    ),
     ("stream", "trim_before", Operations(&["Submit"])),
     ("stream", "offset_for_time", Operations(&["DescribeStream", "OffsetForTime"])),
     ("stream", "describe", Operations(&["DescribeStream", "DescribePartitions", "RevealStream"])),

@@ -13,6 +13,7 @@ mod options;
 mod outcomes;
 mod producer;
 mod reader;
+mod reader_options;
 mod records;
 mod routing;
 mod sticky;
@@ -37,6 +38,7 @@ pub use outcomes::{
 };
 pub use producer::Producer;
 pub use reader::{Reader, Start};
+pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};
 pub use stream::Stream;
 pub use stream_options::{AppendOptions, ProducerOptions, StreamOptions};

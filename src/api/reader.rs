@@ -13,6 +13,7 @@ use crate::processes::questions::{ExtentOf, OffsetForLsn, OffsetForTime};
 
 use super::database::unnamed;
 use super::error::Error;
+use super::reader_options::{ReaderOptions, Reset};
 use super::records::Records;
 use super::stream::Stream;
 
@@ -39,7 +40,8 @@ pub enum Start {
 ///
 /// # Falling behind
 /// When retention or a trim has let go of the record that would be next, reading answers [`Error::OffsetOutOfRange`]
-/// with what is there; [`Reader::seek`] to go on.
+/// with what is there; [`Reader::seek`] to go on. With a [reset policy](ReaderOptions::reset) it goes on by itself, and
+/// the offsets of the records tell what it has missed.
 ///
 /// ```
 /// use towpath::Start;
@@ -60,12 +62,14 @@ pub struct Reader {
     log: LogId,
     offset: u64,
     cursor: Cursor,
+    reset: Option<Reset>,
 }
 
 impl Reader {
-    pub(crate) fn open(stream: Stream, partition: u32, from: Start) -> Result<Reader, Error> {
+    pub(crate) fn open(stream: Stream, partition: u32, from: Start, options: ReaderOptions) -> Result<Reader, Error> {
         let log = stream.log(partition)?;
-        let mut reader = Reader { stream, partition, log, offset: 0, cursor: Cursor::default() };
+        let ReaderOptions { reset } = options;
+        let mut reader = Reader { stream, partition, log, offset: 0, cursor: Cursor::default(), reset };
         reader.seek(from)?;
         Ok(reader)
     }
@@ -79,7 +83,8 @@ impl Reader {
     /// Moves the cursor. May read from disk for [`Start::Time`] and [`Start::Lsn`].
     ///
     /// # Errors
-    /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::NotFound`] if the stream was deleted.
+    /// [`Error::OffsetOutOfRange`] for an offset that is not there, unless the reader has a reset policy,
+    /// [`Error::NotFound`] if the stream was deleted.
     pub fn seek(&mut self, from: Start) -> Result<(), Error> {
         let (database, log) = (&self.stream.database, self.log);
         let extent = database.ask(&ExtentOf { log })?;
@@ -87,9 +92,7 @@ impl Reader {
         self.offset = match from {
             Start::Earliest => start,
             Start::Latest => end,
-            Start::Offset(offset) if offset < start || offset > end => {
-                return Err(self.out_of_range(offset, start, end));
-            }
+            Start::Offset(offset) if offset < start || offset > end => self.reset(offset, start, end)?,
             Start::Offset(offset) => offset,
             Start::Time(time) => database.ask(&OffsetForTime { log, time })?.unwrap_or(end),
             Start::Lsn(lsn) => database.ask(&OffsetForLsn { log, lsn })?.ok_or_else(|| self.stream.not_found())?,
@@ -101,8 +104,8 @@ impl Reader {
     /// fewer than are there; a `max` of 0 asks for 1.
     ///
     /// # Errors
-    /// [`Error::OffsetOutOfRange`] when it fell behind, [`Error::NotFound`] when the stream was deleted,
-    /// [`Error::Corrupt`], [`Error::Closed`].
+    /// [`Error::OffsetOutOfRange`] when it fell behind and has no reset policy, [`Error::NotFound`] when the stream was
+    /// deleted, [`Error::Corrupt`], [`Error::Closed`].
     pub fn receive(&mut self, max: usize) -> Result<Records, Error> {
         let received = self.receive_until(max, None)?;
         Ok(received.expect("without a deadline it waits until there is something"))
@@ -114,10 +117,14 @@ impl Reader {
     /// As for [`Reader::receive`].
     pub fn try_receive(&mut self, max: usize) -> Result<Option<Records>, Error> {
         let max = max.clamp(1, RECORDS_PER_READ_MAX);
-        let link = &self.stream.database.shared.link;
-        let read = link.read(self.log, self.offset, max, &mut self.cursor);
-        let read = read.map_err(|refused| self.unread(refused))?;
-        self.taken(read, max)
+        loop {
+            let link = &self.stream.database.shared.link;
+            let read = link.read(self.log, self.offset, max, &mut self.cursor);
+            let read = read.map_err(|refused| self.unread(refused))?;
+            if let Some(taken) = self.taken(read, max)? {
+                return Ok(taken.records());
+            }
+        }
     }
 
     /// Up to `max` records; waits at most `timeout` for the first, then `None`.
@@ -135,33 +142,51 @@ impl Reader {
     /// As for [`Reader::receive`].
     pub async fn receive_async(&mut self, max: usize) -> Result<Records, Error> {
         let max = max.clamp(1, RECORDS_PER_READ_MAX);
-        let link = &self.stream.database.shared.link;
-        let read = link.read_async(self.log, self.offset, max, &mut self.cursor).await;
-        let read = read.map_err(|refused| self.unread(refused))?;
-        Ok(self.taken(read, max)?.expect("it waits until there is something"))
+        loop {
+            let link = &self.stream.database.shared.link;
+            let read = link.read_async(self.log, self.offset, max, &mut self.cursor).await;
+            let read = read.map_err(|refused| self.unread(refused))?;
+            if let Some(taken) = self.taken(read, max)? {
+                return Ok(taken.records().expect("it waits until there is something"));
+            }
+        }
     }
 
     fn receive_until(&mut self, max: usize, deadline: Option<BootTime>) -> Result<Option<Records>, Error> {
         let max = max.clamp(1, RECORDS_PER_READ_MAX);
-        let link = &self.stream.database.shared.link;
-        let read = link.read_waiting(self.log, self.offset, max, &mut self.cursor, deadline);
-        match read.map_err(|refused| self.unread(refused))? {
-            Some(read) => self.taken(read, max),
-            None => Ok(None),
+        loop {
+            let link = &self.stream.database.shared.link;
+            let read = link.read_waiting(self.log, self.offset, max, &mut self.cursor, deadline);
+            let Some(read) = read.map_err(|refused| self.unread(refused))? else { return Ok(None) };
+            if let Some(taken) = self.taken(read, max)? {
+                return Ok(taken.records());
+            }
         }
     }
 
-    /// Goes past what was read.
-    fn taken(&mut self, read: Read, max: usize) -> Result<Option<Records>, Error> {
+    /// Goes past what was read; `None` if it goes on elsewhere.
+    fn taken(&mut self, read: Read, max: usize) -> Result<Option<Taken>, Error> {
         match read {
             Read::Items(batch) => {
                 let records = Records::of(batch, self.partition, self.offset, max)?;
                 self.offset = records.end();
-                Ok(Some(records))
+                Ok(Some(Taken::Records(records)))
             }
-            Read::AtEnd => Ok(None),
-            Read::Below { start, end } => Err(self.out_of_range(self.offset, start, end)),
+            Read::AtEnd => Ok(Some(Taken::Nothing)),
+            Read::Below { start, end } => {
+                self.offset = self.reset(self.offset, start, end)?;
+                Ok(None)
+            }
             Read::Gone => Err(self.stream.not_found()),
+        }
+    }
+
+    /// Where to go on instead of an offset that is not there.
+    fn reset(&self, offset: u64, start: u64, end: u64) -> Result<u64, Error> {
+        match self.reset {
+            Some(Reset::Earliest) => Ok(start),
+            Some(Reset::Latest) => Ok(end.max(start)),
+            None => Err(self.out_of_range(offset, start, end)),
         }
     }
 
@@ -179,5 +204,20 @@ impl Reader {
     fn out_of_range(&self, offset: u64, start: u64, end: u64) -> Error {
         let (stream, partition) = (self.stream.name().to_owned(), self.partition);
         Error::OffsetOutOfRange { stream, partition, offset, start, end }
+    }
+}
+
+/// What was read where there is something to read, or its end.
+enum Taken {
+    Records(Records),
+    Nothing,
+}
+
+impl Taken {
+    fn records(self) -> Option<Records> {
+        match self {
+            Taken::Records(records) => Some(records),
+            Taken::Nothing => None,
+        }
     }
 }

@@ -22,6 +22,7 @@ use super::mapping::{self, Mapping, MappingRanges};
 use super::outcomes::{Appended, AppendedBatch, AppendedRange, PartitionDescription, Receipt, StreamDescription};
 use super::producer::{Names, Producer};
 use super::reader::{Reader, Start};
+use super::reader_options::ReaderOptions;
 use super::routing::{Routing, check_headers};
 use super::stream_options::{AppendOptions, ProducerOptions, StreamOptions};
 use super::ticket::Ticket;
@@ -311,7 +312,28 @@ impl Stream {
     /// [`Error::OffsetOutOfRange`] for an offset that is not there, [`Error::InvalidOption`] for a partition that does
     /// not exist, [`Error::NotFound`] if the stream was deleted.
     pub fn reader(&self, partition: u32, from: Start) -> Result<Reader, Error> {
-        Reader::open(self.clone(), partition, from)
+        self.reader_with(partition, from, ReaderOptions::new())
+    }
+
+    /// The same with options: with a reset policy no offset is an error.
+    ///
+    /// ```
+    /// use towpath::{ReaderOptions, Reset, Start};
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// # let orders = db.create_stream("orders", towpath::StreamOptions::new())?;
+    /// # orders.append("one blue mug")?;
+    /// orders.append("two green plates")?;
+    /// orders.trim_before(0, 1)?;
+    /// let options = ReaderOptions::new().reset(Reset::Earliest);
+    /// let mut reader = orders.reader_with(0, Start::Offset(0), options)?;
+    /// assert_eq!(reader.receive(100)?.iter().next().map(|record| record.offset()), Some(1));
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Stream::reader`].
+    pub fn reader_with(&self, partition: u32, from: Start, options: ReaderOptions) -> Result<Reader, Error> {
+        Reader::open(self.clone(), partition, from, options)
     }
 
     /// Adds `count` partitions behind those that there are, and tells the mapping that holds from then on. Durable on

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use towpath::Timestamp;
-use towpath::{AppendOptions, Error, Header, Level, Lsn, ManualClock, Options, Record, Start, Stream, StreamOptions};
+use towpath::{
+    AppendOptions, Error, Header, Level, Lsn, ManualClock, Options, Reader, ReaderOptions, Record, Records, Reset,
+    Start, Stream, StreamOptions, Timestamp,
+};
 
 use crate::opening::{Opened, database_with, stream};
-use crate::place::{Kept, drain, extent, read_all, texts};
+use crate::place::executor::block_on;
+use crate::place::{Kept, PATIENCE, drain, extent, read_all, texts};
 
 const NOON: u64 = 1_790_000_000_000_000;
 const SECOND: u64 = 1_000_000;
@@ -78,6 +81,57 @@ fn a_reader_that_retention_overtook_is_told_what_is_there_and_goes_on_after_a_se
     assert!(matches!(reader.receive(1), Err(Error::OffsetOutOfRange { .. })), "waiting would be for ever");
     reader.seek(Start::Earliest).unwrap();
     assert_eq!(drain(&mut reader).first().map(|kept| kept.offset), Some(6));
+}
+
+/// The rule of Kafka's `auto.offset.reset`: what is out of range, below or behind, goes on at one end or the other.
+#[test]
+fn with_a_reset_policy_an_offset_that_is_not_there_is_no_error() {
+    let (_db, orders) = numbered(10);
+    orders.trim_before(0, 4).unwrap();
+    let examples = [
+        (Reset::Earliest, 0, 4),
+        (Reset::Earliest, 3, 4),
+        (Reset::Earliest, 4, 4),
+        (Reset::Earliest, 10, 10),
+        (Reset::Earliest, 11, 4),
+        (Reset::Latest, 0, 10),
+        (Reset::Latest, 3, 10),
+        (Reset::Latest, 7, 7),
+        (Reset::Latest, u64::MAX, 10),
+    ];
+    for (reset, from, position) in examples {
+        let options = ReaderOptions::new().reset(reset);
+        let mut reader = orders.reader_with(0, Start::Offset(from), options).unwrap();
+        assert_eq!(reader.position(), position, "{reset:?} from {from}");
+        reader.seek(Start::Earliest).unwrap();
+        reader.seek(Start::Offset(from)).unwrap();
+        assert_eq!(reader.position(), position, "{reset:?} to {from}");
+    }
+    assert!(orders.reader_with(1, Start::Offset(0), ReaderOptions::new().reset(Reset::Latest)).is_err());
+}
+
+#[test]
+fn a_reader_that_retention_overtook_goes_on_where_its_reset_policy_says() {
+    let (_db, orders) = numbered(10);
+    let open = |reset| orders.reader_with(0, Start::Offset(1), ReaderOptions::new().reset(reset)).unwrap();
+    let mut earliest: Vec<Reader> = (0..3).map(|_| open(Reset::Earliest)).collect();
+    let mut latest: Vec<Reader> = (0..3).map(|_| open(Reset::Latest)).collect();
+    for reader in earliest.iter_mut().chain(&mut latest) {
+        assert_eq!(reader.receive(1).unwrap().iter().next().map(|record| record.offset()), Some(1));
+    }
+    orders.trim_before(0, 6).unwrap();
+    let first = |records: Option<Records>| records.and_then(|records| Some(records.iter().next()?.offset()));
+    assert_eq!(first(earliest[0].try_receive(10).unwrap()), Some(6));
+    assert_eq!(first(Some(earliest[1].receive(10).unwrap())), Some(6));
+    assert_eq!(first(Some(block_on(earliest[2].receive_async(10)).unwrap())), Some(6));
+    assert_eq!(first(latest[0].try_receive(10).unwrap()), None);
+    assert_eq!(latest[0].position(), 10);
+    assert_eq!(first(latest[1].receive_timeout(10, Duration::from_millis(2)).unwrap()), None);
+    orders.append("order 10").unwrap();
+    assert_eq!(first(latest[2].try_receive(10).unwrap()), None, "it goes on behind the end of now");
+    orders.append("order 11").unwrap();
+    assert_eq!(first(Some(latest[2].receive(10).unwrap())), Some(11));
+    assert_eq!(first(latest[1].receive_timeout(10, PATIENCE).unwrap()), Some(10));
 }
 
 #[test]
