@@ -324,6 +324,43 @@ fn a_group_begins_where_it_is_told_and_goes_on_over_what_retention_took() {
     assert_eq!(read(&mut member), set(&["four"]));
 }
 
+/// Kafka's `auto.offset.reset`: what a group without a committed offset, or with one that is not there any more, begins
+/// with. Below the start all groups go on as `earliest` does there.
+#[test]
+fn a_member_begins_at_the_committed_offset_or_where_the_group_says() {
+    // The start of the group, what is committed, what is trimmed before, and the first offset that is read of 0 to 4.
+    let examples = [
+        (GroupStart::Earliest, None, 0, Some(0)),
+        (GroupStart::Earliest, None, 3, Some(3)),
+        (GroupStart::Earliest, Some(2), 0, Some(2)),
+        (GroupStart::Earliest, Some(2), 3, Some(3)),
+        (GroupStart::Earliest, Some(4), 3, Some(4)),
+        (GroupStart::Earliest, Some(5), 5, None),
+        (GroupStart::Latest, None, 0, None),
+        (GroupStart::Latest, None, 3, None),
+        (GroupStart::Latest, Some(2), 0, Some(2)),
+        (GroupStart::Latest, Some(2), 3, Some(3)),
+    ];
+    let (_db, orders) = stream(StreamOptions::new().level(Level::Buffered));
+    for (number, (start, stored, start_offset, first)) in examples.into_iter().enumerate() {
+        let base = orders.describe().unwrap().partitions[0].end_offset;
+        orders.trim_before(0, base).unwrap();
+        for _ in 0..5 {
+            orders.append("one").unwrap();
+        }
+        let web = orders.group(&format!("web {number}"), GroupOptions::new().start(start)).unwrap();
+        if let Some(offset) = stored {
+            web.reset_offsets(&[(0, base + offset)]).unwrap();
+        }
+        orders.trim_before(0, base + start_offset).unwrap();
+        let mut member = join(&web);
+        assert_eq!(poll(&mut member).assigned, [0]);
+        let polled = member.try_poll(100).unwrap();
+        let found = polled.and_then(|polled| polled.iter().next().map(|record| record.offset() - base));
+        assert_eq!(found, first, "{start:?}, {stored:?} committed, {start_offset} trimmed");
+    }
+}
+
 #[test]
 fn partitions_that_are_added_are_read_by_the_members_that_there_are() {
     let (_db, orders, web) = group_over(1);

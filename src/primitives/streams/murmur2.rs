@@ -37,6 +37,7 @@ pub(crate) fn partition_of(key: &[u8], partitions: u32) -> u32 {
 mod tests {
     use super::*;
 
+    /// `testMurmur2` of `org.apache.kafka.common.utils.UtilsTest`, all of it.
     #[test]
     fn the_test_vectors_of_kafka_hold() {
         let vectors: [(&str, i32); 6] = [

@@ -153,27 +153,84 @@ mod tests {
         assert_eq!(range(&[], 2), [NOBODY; 2]);
     }
 
-    /// Of `RangeAssignor` and its tests in Apache Kafka, for one topic.
+    /// What Apache Kafka's `RangeAssignorTest` of the consumer expects, topic by topic, and its rule for what it leaves
+    /// out.
     #[test]
     fn range_does_as_kafkas_examples_do() {
-        let examples: [(usize, &[Seat], &[Seat]); 7] = [
-            (3, &[1], &[1, 1, 1]),
-            (1, &[1, 2], &[1]),
-            (2, &[1, 2], &[1, 2]),
-            (3, &[1, 2], &[1, 1, 2]),
-            (4, &[1, 2, 3], &[1, 1, 2, 3]),
-            (7, &[1, 2, 3], &[1, 1, 1, 2, 2, 3, 3]),
-            (2, &[1, 2, 3], &[1, 2]),
+        let examples: [(&str, usize, &[Seat], &[Seat]); 10] = [
+            ("testOneConsumerOneTopic", 3, &[1], &[1, 1, 1]),
+            ("testTwoConsumersOneTopicOnePartition", 1, &[1, 2], &[1]),
+            ("testTwoConsumersOneTopicTwoPartitions", 2, &[1, 2], &[1, 2]),
+            ("testMultipleConsumersMixedTopics", 3, &[1, 2, 3], &[1, 2, 3]),
+            ("testTwoConsumersTwoTopicsSixPartitions", 3, &[1, 2], &[1, 1, 2]),
+            ("testStaticMemberRangeAssignmentPersistent, topic1", 5, &[1, 2, 3, 4], &[1, 1, 2, 3, 4]),
+            ("testStaticMemberRangeAssignmentPersistent, topic2", 4, &[1, 2, 3, 4], &[1, 2, 3, 4]),
+            ("by the rule", 4, &[1, 2, 3], &[1, 1, 2, 3]),
+            ("by the rule", 7, &[1, 2, 3], &[1, 1, 1, 2, 2, 3, 3]),
+            ("by the rule", 2, &[1, 2, 3], &[1, 2]),
         ];
-        for (partitions, seats, targets) in examples {
-            assert_eq!(range(seats, partitions), targets, "{partitions} among {seats:?}");
+        for (name, partitions, seats, targets) in examples {
+            assert_eq!(range(seats, partitions), targets, "{name}");
         }
     }
 
-    /// Of `UniformHomogeneousAssignmentBuilderTest` in Apache Kafka: members come to and go from a stream of partitions
-    /// that are assigned, and only so many move as must.
+    /// What `UniformHomogeneousAssignmentBuilderTest` and `AbstractStickyAssignorTest` of Apache Kafka expect: who
+    /// holds what before, and after. The partitions of its topics are counted through. Which of equal members gets one
+    /// more, and which partitions move, is left open; how many of each is not.
     #[test]
-    fn uniform_does_as_kafkas_examples_do() {
+    fn uniform_comes_to_the_sizes_and_moves_of_kafkas_tests() {
+        type Example = (&'static str, &'static [Seat], &'static [Seat], &'static [Seat]);
+        let examples: [Example; 9] = [
+            ("testFirstAssignmentTwoMembersTwoTopicsNoMemberRacks", &[1, 2], &[0, 0, 0, 0, 0], &[2, 2, 2, 1, 1]),
+            ("testFirstAssignmentNumMembersGreaterThanTotalNumPartitions", &[1, 2, 3], &[0, 0], &[2, 3]),
+            (
+                "testReassignmentForTwoMembersTwoTopicsGivenUnbalancedPrevAssignment",
+                &[1, 2],
+                &[1, 1, 2, 1, 1, 2],
+                &[1, 1, 2, 1, 2, 2],
+            ),
+            (
+                "testReassignmentWhenPartitionsAreAddedForTwoMembersTwoTopics",
+                &[1, 2],
+                &[1, 2, 1, 0, 0, 0, 1, 2, 2, 0, 0],
+                &[1, 2, 1, 2, 2, 2, 1, 2, 2, 1, 1],
+            ),
+            (
+                "testReassignmentWhenOneMemberAddedAfterInitialAssignmentWithTwoMembersTwoTopics",
+                &[1, 2, 3],
+                &[1, 2, 1, 1, 2, 2],
+                &[1, 2, 1, 3, 2, 3],
+            ),
+            (
+                "testReassignmentWhenOneMemberRemovedAfterInitialAssignmentWithThreeMembersTwoTopics",
+                &[1, 2],
+                &[1, 2, 0, 1, 2, 0],
+                &[1, 2, 2, 1, 2, 1],
+            ),
+            ("testAddRemoveConsumerOneTopic, added", &[1, 2], &[1, 1, 1], &[1, 1, 2]),
+            (
+                "testAddRemoveTwoConsumersTwoTopics, added",
+                &[1, 2, 3, 4],
+                &[1, 2, 1, 2, 1, 2, 1],
+                &[1, 2, 3, 2, 1, 4, 3],
+            ),
+            ("testAddRemoveTwoConsumersTwoTopics, removed", &[3, 4], &[0, 0, 3, 0, 0, 4, 3], &[3, 4, 3, 4, 3, 4, 3]),
+        ];
+        let sizes = |seats: &[Seat], targets: &[Seat]| {
+            let mut sizes = counts(seats, targets);
+            sizes.sort_unstable();
+            sizes
+        };
+        for (name, seats, holders, expected) in examples {
+            let targets = uniform(seats, &Before { holders, targets: holders });
+            assert_eq!(sizes(seats, &targets), sizes(seats, expected), "{name}");
+            assert_eq!(moves(holders, &targets), moves(holders, expected), "{name}");
+        }
+    }
+
+    /// Members come and go one after the other, and only so many partitions move as must.
+    #[test]
+    fn uniform_keeps_what_it_can_from_one_assignment_to_the_next() {
         let again = |seats: &[Seat], holders: &[Seat]| {
             let left: Vec<Seat> =
                 holders.iter().map(|seat| if seats.contains(seat) { *seat } else { NOBODY }).collect();

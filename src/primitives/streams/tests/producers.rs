@@ -81,6 +81,34 @@ fn each_of_the_last_five_batches_is_known_with_its_offsets_and_address_and_the_s
     assert_eq!(state.partition(stream, 0).expect("it is there").1.end, 12);
 }
 
+/// `testDuplicateAppends` and `testNonSequentialAppend` of Apache Kafka's `UnifiedLogTest`: single records 0 to 5, then
+/// three at 6. Where Kafka refuses a batch as out of order that lies before the next sequence, it is `Overlapping`
+/// here.
+#[test]
+fn the_window_of_five_batches_is_kafkas() {
+    let (mut state, stream, web) = with_producer();
+    for sequence in 0..6 {
+        assert_eq!(sent(send(&mut state, stream, web, &[(0, sequence, 1)], 10)), (vec![sequence], false));
+    }
+    assert_eq!(sent(send(&mut state, stream, web, &[(0, 6, 3)], 10)), (vec![6], false));
+    // Sequence, records, and the first offset of what is a duplicate.
+    let examples = [(6, 3, Some(6)), (7, 2, None), (2, 1, Some(2)), (1, 1, None)];
+    for (sequence, records, offset) in examples {
+        let outcome = send(&mut state, stream, web, &[(0, sequence, records)], 10);
+        match offset {
+            Some(offset) => assert_eq!(sent(outcome), (vec![offset], true)),
+            None => {
+                let records = records as u32;
+                assert_eq!(refused(outcome), Refusal::Overlapping { partition: 0, sequence, records, expected: 9 });
+            }
+        }
+    }
+    assert_eq!(sent(send(&mut state, stream, web, &[(0, 9, 1)], 10)), (vec![9], false));
+    assert_eq!(sent(send(&mut state, stream, web, &[(0, 9, 1)], 10)), (vec![9], true));
+    let gap = refused(send(&mut state, stream, web, &[(0, 11, 1)], 10));
+    assert_eq!(gap, Refusal::OutOfOrder { partition: 0, sequence: 11, expected: 10 });
+}
+
 #[test]
 fn a_gap_is_out_of_order_and_the_first_sequence_is_zero() {
     let (mut state, stream, web) = with_producer();
