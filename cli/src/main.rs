@@ -67,7 +67,10 @@ enum Noun {
     /// Measure on this machine
     #[command(subcommand, arg_required_else_help = true)]
     Bench(bench::Verb),
-    /// Feed a stream from several processes, through real SIGKILLs, and count what is there
+    /// Feed and consume a stream from several processes, through real SIGKILLs, and count what is there
+    ///
+    /// Two processes feed, one reads, and three consume as members of a group, of which one joins and one leaves on the
+    /// way. What is there at the end, and what was consumed, is compared with what was fed.
     ///
     /// Works in a temporary directory that it removes, unless --data or TOWPATH_DATA names one: then in that one, which
     /// must be new or empty, and leaves it there.

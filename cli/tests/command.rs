@@ -318,8 +318,16 @@ fn partitions_are_added_and_described_mapping_by_mapping() {
 #[test]
 fn a_small_demonstration_ends_with_exact_books() {
     let place = Place::new("demo");
-    let text = place.text(&["demo", "--records", "2000", "--kills", "2"]);
-    assert!(text.contains("The books are exact: after 2 kills"), "{text}");
+    let text = place.text(&["demo", "--records", "2000", "--kills", "3"]);
+    assert!(text.contains("The books are exact: after 3 kills"), "{text}");
+    let count = |what: &str| {
+        let row = text.lines().find(|line| line.trim_start_matches(['│', ' ']).starts_with(what));
+        row.and_then(|row| row.split('┆').nth(1)).map(|count| count.trim().to_owned())
+    };
+    assert_eq!(count("consumed  ").as_deref(), Some("2,000"), "{text}");
+    for promise in ["not consumed", "consumed out of order", "consumed twice"] {
+        assert_eq!(count(promise).as_deref(), Some("0"), "{text}");
+    }
     let output = place.run(&["demo", "--records", "10"]);
     assert_eq!(code(&output), 4, "{}", told(&output));
     let file = place.path().join("input");

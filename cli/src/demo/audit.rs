@@ -6,6 +6,7 @@ use std::path::Path;
 use towpath::{Database, Start};
 
 use super::books::Books;
+use super::consumed::Consumption;
 use super::input::Input;
 use super::{Digest, PARTITIONS, STREAM, digest, key_of};
 use crate::exit::Failure;
@@ -31,12 +32,15 @@ pub(super) struct Findings {
     pub(super) out_of_order: u64,
     /// Seen by a reader, and not there at its place.
     pub(super) retracted: u64,
+    /// What the group made of it.
+    pub(super) consumption: Consumption,
 }
 
 impl Findings {
     pub(super) fn are_exact(&self) -> bool {
         self.found == self.input
             && [self.lost, self.missing, self.duplicated, self.foreign, self.out_of_order, self.retracted] == [0; 6]
+            && self.consumption.is_exact()
     }
 }
 
@@ -51,13 +55,14 @@ struct Holdings {
 }
 
 /// Opens the database in `data` and compares it with everything known.
-pub(super) fn audit(data: &Path, input: &Input, books: &Books, signals: &Signals) -> Result<Findings, Failure> {
+pub(super) fn audit(data: &Path, input: &Input, books: Books, signals: &Signals) -> Result<Findings, Failure> {
     let fed = fed(input, signals)?;
     let holdings = holdings(data, signals)?;
     let mut findings = compare(&fed, &holdings.by_key);
     findings.acknowledged = books.acknowledged.entries();
     findings.lost = books.acknowledged.broken_by(&holdings.bodies);
     findings.retracted = books.seen.broken_by(&holdings.bodies);
+    findings.consumption = books.consumed.compare(&holdings.bodies);
     Ok(findings)
 }
 

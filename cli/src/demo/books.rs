@@ -1,17 +1,20 @@
 //! What the parent was told while the feeder lived and died.
 
 use super::Digest;
+use super::consumed::Consumed;
 use super::report::Span;
 
-/// Per partition and offset: what was acknowledged, and what a reader saw.
+/// Per partition and offset: what was acknowledged, what a reader saw, and what members of the group consumed.
 pub(super) struct Books {
     pub(super) acknowledged: Ledger,
     pub(super) seen: Ledger,
+    pub(super) consumed: Consumed,
 }
 
 impl Books {
     pub(super) fn new(partitions: u32) -> Books {
-        Books { acknowledged: Ledger::new(partitions), seen: Ledger::new(partitions) }
+        let (acknowledged, seen) = (Ledger::new(partitions), Ledger::new(partitions));
+        Books { acknowledged, seen, consumed: Consumed::default() }
     }
 }
 

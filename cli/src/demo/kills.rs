@@ -10,6 +10,8 @@ pub(super) struct Kill {
     pub(super) role: Role,
     /// It hosted the database.
     pub(super) was_host: bool,
+    /// It was a member of the group.
+    pub(super) was_member: bool,
     /// How many records were acknowledged by then.
     pub(super) acknowledged: u64,
     pub(super) at_micros: u64,
@@ -38,7 +40,14 @@ mod tests {
 
     fn kill(at_micros: u64, taken_over_at: Option<u64>) -> Kill {
         let taken_over = taken_over_at.map(|at| (Role::Reader, at));
-        Kill { role: Role::Host, was_host: taken_over.is_some(), acknowledged: 0, at_micros, taken_over }
+        Kill {
+            role: Role::Host,
+            was_host: taken_over.is_some(),
+            was_member: false,
+            acknowledged: 0,
+            at_micros,
+            taken_over,
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! `towpath demo`: the main job on real input, by several processes, through real SIGKILLs.
 //!
-//! Four processes ([`worker`]) open the same directory: one that only hosts it, two that feed, one that reads. The
-//! first one hosts, the others are attached to it. The feeders ([`feeder`]) append the input line by line into a stream
-//! keyed by the first field, half of the partitions each; the reader ([`reader`]) follows all partitions. They report
-//! each acknowledgement, each batch that was read, and that they have become the host, over pipes ([`report`]).
+//! Seven processes ([`worker`]) open the same directory: one that only hosts it, two that feed, one that reads, three
+//! that consume. The first one hosts, the others are attached to it. The feeders ([`feeder`]) append the input line by
+//! line into a stream keyed by the first field, half of the partitions each; the reader ([`reader`]) follows all
+//! partitions. The consumers ([`consumer`]) are members of a group and share the partitions; one of them joins on the
+//! way, and one leaves. All report over pipes ([`report`]): each acknowledgement, each batch that was read, each record
+//! that was consumed, and that they have become the host.
 //!
-//! The *parent* ([`parent`], [`crew`]) keeps the books of these reports ([`books`]). At random moments it kills whoever
-//! hosts, and now and then one that is attached ([`kills`]), and starts it again. Another process takes over and the
+//! The *parent* ([`parent`], [`crew`]) keeps the books of these reports ([`books`], [`consumed`]). At random moments it
+//! kills whoever hosts, and now and then one that is attached, a member of the group first ([`kills`]), and starts it
+//! again. Another process takes over and the
 //! rest go on; the feeders are not told. The parent never opens the database meanwhile. At the end it does, and
 //! compares what is there with the input, with what was acknowledged and with what was read ([`audit`]).
 //!
@@ -17,6 +20,8 @@
 mod audit;
 mod books;
 mod chance;
+mod consumed;
+mod consumer;
 mod crew;
 mod directory;
 mod feeder;
@@ -82,10 +87,14 @@ enum Role {
     Feeder1,
     Feeder2,
     Reader,
+    Member1,
+    Member2,
+    Member3,
 }
 
 impl Role {
-    const ALL: [Role; 4] = [Role::Host, Role::Feeder1, Role::Feeder2, Role::Reader];
+    const ALL: [Role; 7] =
+        [Role::Host, Role::Feeder1, Role::Feeder2, Role::Reader, Role::Member1, Role::Member2, Role::Member3];
 
     fn name(self) -> &'static str {
         match self {
@@ -93,6 +102,9 @@ impl Role {
             Role::Feeder1 => "feeder 1",
             Role::Feeder2 => "feeder 2",
             Role::Reader => "reader",
+            Role::Member1 => "member 1",
+            Role::Member2 => "member 2",
+            Role::Member3 => "member 3",
         }
     }
 
@@ -103,15 +115,28 @@ impl Role {
             Role::Feeder1 => "feeder1",
             Role::Feeder2 => "feeder2",
             Role::Reader => "reader",
+            Role::Member1 => "member1",
+            Role::Member2 => "member2",
+            Role::Member3 => "member3",
         }
     }
 
     /// The partitions that it feeds.
     fn feeds(self) -> Range<u32> {
         match self {
-            Role::Host | Role::Reader => 0..0,
             Role::Feeder1 => 0..PARTITIONS / 2,
             Role::Feeder2 => PARTITIONS / 2..PARTITIONS,
+            _ => 0..0,
+        }
+    }
+
+    /// Between which numbers of committed records it is a member of the group.
+    fn consumes(self, lines: u64) -> Range<u64> {
+        match self {
+            Role::Member1 => 0..lines * 2 / 3,
+            Role::Member2 => 0..lines,
+            Role::Member3 => lines / 3..lines,
+            _ => 0..0,
         }
     }
 }
@@ -145,6 +170,16 @@ mod tests {
     fn every_partition_is_fed_by_one_process() {
         let fed: Vec<u32> = Role::ALL.into_iter().flat_map(Role::feeds).collect();
         assert_eq!(fed, (0..PARTITIONS).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn somebody_consumes_at_any_time() {
+        for lines in [1, 2, 100] {
+            for committed in 0..lines {
+                let consumers = Role::ALL.into_iter().filter(|role| role.consumes(lines).contains(&committed));
+                assert!((1..=3).contains(&consumers.count()));
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use super::audit::audit;
 use super::books::Books;
 use super::chance::Chance;
+use super::consumed::Life;
 use super::crew::{Crew, News, failure};
 use super::directory::Directory;
 use super::kills::Kill;
@@ -44,7 +45,7 @@ pub(super) fn run(demo: &Demo, data: Option<PathBuf>) -> Result<(), Failure> {
     fed?;
     let elapsed = start.elapsed();
     acknowledged_at.sort_unstable();
-    let findings = audit(directory.path(), &input, &books, signals)?;
+    let findings = audit(directory.path(), &input, books, signals)?;
     if !findings.are_exact() {
         directory.keep();
     }
@@ -71,8 +72,13 @@ struct Feeding<'a> {
     host: Option<Role>,
     /// Who has the database open.
     open: Vec<Role>,
+    /// Who is a member of the group.
+    members: Vec<Role>,
     /// Who has done all its work.
     done: Vec<Role>,
+    /// How many lives began, and the one that each role is in.
+    lives_begun: Life,
+    lives: [Life; Role::ALL.len()],
     /// Who was killed and has not been heard to the end. What such a process did counts, what it was does not.
     dying: Option<Role>,
     bar: ProgressBar,
@@ -93,19 +99,22 @@ impl<'a> Feeding<'a> {
             chance,
             host: None,
             open: Vec::new(),
+            members: Vec::new(),
             done: Vec::new(),
+            lives_begun: 0,
+            lives: [0; Role::ALL.len()],
             dying: None,
             bar: progress(lines, "acknowledged"),
         }
     }
 
     fn run(&mut self) -> Result<(), Failure> {
-        self.crew.start(Role::Host)?;
+        self.start(Role::Host)?;
         while self.host.is_none() || self.open.is_empty() {
             self.listen()?;
         }
         for role in Role::ALL.into_iter().filter(|role| *role != Role::Host) {
-            self.crew.start(role)?;
+            self.start(role)?;
         }
         while !(self.kill_points.is_empty() && self.is_settled() && self.done.len() == Role::ALL.len()) {
             self.listen()?;
@@ -128,7 +137,8 @@ impl<'a> Feeding<'a> {
 
     fn enter(&mut self, role: Role, report: &Report) {
         match report {
-            Report::Opened | Report::Done | Report::Hosting { .. } if self.dying == Some(role) => {}
+            Report::Opened | Report::Done | Report::Hosting { .. } | Report::Joined | Report::Left
+                if self.dying == Some(role) => {}
             Report::Opened => self.open.push(role),
             Report::Done => self.done.push(role),
             Report::Hosting { at_micros } => {
@@ -143,6 +153,11 @@ impl<'a> Feeding<'a> {
                 self.bar.set_position(self.books.acknowledged.entries());
             }
             Report::Seen(span) => self.books.seen.enter(span),
+            Report::Consumed { at_micros, span } => {
+                self.books.consumed.enter(self.lives[role as usize], *at_micros, span);
+            }
+            Report::Joined => self.members.push(role),
+            Report::Left => self.members.retain(|member| *member != role),
         }
     }
 
@@ -156,6 +171,12 @@ impl<'a> Feeding<'a> {
             return Err(Failure::failed(format!("the {} ended before its time; this is a bug", role.name())));
         }
         self.dying = None;
+        self.start(role)
+    }
+
+    fn start(&mut self, role: Role) -> Result<(), Failure> {
+        self.lives_begun += 1;
+        self.lives[role as usize] = self.lives_begun;
         self.crew.start(role)
     }
 
@@ -177,18 +198,32 @@ impl<'a> Feeding<'a> {
     fn kill(&mut self) -> Result<(), Failure> {
         self.kill_points.pop();
         let Some(host) = self.host else { return Ok(()) };
-        let attached: Vec<Role> = Role::ALL.into_iter().filter(|role| *role != host).collect();
         let was_host = self.kills.len() % KILLS_PER_ATTACHED != KILLS_PER_ATTACHED - 1;
+        let attached = self.attached(host);
         let role = if was_host { host } else { attached[self.chance.below(attached.len() as u64) as usize] };
         thread::sleep(Duration::from_micros(self.chance.below(KILL_DELAY_MICROS_MAX)));
         let (at_micros, acknowledged) = (now_micros(), self.books.acknowledged.entries());
         self.crew.kill(role)?;
         self.dying = Some(role);
-        self.kills.push(Kill { role, was_host, acknowledged, at_micros, taken_over: None });
+        let was_member = self.members.contains(&role);
+        self.kills.push(Kill { role, was_host, was_member, acknowledged, at_micros, taken_over: None });
+        self.books.consumed.was_killed(self.lives[role as usize]);
         self.host = self.host.filter(|_| !was_host);
         self.open.retain(|other| *other != role);
+        self.members.retain(|other| *other != role);
         self.done.retain(|other| *other != role);
         Ok(())
+    }
+
+    /// Who may be killed where it is to be an attached process: the first time, and every other time after it, a member
+    /// of the group, if there is one.
+    fn attached(&self, host: Role) -> Vec<Role> {
+        let attached = |roles: &[Role]| -> Vec<Role> { roles.iter().copied().filter(|role| *role != host).collect() };
+        let members = attached(&self.members);
+        match (self.kills.len() / KILLS_PER_ATTACHED).is_multiple_of(2) && !members.is_empty() {
+            true => members,
+            false => attached(&Role::ALL),
+        }
     }
 
     /// The host closes first and hands over to another, until the last one closes.

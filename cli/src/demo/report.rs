@@ -2,10 +2,10 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 1 | kind: 1 opened, 2 acknowledged, 3 seen, 4 done, 5 hosting |
+//! | 1 | kind: 1 opened, 2 acknowledged, 3 seen, 4 done, 5 hosting, 6 consumed, 7 joined, 8 left |
 //! | 4 | partition |
-//! | 8 | acknowledged, seen: offset of the first record |
-//! | 8 | acknowledged, hosting: when, as [`now_micros`] has it |
+//! | 8 | acknowledged, seen, consumed: offset of the first record |
+//! | 8 | acknowledged, hosting, consumed: when, as [`now_micros`] has it |
 //! | 4 | number of digests |
 //! | 8 each | digests of the records' bodies |
 //!
@@ -23,6 +23,9 @@ const ACKNOWLEDGED: u8 = 2;
 const SEEN: u8 = 3;
 const DONE: u8 = 4;
 const HOSTING: u8 = 5;
+const CONSUMED: u8 = 6;
+const JOINED: u8 = 7;
+const LEFT: u8 = 8;
 
 const HEADER_BYTES: usize = 25;
 
@@ -50,6 +53,12 @@ pub(super) enum Report {
     Acknowledged { at_micros: u64, span: Span },
     /// A reader received these records.
     Seen(Span),
+    /// A member of the group has worked on these records.
+    Consumed { at_micros: u64, span: Span },
+    /// It is a member of the group.
+    Joined,
+    /// It is a member no longer.
+    Left,
     /// It has done all its work.
     Done,
 }
@@ -61,6 +70,9 @@ impl Report {
             Report::Hosting { at_micros } => encode(HOSTING, *at_micros, None),
             Report::Acknowledged { at_micros, span } => encode(ACKNOWLEDGED, *at_micros, Some(span)),
             Report::Seen(span) => encode(SEEN, 0, Some(span)),
+            Report::Consumed { at_micros, span } => encode(CONSUMED, *at_micros, Some(span)),
+            Report::Joined => encode(JOINED, 0, None),
+            Report::Left => encode(LEFT, 0, None),
             Report::Done => encode(DONE, 0, None),
         }
     }
@@ -118,6 +130,9 @@ pub(super) fn receive(reader: &mut impl Read) -> io::Result<Option<Report>> {
         HOSTING => Report::Hosting { at_micros },
         ACKNOWLEDGED => Report::Acknowledged { at_micros, span: span()? },
         SEEN => Report::Seen(span()?),
+        CONSUMED => Report::Consumed { at_micros, span: span()? },
+        JOINED => Report::Joined,
+        LEFT => Report::Left,
         DONE => Report::Done,
         _ => return Err(malformed()),
     }))
@@ -159,6 +174,9 @@ mod tests {
             Report::Hosting { at_micros: 7 },
             Report::Acknowledged { at_micros: 1 << 50, span: span() },
             Report::Seen(span()),
+            Report::Consumed { at_micros: 1 << 40, span: span() },
+            Report::Joined,
+            Report::Left,
             Report::Done,
         ]
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use comfy_table::Table;
 
 use super::audit::Findings;
+use super::consumed::Consumption;
 use super::kills::Kill;
 use crate::exit::Failure;
 use crate::output::{Output, counted, grouped, table};
@@ -75,6 +76,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, String)> {
         ("duplicated", grouped(duplicated), "there more often than it was fed".to_owned()),
         ("retracted", grouped(retracted), "shown to the reader, and not there".to_owned()),
     ];
+    rows.extend(consumption(summary));
     for (what, count, meaning) in [
         ("missing", summary.findings.missing, "fed, and not there"),
         ("foreign", summary.findings.foreign, "there, and never fed"),
@@ -87,6 +89,23 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, String)> {
     rows.push(("throughput", rate, "records, kills and restarts included".into()));
     rows.push(("durability", summary.level.name().to_owned(), durability(summary.level).to_owned()));
     rows
+}
+
+fn consumption(summary: &Summary) -> impl Iterator<Item = (&'static str, String, String)> {
+    let Consumption { records, missed, foreign, out_of_order, again, twice } = summary.findings.consumption;
+    let killed = summary.kills.iter().filter(|kill| kill.was_member).count() as u64;
+    let members = format!("by a group of which one member joined on the way, one left and {killed} died");
+    let rows = [
+        ("consumed", records, members.as_str()),
+        ("not consumed", missed, "there, and handed out to no member"),
+        ("consumed out of order", out_of_order, "behind a later record of the same partition"),
+        ("consumed again", again, "the member that did it before was killed, and had not committed it"),
+        ("consumed twice", twice, "though the member that did it before was not killed"),
+        ("consumed wrongly", foreign, "handed out to a member, and not there"),
+    ];
+    let is_shown = |(what, count, _): &(&str, u64, &str)| *what != "consumed wrongly" || *count > 0;
+    let rows = rows.into_iter().filter(is_shown);
+    rows.map(|(what, count, meaning)| (what, grouped(count), meaning.to_owned())).collect::<Vec<_>>().into_iter()
 }
 
 fn killed(summary: &Summary) -> String {
@@ -121,7 +140,9 @@ fn rate(summary: &Summary) -> u64 {
 fn verdict(summary: &Summary) -> String {
     let kills = counted(summary.kills.len() as u64, "kill");
     match summary.findings.are_exact() {
-        true => format!("The books are exact: after {kills} every line is there, once, in order."),
+        true => format!(
+            "The books are exact: after {kills} every line is there, once, in order, and was consumed in order."
+        ),
         false => format!("The books are NOT exact after {kills}."),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use towpath::{Database, StreamOptions};
 
+use super::consumer::consume;
 use super::feeder::Feeder;
 use super::reader;
 use super::report::{Report, Sender, now_micros};
@@ -48,6 +49,7 @@ impl Worker {
                 Feeder::new(&input, &stream, name, reports.clone(), self.level.level())?.feed(self.role.feeds())?;
             }
             Role::Reader => reader::follow(&input, &stream, &reports)?,
+            Role::Member1 | Role::Member2 | Role::Member3 => consume(self.role, input.count()?, &stream, &reports)?,
         }
         tell(&reports, &Report::Done)?;
         wait_for_parent()?;
