@@ -7,6 +7,7 @@
 mod figures {
     pub(crate) mod appends;
     pub(crate) mod child;
+    pub(crate) mod compaction;
     pub(crate) mod disk;
     pub(crate) mod groups;
     pub(crate) mod heap;
@@ -22,7 +23,7 @@ mod figures {
 use std::path::{Path, PathBuf};
 
 use figures::child::{self, Part};
-use figures::{appends, groups, heap, instructions, many, processes, stored, syncs, wakes};
+use figures::{appends, compaction, groups, heap, instructions, many, processes, stored, syncs, wakes};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
@@ -30,7 +31,7 @@ static ALLOCATOR: heap::Counting = heap::Counting::new();
 type Figure = fn(&Path);
 type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 15] = [
+const FIGURES: [(&str, Figure, &str); 16] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
@@ -45,6 +46,7 @@ const FIGURES: [(&str, Figure, &str); 15] = [
     ("groups", groups::consume, "four members of a group consume 64 partitions, and one commits"),
     ("rebalance", groups::rebalance, "a member comes to a hundred others, and goes, with 1,000 partitions"),
     ("many-groups", groups::many, "opening 1,000 groups over 10,000 partitions, and their heap"),
+    ("compaction", compaction::compaction, "passes over 40 million records with 20 million keys, and their heap"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::bounds::PRODUCER_EXPIRY_MICROS_DEFAULT;
+use crate::base::bounds::{PRODUCER_EXPIRY_MICROS_DEFAULT, TOMBSTONE_RETENTION_MICROS_DEFAULT};
 use crate::base::level::Level;
 use crate::primitives::streams;
 
@@ -14,6 +14,8 @@ pub struct StreamOptions {
     retention_bytes: Option<u64>,
     retention_records: Option<u64>,
     level: Option<Level>,
+    is_compacted: bool,
+    tombstone_retention: Duration,
 }
 
 impl Default for StreamOptions {
@@ -23,7 +25,7 @@ impl Default for StreamOptions {
 }
 
 impl StreamOptions {
-    /// One partition, records kept for ever, the database's level.
+    /// One partition, records kept for ever, the database's level, no compaction.
     #[must_use]
     pub fn new() -> StreamOptions {
         StreamOptions {
@@ -32,6 +34,8 @@ impl StreamOptions {
             retention_bytes: None,
             retention_records: None,
             level: None,
+            is_compacted: false,
+            tombstone_retention: Duration::from_micros(TOMBSTONE_RETENTION_MICROS_DEFAULT),
         }
     }
 
@@ -65,6 +69,22 @@ impl StreamOptions {
         StreamOptions { level: Some(level), ..self }
     }
 
+    /// Of each key only the newest record is kept, with the offset that it has. Whether a stream is compacted is
+    /// settled when it is created. Each of its records needs a key: an append without is
+    /// [`InvalidOption`](crate::Error::InvalidOption). A record without a body ([`Record::tombstone`](crate::Record))
+    /// says that its key is gone, and goes itself some time later.
+    #[must_use]
+    pub fn compacted(self) -> StreamOptions {
+        StreamOptions { is_compacted: true, ..self }
+    }
+
+    /// How long a compacted stream keeps a record without a body after compaction has come by it; 24 hours if nothing
+    /// else is said. Readers that are never further behind learn of everything that went.
+    #[must_use]
+    pub fn tombstone_retention(self, retention: Duration) -> StreamOptions {
+        StreamOptions { tombstone_retention: retention, ..self }
+    }
+
     /// The number of partitions.
     #[must_use]
     pub fn get_partitions(&self) -> u32 {
@@ -95,6 +115,18 @@ impl StreamOptions {
         self.level
     }
 
+    /// Whether only the newest record of each key is kept.
+    #[must_use]
+    pub fn is_compacted(&self) -> bool {
+        self.is_compacted
+    }
+
+    /// How long records without a body are kept, if the stream is compacted.
+    #[must_use]
+    pub fn get_tombstone_retention(&self) -> Duration {
+        self.tombstone_retention
+    }
+
     pub(crate) fn to_machine(&self) -> streams::Options {
         let micros = |age: Duration| u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
         streams::Options {
@@ -105,6 +137,9 @@ impl StreamOptions {
                 records: self.retention_records,
             },
             level: self.level,
+            compaction: self
+                .is_compacted
+                .then(|| streams::Compaction { tombstone_retention_micros: micros(self.tombstone_retention) }),
         }
     }
 
@@ -115,6 +150,10 @@ impl StreamOptions {
             retention_bytes: options.retention.bytes,
             retention_records: options.retention.records,
             level: options.level,
+            is_compacted: options.compaction.is_some(),
+            tombstone_retention: Duration::from_micros(
+                options.compaction.map_or(TOMBSTONE_RETENTION_MICROS_DEFAULT, |kept| kept.tombstone_retention_micros),
+            ),
         }
     }
 }

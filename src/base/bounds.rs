@@ -128,6 +128,12 @@ pub(crate) const OPEN_SEGMENTS_MAX: usize = 256;
 /// Segments that one cleaning copies from.
 pub(crate) const SEGMENTS_PER_CLEANING_MAX: usize = 32;
 
+/// How long a tombstone is kept after a pass of compaction has come by it.
+pub(crate) const TOMBSTONE_RETENTION_MICROS_DEFAULT: u64 = 24 * 3_600 * 1_000_000;
+
+/// Bytes of records that one step of compaction reads.
+pub(crate) const COMPACTION_SLICE_BYTES: u64 = 32 << 20;
+
 /// Records that one reader's batch holds at most.
 pub(crate) const RECORDS_PER_READ_MAX: usize = 65_536;
 

@@ -55,6 +55,8 @@ pub(crate) struct Chunk {
 pub(crate) struct Batch {
     pub(super) chunks: Vec<Chunk>,
     pub(super) items: Vec<ReadItem>,
+    /// Of all items that were added.
+    records: u64,
 }
 
 impl Batch {
@@ -75,6 +77,7 @@ impl Batch {
     /// Adds an item that another process has told of; it lies within its stretch.
     pub(crate) fn add_item(&mut self, entry: Entry, lsn: Lsn, chunk: u32, start: u32, len: u32) {
         assert!((start + len) as usize <= self.chunks[chunk as usize].bytes.len(), "an item beyond its stretch");
+        self.records += u64::from(entry.count);
         self.items.push(ReadItem { entry, lsn, chunk, start, len });
     }
 
@@ -99,6 +102,12 @@ impl Batch {
             to: item.lsn,
             reason: reason.to_string(),
         }
+    }
+
+    /// Records in it from `from` on.
+    pub(super) fn records_from(&self, from: u64) -> u64 {
+        let before = |item: &ReadItem| item.entry.end().min(from).saturating_sub(item.entry.first);
+        self.records - self.items.first().map_or(0, before)
     }
 
     /// The offset behind its last item.
@@ -164,6 +173,7 @@ impl Collect<'_> {
         let in_order = self.batch.end().is_none_or(|end| entry.first >= end);
         if entry.log == log && entry.end() > from && entry.first < until && in_order {
             let (start, len) = (place - self.base, item.len() as u32);
+            self.batch.records += u64::from(entry.count);
             self.batch.items.push(ReadItem { entry, lsn, chunk: self.chunk, start, len });
         }
         Ok(())

@@ -3,7 +3,10 @@
 //! The policy is that the store takes at most twice what lives, and a budget. A segment of which most lives is never
 //! copied; one that cannot be read in full is *parked*: it stays where it is, is counted, and hinders nothing else.
 
+use std::collections::BTreeSet;
+
 use crate::base::bounds::{FREEZE_CHUNK, JOURNAL_BUDGET_BYTES, SEGMENTS_PER_CLEANING_MAX};
+use crate::base::log::LogId;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::Ordering;
 use crate::index::SegmentRow;
@@ -19,10 +22,10 @@ use super::machine::Machine;
 const SPARSE_PART: u64 = 8;
 
 /// Segments that one checkpoint may find unreadable while it cleans; the rest waits for the next.
-const PARKED_PER_CHECKPOINT_MAX: usize = 8;
+pub(super) const PARKED_PER_CHECKPOINT_MAX: usize = 8;
 
 /// Why the chosen segments were not cleaned.
-enum Uncleaned {
+pub(super) enum Uncleaned {
     Unreadable(SegmentId),
     /// There is no room for the survivor; the draft is as it was.
     Full,
@@ -94,7 +97,7 @@ impl<M: Machine> Engine<M> {
 
     /// The segments to clean: as many of the victims as the checkpoint has room for changes of runs, and at least one
     /// if it has any. Each run is taken from its segment, and may come back in the survivor.
-    fn sources(&self, draft: &Draft, victims: &[SegmentId]) -> Result<Vec<Source>, CleaningFault> {
+    fn sources(&self, draft: &Draft, victims: &[SegmentId]) -> Result<Vec<Source>, Uncleaned> {
         let mut changes_left = draft.run_changes_left();
         let mut sources = Vec::new();
         for victim in victims {
@@ -113,20 +116,29 @@ impl<M: Machine> Engine<M> {
     }
 
     /// A segment to clean, with what lives of each log in it.
-    fn source(&self, id: SegmentId) -> Result<Source, CleaningFault> {
+    fn source(&self, id: SegmentId) -> Result<Source, Uncleaned> {
         let opened = Source::open(&self.segments, id, self.database_id)?;
         let logs = opened.logs();
         let mut starts = Vec::with_capacity(logs.len());
+        let mut compacted: BTreeSet<LogId> = BTreeSet::new();
         for chunk in logs.chunks(FREEZE_CHUNK) {
             let core = self.core.lock();
             starts.extend(chunk.iter().map(|log| (*log, core.machine.log_start(*log))));
+            compacted.extend(chunk.iter().copied().filter(|log| core.machine.compacted_log(*log).is_some()));
         }
-        Ok(opened.with_starts(starts))
+        let mut moved = BTreeSet::new();
+        for (log, first) in opened.runs().iter().copied().filter(|(log, _)| compacted.contains(log)) {
+            let known = self.index.run_at(log, first).map_err(Fault::from)?;
+            if known.is_none_or(|known| (known.segment, known.first) != (id, first)) {
+                moved.insert((log, first));
+            }
+        }
+        Ok(opened.with_starts(starts).without(moved))
     }
 
     /// The runs of a cleaned segment are replaced by the survivor's.
     fn move_runs(&self, keeper: &Keeper, draft: &mut Draft, source: &Source) -> Result<(), Fault> {
-        for run in source.runs() {
+        for run in source.runs().iter().copied() {
             let known = self.index.run_at(run.0, run.1)?;
             if let Some(known) = known.filter(|known| known.segment == source.id() && known.first == run.1) {
                 draft.remove_run(keeper, &known);

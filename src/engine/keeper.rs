@@ -30,6 +30,7 @@ use crate::journal::marks::Need;
 use crate::journal::sidecar::{self, Stretch};
 
 use super::Engine;
+use super::compaction::{Ahead, Compacting, Step};
 use super::fault::Fault;
 use super::logs::Copied;
 use super::machine::Machine;
@@ -37,7 +38,7 @@ use super::objects::Row;
 use super::workers::{FULL_RETRY_MICROS, Next};
 
 /// What a record costs on disk beside its own bytes, on average; used to judge how much of a segment lives.
-const RECORD_OVERHEAD_BYTES: u64 = 48;
+pub(super) const RECORD_OVERHEAD_BYTES: u64 = 48;
 
 /// Commits that must not refer to a file before it is removed.
 const COMMITS_BEFORE_REMOVAL: u64 = 2;
@@ -52,6 +53,8 @@ pub(crate) struct KeeperCounters {
     pub(crate) sidecars: AtomicU64,
     pub(crate) cleaned_segments: AtomicU64,
     pub(crate) copied_bytes: AtomicU64,
+    pub(crate) compaction_passes: AtomicU64,
+    pub(crate) compacted_bytes: AtomicU64,
     pub(crate) removed_segments: AtomicU64,
     pub(crate) parked_segments: AtomicU64,
     pub(crate) live_bytes: AtomicU64,
@@ -73,6 +76,7 @@ pub(crate) struct Keeper {
     pub(super) parked: BTreeSet<SegmentId>,
     /// The ballast is there.
     pub(super) ballast: bool,
+    pub(super) compacting: Compacting,
     last_checkpoint: BootTime,
 }
 
@@ -90,6 +94,9 @@ pub(super) struct Draft {
     pub(super) next_survivor: u64,
     /// Written for this checkpoint.
     pub(super) survivor: Option<SegmentId>,
+    /// Bytes of each log that became part of the index.
+    grown: BTreeMap<LogId, u64>,
+    pub(super) compacted: Option<Step>,
 }
 
 /// Whether a checkpoint may take room on the disk that it can do without.
@@ -100,7 +107,7 @@ pub(super) enum Room {
 }
 
 impl Keeper {
-    pub(crate) fn new(meta: Meta, segments: Vec<SegmentRow>, ballast: bool) -> Keeper {
+    pub(crate) fn new(meta: Meta, segments: Vec<SegmentRow>, ballast: bool, key_map_places: usize) -> Keeper {
         let segments = segments.into_iter().map(|row| (row.id, row)).collect();
         Keeper {
             meta,
@@ -109,6 +116,7 @@ impl Keeper {
             backlog: Vec::new(),
             parked: BTreeSet::new(),
             ballast,
+            compacting: Compacting::new(key_map_places),
             last_checkpoint: BootTime(0),
         }
     }
@@ -144,6 +152,11 @@ impl Draft {
         }
     }
 
+    /// Whether the run is not to stay.
+    pub(super) fn removes(&self, run: &Run) -> bool {
+        self.runs_removed.contains(&(run.log, run.first))
+    }
+
     /// Whether files go with this checkpoint, or soon by an earlier one.
     pub(super) fn gives_room(&self, keeper: &Keeper) -> bool {
         !keeper.removals.is_empty() || self.changed.values().any(Option::is_none)
@@ -159,6 +172,7 @@ impl Draft {
         let row = SegmentRow { id, total_bytes: file_bytes.max(live_bytes), live_bytes, file_bytes };
         self.changed.insert(id, Some(row));
         for (slot, s) in stretches.iter().enumerate() {
+            *self.grown.entry(s.log).or_default() += s.bytes;
             self.runs_added.push(Run {
                 log: s.log,
                 first: s.first,
@@ -202,11 +216,21 @@ impl<M: Machine> Engine<M> {
             return Ok(Next::Again);
         }
         self.restore_ballast(&mut keeper)?;
-        Ok(match untidy {
-            _ if !keeper.ballast => Next::Micros(FULL_RETRY_MICROS),
-            true => Next::Micros(TIDY_MICROS - rested),
-            false => Next::Idle,
-        })
+        let compaction = match self.compact_ahead(&mut keeper)? {
+            Ahead::Worked => return Ok(Next::Again),
+            Ahead::Copying => {
+                self.checkpoint_with(&mut keeper)?;
+                return Ok(Next::Again);
+            }
+            Ahead::Nothing { micros } => micros,
+        };
+        let tidying = match untidy {
+            _ if !keeper.ballast => Some(FULL_RETRY_MICROS),
+            true => Some(TIDY_MICROS - rested),
+            false => None,
+        };
+        let soonest = tidying.into_iter().chain(compaction).min();
+        Ok(soonest.map_or(Next::Idle, Next::Micros))
     }
 
     /// Moves everything issued so far into the index. Blocks for the writes and syncs of steps 3 to 5.
@@ -216,8 +240,9 @@ impl<M: Machine> Engine<M> {
         // another's.
         self.check_alive()?;
         let done = self.checkpoint_with(&mut keeper);
+        let compaction_waits = keeper.compacting.has_work();
         drop(keeper);
-        if matches!(done, Err(Fault::StorageFull)) {
+        if compaction_waits || matches!(done, Err(Fault::StorageFull)) {
             self.workers.keeper.nudge();
         }
         self.poison_unless_full(done)
@@ -225,7 +250,10 @@ impl<M: Machine> Engine<M> {
 
     /// The same, of a database that is closing.
     pub(super) fn checkpoint_last(&self) -> Result<(), Fault> {
-        let done = self.checkpoint_with(&mut self.keeper.lock());
+        let mut keeper = self.keeper.lock();
+        keeper.compacting.end();
+        let done = self.checkpoint_with(&mut keeper);
+        drop(keeper);
         self.poison_unless_full(done)
     }
 
@@ -312,6 +340,8 @@ impl<M: Machine> Engine<M> {
             changed: BTreeMap::new(),
             next_survivor: keeper.meta.next_survivor,
             survivor: None,
+            grown: BTreeMap::new(),
+            compacted: None,
         }
     }
 
@@ -321,7 +351,7 @@ impl<M: Machine> Engine<M> {
         self.wait_durable(self.marks.issued.get(), None)?;
         let fresh = self.write_sidecars(draft)?;
         self.find_dead_runs(keeper, draft)?;
-        let cleaned = room == Room::Ample && self.clean(keeper, draft)?;
+        let cleaned = room == Room::Ample && self.clean_or_compact(keeper, draft)?;
         if fresh || cleaned {
             let folder = self.segments.disk().sync_dir(sidecar::SIDECAR_FOLDER);
             folder.map_err(Fault::io("syncing the segments folder"))?;
@@ -432,6 +462,10 @@ impl<M: Machine> Engine<M> {
     /// Step 6: the index has it; memory may forget it.
     fn adopt(&self, keeper: &mut Keeper, draft: Draft) {
         let geometry = self.segments.geometry();
+        self.note_growth(keeper, &draft.grown);
+        if let Some(step) = draft.compacted {
+            keeper.compacting.has_copied(step);
+        }
         for chunk in draft.keys.chunks(FREEZE_CHUNK) {
             self.core.lock().objects.forget(chunk, self.marks.durable.get());
         }

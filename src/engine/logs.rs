@@ -27,7 +27,7 @@ pub(crate) struct SegmentPositions {
     pub(crate) segment: u64,
     pub(crate) first: u64,
     pub(crate) end: u64,
-    records: u64,
+    pub(crate) records: u64,
     pub(crate) bytes: u64,
     min_timestamp: Timestamp,
     pub(crate) max_timestamp: Timestamp,
@@ -252,6 +252,11 @@ impl LogCell {
     /// The stretch of recent positions that holds `offset`.
     pub(crate) fn recent_stretch(&self, offset: u64) -> Option<&SegmentPositions> {
         self.recent.iter().find(|positions| positions.first <= offset && offset < positions.end)
+    }
+
+    /// Records and bytes from [`LogCell::recent_first`] on.
+    pub(crate) fn recent_totals(&self) -> (u64, u64) {
+        self.recent.iter().fold((0, 0), |(records, bytes), p| (records + p.records, bytes + p.bytes))
     }
 
     /// Registers a waiter; the caller holds the core lock, so no wake can come in between.

@@ -21,12 +21,14 @@ struct RunFacts {
     first: u64,
     end: u64,
     bytes: u64,
+    records: u64,
     max_timestamp: Timestamp,
 }
 
 impl From<Run> for RunFacts {
     fn from(run: Run) -> RunFacts {
-        RunFacts { first: run.first, end: run.end, bytes: run.bytes, max_timestamp: run.max_timestamp }
+        let Run { first, end, bytes, records, max_timestamp, .. } = run;
+        RunFacts { first, end, bytes, records, max_timestamp }
     }
 }
 
@@ -35,15 +37,18 @@ impl<M: Machine> Engine<M> {
         self.while_held(|| self.find_stretch(lookup))
     }
 
-    fn find_stretch(&self, lookup: Lookup) -> Result<Stretch, Fault> {
-        let mut stretch = Stretch { end: lookup.from, bytes: 0, next_timestamp: None };
+    pub(super) fn find_stretch(&self, lookup: Lookup) -> Result<Stretch, Fault> {
+        let lookup = Lookup { until: self.absolute(&lookup)?, ..lookup };
+        let mut stretch = Stretch { end: lookup.from, bytes: 0, records: 0, next_timestamp: None };
         loop {
             let run = self.run_facts(lookup.log, stretch.end)?;
-            let Some(run) = run.filter(|run| run.first <= stretch.end && !ends_within(run, &lookup, &stretch)) else {
+            // Where no run begins, compaction has left nothing up to the next.
+            let Some(run) = run.filter(|run| !ends_within(run, &lookup, &stretch)) else {
                 return self.measure(&lookup, stretch);
             };
-            if run.first == stretch.end {
+            if run.first >= stretch.end {
                 stretch.bytes += run.bytes;
+                stretch.records += run.records;
                 stretch.end = run.end;
             } else {
                 // The stretch begins inside this run: its records are counted one by one.
@@ -54,6 +59,19 @@ impl<M: Machine> Engine<M> {
                 return Ok(Stretch { next_timestamp: None, ..stretch });
             }
         }
+    }
+
+    /// Where a stretch ends that is to leave so much behind it: by how much it takes from the start.
+    fn absolute(&self, lookup: &Lookup) -> Result<Until, Fault> {
+        let all = || {
+            let end = self.end_of(lookup.log).unwrap_or(lookup.from);
+            self.find_stretch(Lookup { until: Until::Offset(end), ..*lookup })
+        };
+        Ok(match lookup.until {
+            Until::RecordsLeft(most) => Until::Records(all()?.records.saturating_sub(most)),
+            Until::BytesLeft(most) => Until::Bytes(all()?.bytes.saturating_sub(most)),
+            until => until,
+        })
     }
 
     /// The first offset of a log with this timestamp or a later one; `None` if there is none.
@@ -69,7 +87,7 @@ impl<M: Machine> Engine<M> {
         } else if let Some(last) = self.index.last_run(log)? {
             from = from.max(last.end);
         }
-        let found = self.find_stretch(Lookup { log, from, until: Until::Time(time) })?;
+        let found = self.find_stretch(Lookup { log, from, until: Until::Time(time), passes: 0 })?;
         Ok((found.end < extent.end).then_some(found.end))
     }
 
@@ -106,6 +124,7 @@ impl<M: Machine> Engine<M> {
                 first: positions.first,
                 end: positions.end,
                 bytes: positions.bytes,
+                records: positions.records,
                 max_timestamp: positions.max_timestamp,
             })
         };
@@ -133,9 +152,14 @@ impl<M: Machine> Engine<M> {
                     }
                     if reached(lookup, &stretch, offset, timestamp) {
                         ended = true;
-                        (stretch.end, stretch.next_timestamp) = (offset, Some(timestamp));
+                        stretch.next_timestamp = Some(timestamp);
+                        stretch.end = match lookup.until {
+                            Until::Offset(end) => end,
+                            _ => offset,
+                        };
                     } else {
                         (stretch.end, stretch.bytes) = (offset + 1, stretch.bytes + bytes);
+                        stretch.records += 1;
                     }
                 });
                 measured.map_err(|fault| batch.not_understood(item, &fault))?;
@@ -153,6 +177,8 @@ fn ends_within(run: &RunFacts, lookup: &Lookup, stretch: &Stretch) -> bool {
         Until::Offset(offset) => offset < run.end,
         Until::Time(time) => run.max_timestamp >= time,
         Until::Bytes(bytes) => stretch.bytes + run.bytes >= bytes,
+        Until::Records(records) => stretch.records + run.records >= records,
+        Until::RecordsLeft(_) | Until::BytesLeft(_) => unreachable!("it was made absolute"),
     }
 }
 
@@ -162,5 +188,7 @@ fn reached(lookup: &Lookup, stretch: &Stretch, offset: u64, timestamp: Timestamp
         Until::Offset(end) => offset >= end,
         Until::Time(time) => timestamp >= time,
         Until::Bytes(bytes) => stretch.bytes >= bytes,
+        Until::Records(records) => stretch.records >= records,
+        Until::RecordsLeft(_) | Until::BytesLeft(_) => unreachable!("it was made absolute"),
     }
 }

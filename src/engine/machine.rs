@@ -15,7 +15,7 @@ use crate::base::row::RowKey;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 
 pub(crate) use super::watched::Watched;
-pub(crate) use crate::journal::entry::LOG_TAG;
+pub(crate) use crate::journal::entry::{LOG_TAG, RecordPart};
 
 /// A primitive, or several composed into one.
 pub(crate) trait Machine: Sized + Default + Send + 'static {
@@ -96,8 +96,42 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// Tells each record's offset and bytes (key, headers and body) of an encoded event that put records into a log.
     fn measure(event: &[u8], visit: &mut dyn FnMut(u64, u64)) -> Result<(), Malformed>;
 
+    /// Tells each record of an encoded event that put records into a log, with its bytes in the event.
+    fn visit_records<'a>(event: &'a [u8], visit: &mut dyn FnMut(RecordPart<'a>)) -> Result<(), Malformed>;
+
+    /// What compaction must know of a log; `None` if all of its records are kept, for as long as it lives.
+    fn compacted_log(&self, log: LogId) -> Option<CompactedLog>;
+
+    /// The command that tells what compaction has left of a log.
+    fn recount(recount: Recount) -> Self::Command<'static>;
+
     /// The timer that a log has, if its primitive gives it one. Its key's `id` is the log's number.
     fn log_timer(&self, log: LogId) -> Option<LogTimer>;
+}
+
+/// A log of which each key keeps its newest record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CompactedLog {
+    pub(crate) tombstone_retention_micros: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// Below it no key has two records.
+    pub(crate) cleaned: u64,
+    /// How often a pass has told what it left.
+    pub(crate) passes: u64,
+}
+
+/// What a pass of compaction has left of a log, counted up to the end that it had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Recount {
+    pub(crate) log: LogId,
+    /// The log as it was when it was counted.
+    pub(crate) seen: CompactedLog,
+    pub(crate) through: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
 /// How far a pass over every log has come; the machine knows what it means.
@@ -204,6 +238,8 @@ pub(crate) struct Lookup {
     /// Where to begin: the log's first live offset.
     pub(crate) from: u64,
     pub(crate) until: Until,
+    /// Passes of compaction over the log that are known of: an answer from before another does not fit.
+    pub(crate) passes: u64,
 }
 
 /// Where a stretch that begins at the start of a log shall end.
@@ -215,6 +251,11 @@ pub(crate) enum Until {
     Time(Timestamp),
     /// As soon as the stretch holds at least this many bytes.
     Bytes(u64),
+    /// As soon as it holds at least this many records.
+    Records(u64),
+    /// As soon as no more than this many records or bytes stand behind it.
+    RecordsLeft(u64),
+    BytesLeft(u64),
 }
 
 /// The answer to a [`Lookup`].
@@ -224,7 +265,8 @@ pub(crate) struct Stretch {
     pub(crate) end: u64,
     /// Bytes of keys, headers and bodies in it.
     pub(crate) bytes: u64,
-    /// Timestamp of the record at `end`; `None` if the log ends there.
+    pub(crate) records: u64,
+    /// Timestamp of the first record from `end` on; `None` if the log ends there.
     pub(crate) next_timestamp: Option<Timestamp>,
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod check;
 mod cleaning;
 pub(crate) mod clock;
 mod close;
+mod compaction;
 mod core;
 mod create;
 mod extent;

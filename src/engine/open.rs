@@ -11,6 +11,7 @@ use crate::base::sync::{Arc, AtomicBool, Event, Mutex};
 use crate::base::time::{ClockIdentity, ClockReading};
 use crate::index::{Index, Meta};
 use crate::journal::commit::Commit;
+use crate::journal::keymap::PLACES_MAX;
 use crate::journal::maker::{Maker, is_full};
 use crate::journal::marks::{Marks, Need};
 use crate::journal::recovery::{self, End, Known, RecoveryFault};
@@ -52,6 +53,8 @@ pub(crate) struct OpenOptions {
     pub(crate) new_id: [u8; 16],
     /// How the directory is named in messages.
     pub(crate) path: String,
+    /// Keys that one pass of compaction has room for, and an eighth more.
+    pub(crate) key_map_places: usize,
 }
 
 impl OpenOptions {
@@ -64,6 +67,7 @@ impl OpenOptions {
             clock: Clock::Host,
             new_id,
             path: String::new(),
+            key_map_places: PLACES_MAX,
         }
     }
 }
@@ -195,7 +199,7 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
     let map = ring_file.map_write(state.geometry.ring_bytes()).map_err(Fault::io("mapping the staging ring"))?;
     let ring = Arc::new(Ring::new(map, state.geometry));
     let tail = Tail::new(start, state.database_id, ring.clone(), marks.clone());
-    let keeper = keeper_of(&ground)?;
+    let keeper = keeper_of(&ground, options.key_map_places)?;
     let core = replay.into_core(tail, clock, reading);
     Ok(Engine {
         core: Mutex::new(core),
@@ -373,12 +377,12 @@ fn prepare_segments(ground: &Ground, start: &Start, end: Lsn) -> Result<Prepared
     Ok(Prepared { end: geometry.segment_start(next), reserve_missing, ballast_given_up })
 }
 
-fn keeper_of(ground: &Ground) -> Result<Keeper, Fault> {
+fn keeper_of(ground: &Ground, key_map_places: usize) -> Result<Keeper, Fault> {
     let rows = ground.index.segments()?;
     let geometry = ground.segments.geometry();
     let ballast = ballast::is_whole(&*ground.disk, geometry).map_err(Fault::io("looking at the ballast"))?;
     let known: Vec<SegmentId> = rows.iter().map(|row| row.id).collect();
-    let mut keeper = Keeper::new(ground.meta, rows, ballast);
+    let mut keeper = Keeper::new(ground.meta, rows, ballast, key_map_places);
     for number in recovery::journal_numbers(&*ground.disk).map_err(Fault::io("listing the segments"))? {
         let id = SegmentId::Journal(number);
         if geometry.segment_start(number + 1) <= ground.meta.indexed && !known.contains(&id) {

@@ -433,7 +433,10 @@ impl Wanted {
     }
 
     fn is_met(&self, batch: &Batch) -> bool {
-        batch.end().is_some_and(|end| end >= self.from.saturating_add(self.records.max(1) as u64))
+        let wanted = self.records.max(1) as u64;
+        // Offsets are at least as many as records, and told at once.
+        batch.end().is_some_and(|end| end >= self.from.saturating_add(wanted))
+            && batch.records_from(self.from) >= wanted
     }
 }
 

@@ -73,6 +73,19 @@ impl<M: Machine> Engine<M> {
         Ok(submitted)
     }
 
+    /// Submits one command at `Buffered`, unless it would have to wait for room: then it tells so, and nothing is
+    /// stored.
+    pub(super) fn submit_if_room(&self, command: &M::Command<'_>) -> Result<bool, Fault> {
+        let mut after = Afterwards::default();
+        let attempt = self.attempt_one(command, &Known::default(), Level::Buffered.into(), &mut after);
+        self.do_afterwards(after);
+        match attempt.map_err(|unsettled| *unsettled) {
+            Ok(_) | Err(Unsettled::Refused { .. } | Unsettled::Needs(_)) => Ok(true),
+            Err(Unsettled::Blocked(_)) => Ok(false),
+            Err(Unsettled::Fault(fault)) => Err(fault),
+        }
+    }
+
     /// Submits one command and does not wait for durability; the answer says what to wait for.
     pub(crate) fn issue(
         &self,

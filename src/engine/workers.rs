@@ -206,7 +206,8 @@ impl<M: Machine> Engine<M> {
 
     fn run(self: Arc<Self>, worker: Worker) {
         let guard = PoisonOnPanic(&self);
-        let moved = self.clock.moved().filter(|_| worker == Worker::Timers);
+        let tells_time = matches!(worker, Worker::Timers | Worker::Keeper);
+        let moved = self.clock.moved().filter(|_| tells_time);
         let mut armed = None;
         while !self.workers.is_stopping() {
             let nudge = self.workers.of(worker);

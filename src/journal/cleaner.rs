@@ -9,7 +9,7 @@
 //! The sources are read from end to end, and what is found is counted against their sidecars: a record that the sidecar
 //! knows and the walk does not find is damage. Then nothing is copied, and the source is named: it must stay as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use hashbrown::{HashMap, HashSet};
@@ -32,6 +32,13 @@ use super::walk::Frames;
 /// Bytes of a survivor that are gathered before they are written.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// Bytes that a survivor ends before the greatest place that a position can name: more than twice the largest frame.
+const SURVIVOR_SPARE: u32 = 128 << 20;
+
+/// What was to be copied is more than a position can name, or does not fit together.
+#[derive(Debug)]
+pub(super) struct NoRoom;
+
 /// Tells the bytes (keys, headers, bodies) of each record of an encoded event: the primitive's knowledge.
 pub(crate) type Measure = fn(&[u8], &mut dyn FnMut(u64, u64)) -> Result<(), crate::base::codec::Malformed>;
 
@@ -53,6 +60,9 @@ pub(crate) struct Source {
     sidecar: Sidecar,
     /// The first live offset of each log; a log that is not here has ended.
     starts: HashMap<LogId, u64, foldhash::fast::RandomState>,
+    /// Runs, by log and first offset: all of them, and those that compaction has moved elsewhere.
+    runs: Vec<(LogId, u64)>,
+    moved: BTreeSet<(LogId, u64)>,
 }
 
 /// A survivor that was written.
@@ -80,7 +90,8 @@ impl Source {
         let unreadable = CleaningFault::Unreadable(id);
         let Ok(sidecar) = Sidecar::open(&**segments.disk(), id, database_id) else { return Err(unreadable) };
         let Ok(segment) = segments.get(id) else { return Err(unreadable) };
-        Ok(Source { segment, sidecar, starts: HashMap::default() })
+        let runs = sidecar.runs().map(|run| (run.log, run.first)).collect();
+        Ok(Source { segment, sidecar, starts: HashMap::default(), runs, moved: BTreeSet::new() })
     }
 
     pub(crate) fn id(&self) -> SegmentId {
@@ -94,9 +105,9 @@ impl Source {
         logs
     }
 
-    /// Log and first offset of each run in the segment.
-    pub(crate) fn runs(&self) -> Vec<(LogId, u64)> {
-        self.sidecar.runs().map(|run| (run.log, run.first)).collect()
+    /// Log and first offset of each run in the segment, in order.
+    pub(crate) fn runs(&self) -> &[(LogId, u64)] {
+        &self.runs
     }
 
     /// Says from where on each log lives.
@@ -105,14 +116,26 @@ impl Source {
         self
     }
 
-    fn lives(&self, entry: &Entry) -> bool {
-        self.starts.get(&entry.log).is_some_and(|start| entry.end() > *start)
+    /// Says which runs have moved elsewhere.
+    pub(crate) fn without(mut self, moved: BTreeSet<(LogId, u64)>) -> Source {
+        self.moved = moved;
+        self
     }
 
-    #[expect(unsafe_code, reason = "reads a map of a sealed segment")]
+    fn lives(&self, entry: &Entry) -> bool {
+        self.starts.get(&entry.log).is_some_and(|start| entry.end() > *start) && !self.has_moved(entry)
+    }
+
+    fn has_moved(&self, entry: &Entry) -> bool {
+        if self.moved.is_empty() {
+            return false;
+        }
+        let before = self.runs.partition_point(|run| *run <= (entry.log, entry.first));
+        before.checked_sub(1).is_some_and(|run| self.moved.contains(&self.runs[run]))
+    }
+
     fn bytes(&self) -> &[u8] {
-        // SAFETY: a sealed segment and a survivor are never written again.
-        unsafe { self.segment.map.bytes(0, self.segment.map.len()) }
+        sealed_bytes(&self.segment)
     }
 
     /// The live items of each frame that has any.
@@ -148,6 +171,12 @@ impl Source {
     }
 }
 
+#[expect(unsafe_code, reason = "reads a map of a sealed segment")]
+pub(super) fn sealed_bytes(segment: &SegmentFile) -> &[u8] {
+    // SAFETY: a sealed segment and a survivor are never written again.
+    unsafe { segment.map.bytes(0, segment.map.len()) }
+}
+
 /// The head of an item that holds records; `None` if it holds none.
 pub(crate) fn entry_of(item: &[u8]) -> Result<Option<Entry>, crate::base::codec::Malformed> {
     let mut take = Take::new(item);
@@ -160,6 +189,15 @@ pub(crate) fn entry_of(item: &[u8]) -> Result<Option<Entry>, crate::base::codec:
 /// Copies what lives of the sources into a survivor, with its sidecar. `None` if nothing lives. Survivor and sidecar
 /// are durable on return, but for their names.
 pub(crate) fn copy(segments: &Segments, target: Target, sources: &[Source]) -> Result<Option<Survivor>, CleaningFault> {
+    write_survivor(segments, target, |copy| copy.all(segments, sources))
+}
+
+/// Writes a survivor and its sidecar; `fill` puts into it what it is to hold. The promise is that of [`copy`].
+pub(super) fn write_survivor(
+    segments: &Segments,
+    target: Target,
+    fill: impl FnOnce(&mut Copy) -> Result<(), CleaningFault>,
+) -> Result<Option<Survivor>, CleaningFault> {
     let disk = segments.disk();
     let unfinished = format!("{FOLDER}/s{}.new", number(target.id));
     match disk.remove(&unfinished) {
@@ -167,7 +205,7 @@ pub(crate) fn copy(segments: &Segments, target: Target, sources: &[Source]) -> R
         _ => {}
     }
     let mut copy = Copy::begin(disk.open(&unfinished, Access::Create)?, target);
-    let finished = copy.all(segments, sources).and_then(|()| copy.finish());
+    let finished = fill(&mut copy).and_then(|()| copy.finish());
     let survivor = match finished {
         Ok(Some(survivor)) => survivor,
         nothing => {
@@ -200,7 +238,7 @@ struct OpenRuns {
 
 impl OpenRuns {
     fn of(source: &Source) -> OpenRuns {
-        OpenRuns { runs: source.runs().into_iter().map(|run| (run, None)).collect() }
+        OpenRuns { runs: source.runs().iter().map(|run| (*run, None)).collect() }
     }
 
     /// The first record copied of the run that the entry is in; the entry's own if it is that. `None` if the sidecar
@@ -212,7 +250,7 @@ impl OpenRuns {
     }
 }
 
-struct Copy {
+pub(super) struct Copy {
     file: Arc<dyn File>,
     target: Target,
     seed: Seed,
@@ -254,6 +292,34 @@ impl Copy {
         Ok(())
     }
 
+    /// Bytes that the survivor has so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Puts items that were first written in the frame at `lsn` into the stretch of their log that begins at `first`.
+    pub(super) fn items(
+        &mut self,
+        (lsn, epoch): (Lsn, u32),
+        items: &[(Entry, std::borrow::Cow<'_, [u8]>)],
+        first: u64,
+    ) -> Result<(), NoRoom> {
+        let layout = Layout::of(items.iter().map(|(_, item)| item.len()));
+        let place = u32::try_from(self.bytes()).ok().filter(|place| place.checked_add(SURVIVOR_SPARE).is_some());
+        let place = place.filter(|_| layout.payload_len < SURVIVOR_SPARE as usize / 2).ok_or(NoRoom)?;
+        let header = self.header(Kind::Copied, lsn, epoch, layout.flags);
+        let mut positions = Vec::with_capacity(items.len());
+        let seed = self.seed;
+        self.frame(&header, layout.payload_len, |out| {
+            let mut writer = ItemWriter::new(out, layout, seed, FramePlace { place, lsn });
+            positions.extend(items.iter().map(|(_, item)| writer.item(item.len(), |put| put.bytes(item))));
+        });
+        for ((entry, item), position) in items.iter().zip(positions) {
+            self.note(entry, item, position, first).ok_or(NoRoom)?;
+        }
+        Ok(())
+    }
+
     fn live_items(
         &mut self,
         source: SegmentId,
@@ -272,16 +338,16 @@ impl Copy {
             positions.extend(live.iter().map(|(_, item)| items.item(item.len(), |put| put.bytes(item))));
         });
         for ((entry, item), position) in live.iter().zip(positions) {
-            self.note(entry, item, position, open).ok_or(CleaningFault::Unreadable(source))?;
+            let first = open.first_copied(entry);
+            first.and_then(|first| self.note(entry, item, position, first)).ok_or(CleaningFault::Unreadable(source))?;
         }
-        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+        self.flush_if_full()
     }
 
     /// `None` if item, sidecar and segment do not fit together.
-    fn note(&mut self, entry: &Entry, item: &[u8], position: u32, open: &mut OpenRuns) -> Option<()> {
+    fn note(&mut self, entry: &Entry, item: &[u8], position: u32, first: u64) -> Option<()> {
         let mut bytes = 0;
         (self.target.measure)(item, &mut |_, record_bytes| bytes += record_bytes).ok()?;
-        let first = open.first_copied(entry)?;
         let delta = u32::try_from(entry.first.checked_sub(first)?).ok()?;
         let stretch = self.stretches.entry((entry.log, first)).or_insert_with(|| Stretch {
             min_timestamp: entry.timestamp,
@@ -295,6 +361,10 @@ impl Copy {
         stretch.min_expiry = stretch.min_expiry.min(if entry.expiry == 0 { NEVER_EXPIRES } else { entry.expiry });
         stretch.entries.push((delta, position));
         Some(())
+    }
+
+    pub(super) fn flush_if_full(&mut self) -> Result<(), CleaningFault> {
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), CleaningFault> {

@@ -21,6 +21,19 @@ pub(crate) struct Entry {
     pub(crate) expiry: u64,
 }
 
+/// A record of an event, as compaction sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordPart<'a> {
+    pub(crate) offset: u64,
+    pub(crate) key: Option<&'a [u8]>,
+    /// It says that what was written under its key is gone.
+    pub(crate) is_tombstone: bool,
+    /// Of key, headers and body.
+    pub(crate) bytes: u64,
+    /// Its bytes in the event. Those of neighbours lie side by side, up to the event's end.
+    pub(crate) encoded: &'a [u8],
+}
+
 impl Entry {
     /// Bytes of the head, without the tag.
     #[inline]

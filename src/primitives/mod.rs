@@ -27,7 +27,10 @@ use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
-use crate::engine::machine::{Class, Context, Decision, Due, Events, LOG_TAG, LogChange, LogCursor, LogTimer, Machine};
+use crate::engine::machine::{
+    Class, CompactedLog, Context, Decision, Due, Events, LOG_TAG, LogChange, LogCursor, LogTimer, Machine, RecordPart,
+    Recount,
+};
 
 /// All primitives.
 #[derive(Default)]
@@ -213,6 +216,22 @@ impl Machine for Primitives {
             Primitive::Streams => streams::measure(event, visit),
             Primitive::Sessions => Err(Malformed("an event that puts no records into a log")),
         }
+    }
+
+    fn visit_records<'a>(event: &'a [u8], visit: &mut dyn FnMut(RecordPart<'a>)) -> Result<(), Malformed> {
+        let tag = *event.first().ok_or(Malformed("an event without a tag"))?;
+        match Primitive::of_tag(tag).ok_or(Malformed("a tag that no primitive has"))? {
+            Primitive::Streams => streams::visit_records(event, visit),
+            Primitive::Sessions => Err(Malformed("an event that puts no records into a log")),
+        }
+    }
+
+    fn compacted_log(&self, log: LogId) -> Option<CompactedLog> {
+        self.streams.compacted_log(log)
+    }
+
+    fn recount(recount: Recount) -> Command<'static> {
+        Command::Streams(streams::Command::Compacted(recount))
     }
 
     fn row(&self, key: RowKey) -> Option<Vec<u8>> {

@@ -37,8 +37,12 @@ pub struct Stats {
     pub sidecars: u64,
     /// Segments that live records were copied out of.
     pub cleaned_segments: u64,
-    /// Bytes of survivors written by that.
+    /// Bytes of survivors written by that, and by compaction.
     pub copied_bytes: u64,
+    /// Passes of compaction begun.
+    pub compaction_passes: u64,
+    /// Bytes of records that they have decided on.
+    pub compacted_bytes: u64,
     /// Segments removed because nothing in them lives.
     pub removed_segments: u64,
     /// Segments that could not be read in full when live records were to be copied out of them. They stay as they are,
@@ -124,6 +128,8 @@ numbers!(
     sidecars,
     cleaned_segments,
     copied_bytes,
+    compaction_passes,
+    compacted_bytes,
     removed_segments,
     parked_segments,
     live_bytes,
@@ -155,6 +161,8 @@ impl Stats {
             sidecars: read(&keeper.sidecars),
             cleaned_segments: read(&keeper.cleaned_segments),
             copied_bytes: read(&keeper.copied_bytes),
+            compaction_passes: read(&keeper.compaction_passes),
+            compacted_bytes: read(&keeper.compacted_bytes),
             removed_segments: read(&keeper.removed_segments),
             parked_segments: read(&keeper.parked_segments),
             live_bytes: read(&keeper.live_bytes),

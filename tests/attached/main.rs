@@ -10,6 +10,8 @@ mod addresses;
 mod append;
 #[path = "../place/child.rs"]
 mod child;
+#[path = "../streams/compaction.rs"]
+mod compaction;
 #[path = "../streams/definition.rs"]
 mod definition;
 #[path = "../bad_input/full_disk.rs"]

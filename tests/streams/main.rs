@@ -5,6 +5,7 @@
 mod place;
 
 mod append;
+mod compaction;
 mod definition;
 mod group_records;
 mod groups;

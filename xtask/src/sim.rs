@@ -30,6 +30,9 @@ pub(crate) const PLANTED: &[&str] = &[
     "revoked_before_released",
     "commit_not_in_checkpoint",
     "moment_of_any_clock",
+    "older_record_supersedes",
+    "compacted_item_loses_its_timestamp",
+    "tombstone_left_out_at_once",
 ];
 
 #[derive(Args)]

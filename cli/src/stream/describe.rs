@@ -59,7 +59,9 @@ fn sentence(options: &PrintedOptions) -> String {
     let limits: Vec<String> = [age, bytes, records].into_iter().flatten().collect();
     let partitions = counted(u64::from(options.partitions), "partition");
     let kept = if limits.is_empty() { "everything".to_owned() } else { format!("at most {}", limits.join(", ")) };
-    format!("{partitions}; each keeps {kept}; level {}", options.level.unwrap_or("of the database"))
+    let compaction = options.tombstone_retention_micros.map(human_duration);
+    let compaction = compaction.map_or_else(String::new, |kept| format!("; compacted, tombstones kept {kept}"));
+    format!("{partitions}; each keeps {kept}{compaction}; level {}", options.level.unwrap_or("of the database"))
 }
 
 #[derive(Serialize)]
@@ -108,6 +110,9 @@ struct PrintedOptions {
     retention_bytes: Option<u64>,
     retention_records: Option<u64>,
     level: Option<&'static str>,
+    /// Stands there if the stream is compacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tombstone_retention_micros: Option<u64>,
 }
 
 impl PrintedOptions {
@@ -123,6 +128,9 @@ impl PrintedOptions {
                 Level::Sync => "sync",
                 Level::Buffered => "buffered",
             }),
+            tombstone_retention_micros: options
+                .is_compacted()
+                .then(|| u64::try_from(options.get_tombstone_retention().as_micros()).unwrap_or(u64::MAX)),
         }
     }
 }

@@ -83,6 +83,12 @@ pub(crate) struct Create {
     /// Keep at most this many records per partition
     #[arg(long, value_name = "N")]
     retention_records: Option<u64>,
+    /// Keep of each key the newest record only; records without a key are refused
+    #[arg(long)]
+    compact: bool,
+    /// Keep records without a body this long after compaction [default: 24h]
+    #[arg(long, value_name = "D", value_parser = units::duration, requires = "compact")]
+    tombstone_retention: Option<Duration>,
 }
 
 #[derive(Args)]
@@ -148,6 +154,12 @@ impl Create {
         }
         if let Some(records) = self.retention_records {
             options = options.retention_records(records);
+        }
+        if self.compact {
+            options = options.compacted();
+        }
+        if let Some(retention) = self.tombstone_retention {
+            options = options.tombstone_retention(retention);
         }
         let database = place.open()?;
         let stream = database.create_stream(&self.name, options)?;

@@ -55,7 +55,7 @@ fn a_record_whose_checksum_holds_and_that_is_not_understood_is_named() {
             if *named == file && *at >= offset && *from == lsn),
         "{told:?}"
     );
-    let lookup = Lookup { log, from: 0, until: Until::Bytes(1) };
+    let lookup = Lookup { log, from: 0, until: Until::Bytes(1), passes: 0 };
     expect_named(&bench.engine.look_up(lookup).expect_err("it is not understood"), &file, offset, lsn);
 }
 

@@ -3,6 +3,7 @@
 mod cleaning;
 mod closing;
 mod committer;
+mod compaction;
 mod damage;
 mod full_disk;
 mod groups;
@@ -44,7 +45,9 @@ pub(super) type Kept = (u64, Lsn, Vec<u8>);
 
 fn options(clock: &ManualClock) -> OpenOptions {
     let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
-    OpenOptions { clock: Clock::Manual(clock.clone()), ..OpenOptions::new(geometry, DATABASE_ID) }
+    let clock = Clock::Manual(clock.clone());
+    // The least map: several passes, however few keys there are.
+    OpenOptions { clock, key_map_places: 8, ..OpenOptions::new(geometry, DATABASE_ID) }
 }
 
 impl Bench {

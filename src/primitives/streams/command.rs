@@ -10,7 +10,7 @@ use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::name::NameFault;
 use crate::base::row::RowKey;
-use crate::engine::machine::{Class, Lookup};
+use crate::engine::machine::{Class, Lookup, Recount};
 
 /// A request that may be refused.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum Command<'a> {
     TrimBefore { stream: StreamHandle, partition: u32, offset: u64 },
     /// Lets go what retention no longer keeps: the tick.
     Expire { log: LogId },
+    /// Takes note of what compaction has left of a partition.
+    Compacted(Recount),
     /// Makes the caller the only one who appends under this name; it is forgotten when nobody did so for as long.
     OpenProducer { stream: StreamHandle, name: &'a str, expire_after_micros: u64 },
     /// Adds records as a producer: once, however often it is asked for.
@@ -47,7 +49,7 @@ impl Command<'_> {
             }
             Command::OpenProducer { .. } | Command::Produce(_) => Class::Publish,
             Command::Delete { .. } | Command::TrimBefore { .. } => Class::Settle,
-            Command::Expire { .. } | Command::ExpireProducer { .. } => Class::Settle,
+            Command::Expire { .. } | Command::ExpireProducer { .. } | Command::Compacted(_) => Class::Settle,
             Command::Groups(command) => command.class(),
         }
     }
@@ -68,15 +70,22 @@ pub(crate) struct Options {
     pub(crate) retention: Retention,
     /// `None`: the database's level.
     pub(crate) level: Option<Level>,
+    /// `None`: every record is kept, whatever follows it.
+    pub(crate) compaction: Option<Compaction>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { partitions: 1, retention: Retention::default(), level: None }
+        Options { partitions: 1, retention: Retention::default(), level: None, compaction: None }
     }
 }
 
 impl Options {
+    /// Whether a stream with these options may be altered to have those.
+    pub(super) fn may_become(&self, wanted: &Options) -> bool {
+        self.partitions == wanted.partitions && self.compaction.is_some() == wanted.compaction.is_some()
+    }
+
     /// Every option in which a stream with `self` is not what `wanted` asks for.
     pub(crate) fn differences(&self, wanted: &Options) -> Vec<String> {
         let (have, want) = (&self.retention, &wanted.retention);
@@ -87,6 +96,7 @@ impl Options {
             ("retention bytes", limit(have.bytes, |n| n.to_string()), limit(want.bytes, |n| n.to_string())),
             ("retention records", limit(have.records, |n| n.to_string()), limit(want.records, |n| n.to_string())),
             ("level", level_text(self.level), level_text(wanted.level)),
+            ("compaction", compaction_text(self.compaction), compaction_text(wanted.compaction)),
         ];
         let differs = options.into_iter().filter(|(_, have, want)| have != want);
         let texts = differs.map(|(option, have, want)| format!("{option}: is {have}, asked for {want}"));
@@ -114,6 +124,23 @@ impl Retention {
     pub(crate) fn is_unlimited(&self) -> bool {
         *self == Retention::default()
     }
+}
+
+/// Of each key only the newest record is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Compaction {
+    /// How long a record without a body is kept after those that it supersedes are gone.
+    pub(crate) tombstone_retention_micros: u64,
+}
+
+fn compaction_text(compaction: Option<Compaction>) -> String {
+    compaction.map_or_else(
+        || "none".to_owned(),
+        |compaction| {
+            let kept = Duration::from_micros(compaction.tombstone_retention_micros);
+            format!("with tombstones kept {} s", kept.as_secs_f64())
+        },
+    )
 }
 
 fn level_text(level: Option<Level>) -> String {

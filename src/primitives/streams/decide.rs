@@ -3,6 +3,7 @@
 //! A command is checked whole before its first event is given out.
 
 use super::command::{Append, Command, Group, Options, Outcome, Refusal, Retention, StreamHandle};
+use super::compaction;
 use super::event::{Appended, Event, Span, Trimmed};
 use super::groups;
 use super::overlay::{Overlay, View};
@@ -87,6 +88,7 @@ fn decide_rare<'c>(
             trim_before(view, stream, partition, offset, context, emit)
         }
         Command::Expire { log } => Ok(expire(view, log, context, &mut emit)),
+        Command::Compacted(ref recount) => Ok(compaction::recount(view, recount, &mut emit)),
         Command::OpenProducer { stream, name, expire_after_micros } => {
             producers::open(view, stream, name, expire_after_micros, context.now, &mut emit)
         }
@@ -122,7 +124,7 @@ fn ensure<'c>(
     mut emit: impl FnMut(Event<'c>),
 ) -> Result<Outcome, Refused> {
     match view.find(name) {
-        Some((handle, head)) if head.options.partitions == options.partitions && head.options != *options => {
+        Some((handle, head)) if head.options.may_become(options) && head.options != *options => {
             check_options(options)?;
             head.mappings.spans().for_each(|span| emit(Event::Altered { span, options: *options }));
             Ok(Outcome::Accept(Reply::Stream(handle)))
@@ -130,6 +132,11 @@ fn ensure<'c>(
         Some((handle, head)) if head.options.partitions != options.partitions => {
             check_options(options)?;
             let fixed = Options { partitions: options.partitions, ..head.options };
+            let differences = head.options.differences(&fixed);
+            Err(Refusal::Mismatch { differences }.resting_on(stream_row(handle.id)))
+        }
+        Some((handle, head)) if head.options.compaction.is_some() != options.compaction.is_some() => {
+            let fixed = Options { compaction: options.compaction, ..head.options };
             let differences = head.options.differences(&fixed);
             Err(Refusal::Mismatch { differences }.resting_on(stream_row(handle.id)))
         }
@@ -331,6 +338,9 @@ pub(super) fn check_group(head: &Head, group: &Group<'_>) -> Result<Item, Refusa
     if item.count < group.records.len() || item.sizes > SURELY_WITHIN {
         check_limits(group.records)?;
     }
+    if head.options.compaction.is_some() {
+        compaction::check_keys(group.records)?;
+    }
     Ok(item)
 }
 
@@ -411,7 +421,7 @@ fn expire<'c>(view: &View<'_>, log: LogId, context: &Context<'_>, emit: &mut imp
     let Some((head, partition)) = view.unchanged(log) else {
         return unchanged;
     };
-    let trim = furthest(log, &head.options.retention, &partition, context).and_then(|furthest| {
+    let trim = furthest(log, &head.options, &partition, context).and_then(|furthest| {
         let going = furthest.filter(|stretch| stretch.end > partition.start);
         going.map(|stretch| trimmed(log, &partition, stretch, partition.end, context)).transpose()
     });
@@ -428,12 +438,12 @@ fn expire<'c>(view: &View<'_>, log: LogId, context: &Context<'_>, emit: &mut imp
 /// The furthest stretch that any limit lets go, or what must be known to tell.
 fn furthest(
     log: LogId,
-    retention: &Retention,
+    options: &Options,
     partition: &Partition,
     context: &Context<'_>,
 ) -> Result<Option<Stretch>, Lookup> {
     let mut furthest: Option<Stretch> = None;
-    for demand in retention.demands(partition, context.now) {
+    for demand in options.retention.demands(partition, options.compaction.is_some(), context.now) {
         let mut answers = demand.questions(partition).map(|until| measure(log, partition, until, context));
         let latest = answers.next().expect("a demand has a question");
         let stretch = latest.or_else(|lookup| answers.find_map(Result::ok).ok_or(lookup))?;
@@ -447,9 +457,10 @@ fn furthest(
 /// A stretch from the start of a partition on. All of it is known without asking.
 fn measure(log: LogId, partition: &Partition, until: Until, context: &Context<'_>) -> Result<Stretch, Lookup> {
     if matches!(until, Until::Offset(end) if end >= partition.end) {
-        return Ok(Stretch { end: partition.end, bytes: partition.bytes, next_timestamp: None });
+        let (bytes, records) = (partition.bytes, partition.records());
+        return Ok(Stretch { end: partition.end, bytes, records, next_timestamp: None });
     }
-    let lookup = Lookup { log, from: partition.start, until };
+    let lookup = Lookup { log, from: partition.start, until, passes: partition.compacted.passes };
     let stretch = context.known.stretch(lookup).ok_or(lookup)?;
     assert!(stretch.end <= partition.end && stretch.bytes <= partition.bytes, "a stretch lies inside its log");
     Ok(stretch)
@@ -468,11 +479,14 @@ fn trimmed(
         _ if stretch.end == partition.end => None,
         None if stretch.end == stored_end => Some(partition.last_timestamp),
         None => {
-            let lookup = Lookup { log, from: partition.start, until: Until::Offset(stretch.end) };
+            let (until, passes) = (Until::Offset(stretch.end), partition.compacted.passes);
+            let lookup = Lookup { log, from: partition.start, until, passes };
             let again = context.known.stretch(lookup).filter(|again| again.next_timestamp.is_some());
             Some(again.and_then(|again| again.next_timestamp).ok_or(lookup)?)
         }
         known => known,
     };
-    Ok(Trimmed { log, start: stretch.end, bytes: stretch.bytes, start_timestamp })
+    // Of holes that are not told of yet nothing goes.
+    let holes = (stretch.end - partition.start - stretch.records).min(partition.compacted.holes);
+    Ok(Trimmed { log, start: stretch.end, bytes: stretch.bytes, start_timestamp, holes })
 }

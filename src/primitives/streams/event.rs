@@ -1,21 +1,23 @@
 //! Decided facts, and their bytes.
 //!
 //! Integers are varints unless a width is named. `options` is
-//! `flags u8 (1 age, 2 bytes, 4 records) · the limits whose flag is set, in this order · level u8 (0 the database's,
-//! 1 sync, 2 buffered)`.
+//! `flags u8 (1 age, 2 bytes, 4 records, 8 compaction) · the limits whose flag is set, in this order · tombstone
+//! retention, if flag 8 is set · level u8 (0 the database's, 1 sync, 2 buffered)`.
 //!
 //! | tag  | event    | fields                                                                       |
 //! |------|----------|------------------------------------------------------------------------------|
 //! | 0x01 | created  | stream · first log · partitions · options · slice(name)                      |
 //! | 0x02 | altered  | stream · first log · partitions · options                                    |
 //! | 0x03 | deleted  | stream · first log · partitions                                              |
-//! | 0x04 | trimmed  | log · start · bytes · u8 (1 if something is left) · timestamp at start, if so |
+//! | 0x04 | trimmed  | log · start · bytes · u8 (1 something is left, 2 holes) · timestamp at start, if 1 · |
+//! |      |          | offsets that went without a record, if 2                                     |
 //! | 0x0c | extended | stream · first log · partitions: those that were added                    |
+//! | 0x0d | compacted | log · through · records · bytes: what is left                               |
 //! | 0x81 | appended | head (`journal::entry`, expiry 0) · records (`record.rs`)                    |
 //!
 //! Those of producers stand in `producers/event.rs`, those of groups in `groups/event.rs`.
 
-use super::command::{Options, Retention};
+use super::command::{Compaction, Options, Retention};
 use super::groups;
 use super::producers;
 use super::record::{self, Record};
@@ -26,7 +28,7 @@ use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::time::Timestamp;
-use crate::engine::machine::{LOG_TAG, LogAppend, LogChange};
+use crate::engine::machine::{LOG_TAG, LogAppend, LogChange, RecordPart};
 use crate::journal::entry::Entry;
 
 const CREATED: u8 = 0x01;
@@ -34,6 +36,7 @@ const ALTERED: u8 = 0x02;
 const DELETED: u8 = 0x03;
 const TRIMMED: u8 = 0x04;
 const EXTENDED: u8 = 0x0c;
+const COMPACTED: u8 = 0x0d;
 pub(crate) const APPENDED: u8 = LOG_TAG | 0x01;
 
 /// A decided fact.
@@ -57,6 +60,8 @@ pub(crate) enum Event<'a> {
     Extended {
         span: Span,
     },
+    /// A pass of compaction has ended.
+    Compacted(Compacted),
     Appended(Appended<'a>),
     Producers(producers::Event<'a>),
     Groups(groups::Event<'a>),
@@ -77,8 +82,21 @@ pub(crate) struct Trimmed {
     pub(crate) start: u64,
     /// Bytes of keys, headers and bodies that went.
     pub(crate) bytes: u64,
-    /// Timestamp of the record at `start`; `None` if nothing is left.
+    /// Timestamp of the first record from `start` on; `None` if nothing is left.
     pub(crate) start_timestamp: Option<Timestamp>,
+    /// Offsets below `start` that went and had no record any more.
+    pub(crate) holes: u64,
+}
+
+/// What compaction has left of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Compacted {
+    pub(crate) log: LogId,
+    /// Below it no key has two records.
+    pub(crate) through: u64,
+    /// In the whole partition.
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Records got successive offsets at the end of a partition.
@@ -115,6 +133,7 @@ impl<'a> Event<'a> {
             Event::Altered { span, options } => span.encoded_len() + options_len(options),
             Event::Deleted { span } | Event::Extended { span } => span.encoded_len(),
             Event::Trimmed(trimmed) => trimmed.encoded_len(),
+            Event::Compacted(compacted) => compacted.encoded_len(),
             Event::Producers(event) => event.encoded_len() - 1,
             Event::Groups(event) => event.encoded_len() - 1,
         }
@@ -157,6 +176,10 @@ impl<'a> Event<'a> {
                 out.u8(TRIMMED);
                 trimmed.encode(out);
             }
+            Event::Compacted(compacted) => {
+                out.u8(COMPACTED);
+                compacted.encode(out);
+            }
             Event::Extended { span } => {
                 out.u8(EXTENDED);
                 span.encode(out);
@@ -181,6 +204,7 @@ impl<'a> Event<'a> {
             }
             DELETED => Event::Deleted { span: Span::decode(&mut take)? },
             TRIMMED => Event::Trimmed(Trimmed::decode(&mut take)?),
+            COMPACTED => Event::Compacted(Compacted::decode(&mut take)?),
             EXTENDED => Event::Extended { span: Span::decode(&mut take)? },
             tag @ 0x20..=0x2f => Event::Groups(groups::Event::decode(tag, &mut take)?),
             tag => Event::Producers(producers::Event::decode(tag, &mut take)?),
@@ -205,6 +229,7 @@ impl<'a> Event<'a> {
             Event::Altered { span, .. } => LogChange::Rearm { first: span.first_log, count: span.partitions },
             Event::Deleted { span } => LogChange::Close { first: span.first_log, count: span.partitions },
             Event::Trimmed(trimmed) => LogChange::Trim { log: trimmed.log, start: trimmed.start },
+            Event::Compacted(_) => LogChange::None,
             Event::Producers(event) => event.log_change(),
             Event::Groups(event) => event.log_change(),
         }
@@ -217,6 +242,7 @@ impl<'a> Event<'a> {
         match self {
             Event::Appended(appended) => visit(partition_row(appended.entry.log)),
             Event::Trimmed(trimmed) => visit(partition_row(trimmed.log)),
+            Event::Compacted(compacted) => visit(partition_row(compacted.log)),
             Event::Created { span, .. } | Event::Extended { span } => {
                 visit(COUNTERS);
                 visit(stream_row(span.stream));
@@ -272,27 +298,53 @@ impl Span {
 impl Trimmed {
     fn encoded_len(&self) -> usize {
         let timestamp = self.start_timestamp.map_or(0, |timestamp| varint_len(timestamp.0));
-        varint_len(self.log.0) + varint_len(self.start) + varint_len(self.bytes) + 1 + timestamp
+        let holes = if self.holes > 0 { varint_len(self.holes) } else { 0 };
+        varint_len(self.log.0) + varint_len(self.start) + varint_len(self.bytes) + 1 + timestamp + holes
     }
 
     fn encode(&self, out: &mut Put<'_>) {
         out.varint(self.log.0);
         out.varint(self.start);
         out.varint(self.bytes);
-        out.u8(u8::from(self.start_timestamp.is_some()));
+        out.u8(u8::from(self.start_timestamp.is_some()) | u8::from(self.holes > 0) << 1);
         if let Some(timestamp) = self.start_timestamp {
             out.varint(timestamp.0);
+        }
+        if self.holes > 0 {
+            out.varint(self.holes);
         }
     }
 
     fn decode(take: &mut Take<'_>) -> Result<Trimmed, Malformed> {
         let (log, start, bytes) = (LogId(take.varint()?), take.varint()?, take.varint()?);
-        let start_timestamp = match take.u8()? {
-            0 => None,
-            1 => Some(Timestamp(take.varint()?)),
-            _ => return Err(Malformed("neither empty nor not")),
-        };
-        Ok(Trimmed { log, start, bytes, start_timestamp })
+        let flags = take.u8()?;
+        if flags > 3 {
+            return Err(Malformed("neither empty nor not"));
+        }
+        let start_timestamp = if flags & 1 == 0 { None } else { Some(Timestamp(take.varint()?)) };
+        let holes = if flags & 2 == 0 { 0 } else { take.varint()? };
+        if flags & 2 != 0 && holes == 0 {
+            return Err(Malformed("holes that are none"));
+        }
+        Ok(Trimmed { log, start, bytes, start_timestamp, holes })
+    }
+}
+
+impl Compacted {
+    fn encoded_len(&self) -> usize {
+        varint_len(self.log.0) + varint_len(self.through) + varint_len(self.records) + varint_len(self.bytes)
+    }
+
+    fn encode(&self, out: &mut Put<'_>) {
+        out.varint(self.log.0);
+        out.varint(self.through);
+        out.varint(self.records);
+        out.varint(self.bytes);
+    }
+
+    fn decode(take: &mut Take<'_>) -> Result<Compacted, Malformed> {
+        let (log, through) = (LogId(take.varint()?), take.varint()?);
+        Ok(Compacted { log, through, records: take.varint()?, bytes: take.varint()? })
     }
 }
 
@@ -327,6 +379,25 @@ impl Source<'_> {
     }
 }
 
+/// Tells of every record of an item with appended records what compaction must know of it.
+pub(crate) fn visit_records<'a>(item: &'a [u8], visit: &mut dyn FnMut(RecordPart<'a>)) -> Result<(), Malformed> {
+    let (_, mut records) = read_item(item)?;
+    let mut at = item.len() - records.remaining();
+    while let Some(record) = records.next() {
+        let record = record?;
+        let end = item.len() - records.remaining();
+        visit(RecordPart {
+            offset: record.offset,
+            key: record.key,
+            is_tombstone: record.body.is_none(),
+            bytes: record.user_bytes() as u64,
+            encoded: &item[at..end],
+        });
+        at = end;
+    }
+    Ok(())
+}
+
 /// Tells offset and bytes (key, header block and body) of every record of an item with appended records.
 pub(crate) fn measure(item: &[u8], visit: &mut dyn FnMut(u64, u64)) -> Result<(), Malformed> {
     let (_, records) = read_item(item)?;
@@ -348,17 +419,19 @@ pub(crate) fn read_item(item: &[u8]) -> Result<(Entry, record::Records<'_>), Mal
     Ok((entry, record::records(&entry, take.rest())))
 }
 
-fn limits(retention: &Retention) -> [Option<u64>; 3] {
-    [retention.age_micros, retention.bytes, retention.records]
+/// What stands behind the flags, and how many bits those are.
+fn limits(options: &Options) -> [Option<u64>; 4] {
+    let Retention { age_micros, bytes, records } = options.retention;
+    [age_micros, bytes, records, options.compaction.map(|compaction| compaction.tombstone_retention_micros)]
 }
 
 pub(crate) fn options_len(options: &Options) -> usize {
-    2 + limits(&options.retention).into_iter().flatten().map(varint_len).sum::<usize>()
+    2 + limits(options).into_iter().flatten().map(varint_len).sum::<usize>()
 }
 
 /// The number of partitions is not among them.
 pub(crate) fn put_options(options: &Options, out: &mut Put<'_>) {
-    let limits = limits(&options.retention);
+    let limits = limits(options);
     out.u8(limits.iter().enumerate().map(|(bit, limit)| u8::from(limit.is_some()) << bit).sum());
     limits.into_iter().flatten().for_each(|limit| out.varint(limit));
     out.u8(match options.level {
@@ -370,21 +443,22 @@ pub(crate) fn put_options(options: &Options, out: &mut Put<'_>) {
 
 pub(crate) fn take_options(partitions: u32, take: &mut Take<'_>) -> Result<Options, Malformed> {
     let flags = take.u8()?;
-    if flags > 7 {
+    if flags > 15 {
         return Err(Malformed("unknown limit of retention"));
     }
-    let mut limits = [None; 3];
+    let mut limits = [None; 4];
     for (bit, limit) in limits.iter_mut().enumerate() {
         if flags & (1 << bit) != 0 {
             *limit = Some(take.varint()?);
         }
     }
-    let [age_micros, bytes, records] = limits;
+    let [age_micros, bytes, records, tombstone_retention] = limits;
+    let compaction = tombstone_retention.map(|micros| Compaction { tombstone_retention_micros: micros });
     let level = match take.u8()? {
         0 => None,
         1 => Some(Level::Sync),
         2 => Some(Level::Buffered),
         _ => return Err(Malformed("unknown level")),
     };
-    Ok(Options { partitions, retention: Retention { age_micros, bytes, records }, level })
+    Ok(Options { partitions, retention: Retention { age_micros, bytes, records }, level, compaction })
 }

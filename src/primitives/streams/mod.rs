@@ -17,12 +17,14 @@
 //! | `rows.rs`      | the same as rows of the checkpoint                      |
 //! | `decide.rs`    | which commands are accepted                             |
 //! | `retention.rs` | what a partition holds beyond its retention             |
+//! | `compaction.rs` | what may be appended to a compacted stream             |
 //! | `overlay.rs`   | several commands in one frame                           |
 //! | `murmur2.rs`   | from a key to its partition                             |
 //! | `producers`    | idempotent producers, with the same set of files        |
 //! | `groups`       | consumer groups, with the same set of files             |
 
 mod command;
+mod compaction;
 mod decide;
 mod event;
 pub(crate) mod groups;
@@ -45,9 +47,11 @@ mod state;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub(crate) use command::{Append, Command, Group, Options, Outcome, Produce, Refusal, Retention, StreamHandle};
+pub(crate) use command::{
+    Append, Command, Compaction, Group, Options, Outcome, Produce, Refusal, Retention, StreamHandle,
+};
 pub(crate) use decide::decide;
-pub(crate) use event::{Event, Span, measure, options_len, put_options, read_item, take_options};
+pub(crate) use event::{Event, Span, measure, options_len, put_options, read_item, take_options, visit_records};
 pub(crate) use mapping::{Mapping, Mappings};
 pub(crate) use murmur2::partition_of;
 pub(crate) use overlay::Overlay;

@@ -177,6 +177,11 @@ pub(crate) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// Bytes behind the record that was told last.
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.remaining()
+    }
+
     #[inline]
     fn read(&mut self) -> Result<RecordRef<'a>, Malformed> {
         let (body, key, header_block) = (self.rest.varint()?, self.rest.varint()?, self.rest.varint()?);

@@ -8,6 +8,9 @@
 //! rounded down to its five leading bits, and the answers to the questions before it count as well: they let go less
 //! than may go, never more, and the rest is due again at once. An excess below 32 is not rounded, so the last tick is
 //! exact.
+//!
+//! Of a stream with compaction it is asked how far the start must go for so much to be left, since counts may lag
+//! behind what compaction has left out: the answer rests on what is there.
 
 use std::iter::successors;
 
@@ -28,6 +31,9 @@ pub(super) enum Demand {
     Everything,
     Records(u64),
     Bytes(u64),
+    /// Of a stream with compaction: this many are to be left.
+    KeepRecords(u64),
+    KeepBytes(u64),
     /// Microseconds by which the first record is too old.
     Age(u64),
 }
@@ -36,7 +42,7 @@ impl Demand {
     /// What to ask for, and before it what may have been asked for when the excess was smaller. Any answer may go.
     pub(super) fn questions(self, partition: &Partition) -> impl Iterator<Item = Until> {
         let excess = match self {
-            Demand::Everything => 1,
+            Demand::Everything | Demand::KeepRecords(_) | Demand::KeepBytes(_) => 1,
             Demand::Records(excess) | Demand::Bytes(excess) | Demand::Age(excess) => excess,
         };
         let smaller = |excess: &u64| Some(steady(*excess - 1)).filter(|excess| *excess > 0);
@@ -44,6 +50,8 @@ impl Demand {
             Demand::Everything => Until::Offset(partition.end),
             Demand::Records(_) => Until::Offset(partition.start + excess),
             Demand::Bytes(_) => Until::Bytes(excess),
+            Demand::KeepRecords(most) => Until::RecordsLeft(most),
+            Demand::KeepBytes(most) => Until::BytesLeft(most),
             Demand::Age(_) => Until::Time(Timestamp(partition.start_timestamp.0 + excess)),
         })
     }
@@ -78,7 +86,12 @@ impl Retention {
     }
 
     /// The limits that the partition is over.
-    pub(super) fn demands(&self, partition: &Partition, now: Now) -> impl Iterator<Item = Demand> + use<> {
+    pub(super) fn demands(
+        &self,
+        partition: &Partition,
+        is_compacted: bool,
+        now: Now,
+    ) -> impl Iterator<Item = Demand> + use<> {
         let (records, bytes) = (self.excess_records(partition), self.excess_bytes(partition));
         let oldest = self.age_micros.map_or(Timestamp(0), |age| now.wall.minus(age));
         let age = oldest.0.saturating_sub(partition.start_timestamp.0);
@@ -86,8 +99,12 @@ impl Retention {
             true => Demand::Everything,
             false => Demand::Age(age),
         });
-        let records = (records > 0).then_some(Demand::Records(records));
-        let bytes = (bytes > 0).then_some(Demand::Bytes(bytes));
+        let (mut records, mut bytes) =
+            ((records > 0).then_some(Demand::Records(records)), (bytes > 0).then_some(Demand::Bytes(bytes)));
+        if is_compacted {
+            records = records.and(self.records).map(Demand::KeepRecords);
+            bytes = bytes.and(self.bytes).map(Demand::KeepBytes);
+        }
         [age, records, bytes].into_iter().flatten()
     }
 }

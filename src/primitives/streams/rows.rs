@@ -7,18 +7,20 @@
 //! | 1    | 0      | counters: next stream id · next log id                                |
 //! | 2    | stream | slice(name) · first log · partitions · mapping epoch · options ·      |
 //! |      |        | per mapping behind the first: first log · partitions added · lsn      |
-//! | 3    | log    | start · end · bytes · last timestamp · start timestamp                |
+//! | 3    | log    | start · end · bytes · last timestamp · start timestamp; and if it was |
+//! |      |        | compacted, holes · cleaned end · passes                               |
 //!
 //! Those of producers stand in `producers/rows.rs`, those of groups in `groups/rows.rs`.
 //!
-//! A partition that has no row is empty and always was. The number of its records is `end - start`.
+//! A partition that has no row is empty and always was. The number of its records is `end - start`, less
+//! the holes.
 
 use super::command::Options;
 use super::event::{Span, options_len, put_options, take_options};
 use super::groups;
 use super::mapping::Mappings;
 use super::producers::{self, KIND_PRODUCER, KIND_WINDOW};
-use super::state::{Counters, Head, Partition, State};
+use super::state::{CompactedPart, Counters, Head, Partition, State};
 use crate::base::bounds::{MAPPINGS_MAX, NAME_BYTES_MAX, PARTITION_BITS, PARTITIONS_MAX, ROW_BYTES_MAX};
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::log::LogId;
@@ -149,16 +151,25 @@ fn decode_head(stream: u64, mut take: Take<'_>) -> Result<Head, Malformed> {
 }
 
 fn encode_partition(partition: &Partition) -> Vec<u8> {
-    let Partition { start, end, bytes, last_timestamp, start_timestamp } = *partition;
-    integers(&[start, end, bytes, last_timestamp.0, start_timestamp.0])
+    let Partition { start, end, bytes, last_timestamp, start_timestamp, compacted } = *partition;
+    let CompactedPart { holes, cleaned, passes } = compacted;
+    let facts = [start, end, bytes, last_timestamp.0, start_timestamp.0, holes, cleaned, passes];
+    integers(if passes > 0 { &facts } else { &facts[..5] })
 }
 
 fn decode_partition(mut take: Take<'_>) -> Result<Partition, Malformed> {
     let (start, end, bytes) = (take.varint()?, take.varint()?, take.varint()?);
     let (last_timestamp, start_timestamp) = (Timestamp(take.varint()?), Timestamp(take.varint()?));
+    let compacted = match take.remaining() {
+        0 => CompactedPart::default(),
+        _ => CompactedPart { holes: take.varint()?, cleaned: take.varint()?, passes: take.varint()? },
+    };
     take.end()?;
+    if compacted.holes > end.saturating_sub(start) || compacted.cleaned > end || compacted.passes == u64::MAX {
+        return Err(Malformed("a partition with more holes than offsets"));
+    }
     if start > end || start_timestamp > last_timestamp {
         return Err(Malformed("a partition that ends before it starts"));
     }
-    Ok(Partition { start, end, bytes, last_timestamp, start_timestamp })
+    Ok(Partition { start, end, bytes, last_timestamp, start_timestamp, compacted })
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a stream's slot, name, id and the logs of its partitions are entered together and leave together. Ids of
 //! streams and logs are below the counters, which only grow, so that none is given twice. A partition's records have
-//! the offsets `start..end`, all of them, until there is compaction.
+//! the offsets `start..end`, all of them but for as many holes as compaction is known to have made.
 //!
 //! Each rule stands once, in [`make_true`] and [`Partition`]; the state and the overlay (`overlay.rs`) only differ in
 //! where they keep what changes.
@@ -14,7 +14,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::command::{Command, Options, StreamHandle};
-use super::event::{Event, Span, Trimmed};
+use super::event::{Compacted, Event, Span, Trimmed};
 use super::groups::{self, Groups};
 use super::mapping::Mappings;
 use super::producers::{self, Producers};
@@ -73,8 +73,23 @@ pub(crate) struct Partition {
     pub(crate) bytes: u64,
     /// Timestamp of the last record that was ever appended; 0 before the first.
     pub(crate) last_timestamp: Timestamp,
-    /// Timestamp of the record at `start`; 0 when the partition is empty.
+    /// Timestamp of the first record from `start` on; 0 when the partition is empty.
     pub(crate) start_timestamp: Timestamp,
+    pub(crate) compacted: CompactedPart,
+}
+
+/// What compaction has told of a partition.
+///
+/// It tells after it has left records out, and a crash may come between: there are at least as many holes, and no more
+/// bytes in the partition, until the next pass.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct CompactedPart {
+    /// Offsets in `start..end` without a record.
+    pub(crate) holes: u64,
+    /// Below it no key has two records.
+    pub(crate) cleaned: u64,
+    /// How often it has told. What was measured before is not known to hold after.
+    pub(crate) passes: u64,
 }
 
 /// Where a log's partition is.
@@ -181,7 +196,7 @@ impl Stream {
 
 impl Partition {
     pub(crate) fn records(&self) -> u64 {
-        self.end - self.start
+        self.end - self.start - self.compacted.holes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -204,9 +219,22 @@ impl Partition {
         assert!(self.start < trimmed.start && trimmed.start <= self.end, "a trim must end inside the partition");
         assert!(trimmed.bytes <= self.bytes, "a trim must not take more bytes than there are");
         assert_eq!(trimmed.start == self.end, trimmed.start_timestamp.is_none(), "what is left has a timestamp");
+        assert!(trimmed.holes <= self.compacted.holes, "a trim must not take more holes than there are");
+        self.compacted.holes -= trimmed.holes;
         self.start = trimmed.start;
         self.bytes -= trimmed.bytes;
         self.start_timestamp = trimmed.start_timestamp.unwrap_or_default();
+    }
+}
+
+impl Partition {
+    fn take_note(&mut self, compacted: &Compacted) {
+        let offsets = self.end - self.start;
+        assert!(compacted.records <= offsets && compacted.through <= self.end, "compaction tells of what there is");
+        self.bytes = compacted.bytes;
+        let CompactedPart { cleaned, passes, .. } = self.compacted;
+        let (holes, cleaned) = (offsets - compacted.records, cleaned.max(compacted.through));
+        self.compacted = CompactedPart { holes, cleaned, passes: passes + 1 };
     }
 }
 
@@ -233,6 +261,7 @@ pub(super) fn make_true(cells: &mut impl Cells, event: &Event<'_>, lsn: Lsn) {
             cells.partition_mut(appended.entry.log).append(&appended.entry, appended.bytes);
         }
         Event::Trimmed(trimmed) => cells.partition_mut(trimmed.log).trim(trimmed),
+        Event::Compacted(compacted) => cells.partition_mut(compacted.log).take_note(compacted),
         Event::Created { span, options, name } => {
             cells.counters_mut().pass(span);
             cells.open(Head::new(name, *span, *options));

@@ -70,7 +70,9 @@ pub(super) fn put_of_streams(command: &streams::Command<'_>, out: &mut Out) {
             out.u8(13);
             put_of_groups(command, out);
         }
-        C::Expire { .. } | C::ExpireProducer { .. } => unreachable!("only the host's own timers tick"),
+        C::Expire { .. } | C::ExpireProducer { .. } | C::Compacted(_) => {
+            unreachable!("only the host's own timers tick")
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::record::{COMPACTED, key_of};
 use crate::base::bounds::PRODUCER_BATCHES_REMEMBERED;
 use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, Timestamp};
@@ -102,7 +103,32 @@ pub(super) struct PartitionContents {
 /// Equal to the reader.
 impl PartialEq for PartitionContents {
     fn eq(&self, other: &PartitionContents) -> bool {
-        (self.start, &self.records) == (other.start, &other.records)
+        let is_same = |at: usize, one: &RecordContents, two: &RecordContents| {
+            one == two
+                || (one.is_hole() && other.may_be_gone(at))
+                || (two.is_hole() && self.may_be_gone(at))
+                || (one.is_hole() && two.is_hole())
+        };
+        let mut pairs = self.records.iter().zip(&other.records).enumerate();
+        (self.start, self.records.len()) == (other.start, other.records.len())
+            && pairs.all(|(at, (one, two))| is_same(at, one, two))
+    }
+}
+
+impl RecordContents {
+    /// What stands in the place of a record that compaction has left out.
+    pub(super) const HOLE: RecordContents = RecordContents {
+        number: 0,
+        body_bytes: 0,
+        timestamp: Timestamp(0),
+        epoch: 0,
+        lsn: Lsn(0),
+        end: Lsn(0),
+        sync: false,
+    };
+
+    pub(super) fn is_hole(&self) -> bool {
+        self.number == 0
     }
 }
 
@@ -130,6 +156,19 @@ impl PartialEq for RecordContents {
 }
 
 impl PartitionContents {
+    /// Whether compaction may leave out the record in this place: a newer one has its key, or it says that its key is
+    /// gone. When it may say so no more is looked at elsewhere.
+    pub(super) fn may_be_gone(&self, at: usize) -> bool {
+        let record = &self.records[at];
+        let is_last = at + 1 == self.records.len();
+        record.number & COMPACTED != 0 && !is_last && (record.body_bytes == 0 || self.is_superseded(at))
+    }
+
+    pub(super) fn is_superseded(&self, at: usize) -> bool {
+        let key = key_of(self.records[at].number);
+        self.records.iter().skip(at + 1).any(|record| !record.is_hole() && key_of(record.number) == key)
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.start + self.records.len() as u64
     }
@@ -393,6 +432,13 @@ impl History {
     /// With every step made true.
     pub(super) fn now(&self) -> &Contents {
         &self.now
+    }
+
+    /// Compaction has left a record out.
+    pub(super) fn leave_out(&mut self, name: &str, partition: u32, offset: u64) {
+        let partition = &mut self.now.stream(name).partitions[partition as usize];
+        let at = (offset - partition.start) as usize;
+        partition.records[at] = RecordContents::HOLE;
     }
 
     pub(super) fn push(&mut self, step: Step) {

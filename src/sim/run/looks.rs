@@ -12,6 +12,9 @@ use crate::engine::{Engine, Next, Worker};
 use crate::primitives::Primitives;
 use crate::primitives::streams::Retention;
 
+/// Rounds of the timers where one may come again until the keeper has told what compaction left.
+const COMPACTED_ROUNDS_MAX: usize = 300;
+
 /// Turns of one worker until it has nothing to do.
 const TURNS_MAX: usize = 10_000;
 
@@ -21,6 +24,7 @@ impl World {
         let Some(name) = self.any_stream() else { return Ok(()) };
         let number = self.any_partition(&name);
         let Some(log) = log_of(engine, &name, number)? else { return Ok(()) };
+        self.learn_holes(engine)?;
         let durable = engine.positions().durable;
         let partition = self.history.now().streams[&name].partitions[number as usize].clone();
         let visible = partition.visible_end(durable);
@@ -56,10 +60,16 @@ impl World {
             other => return Err(Stop::Wrong(format!("reading at {from} before {visible} yields {other:?}"))),
         };
         let mut next = None;
+        // Between these offsets lie holes alone.
+        let mut due =
+            (from..visible).filter(|offset| partition.record(*offset).is_some_and(|record| !record.is_hole()));
         for item in batch.items() {
             for (offset, record) in read_records(&batch, item)? {
                 if offset < partition.start || offset >= visible {
                     continue;
+                }
+                if offset >= from && due.next() != Some(offset) {
+                    return Err(Stop::Wrong(format!("a read at {from} yields {offset}, and skips a record before it")));
                 }
                 let known = partition.record(offset).expect("below the end");
                 let record = super::history::RecordContents { epoch: known.epoch, ..record };
@@ -126,7 +136,11 @@ impl World {
         let millis = self.random.pick(&[60, 500, 2_000, 70_000]);
         self.tell(format_args!("{millis} ms pass"));
         self.pass(millis * 1000);
+        self.settle_compaction(engine)?;
         for round in 0.. {
+            if self.has_compacted_streams() && round > COMPACTED_ROUNDS_MAX {
+                break;
+            }
             if round > TURNS_MAX {
                 return Err(Stop::Wrong("the timers find no end".to_owned()));
             }
@@ -154,6 +168,9 @@ impl World {
     /// Enters what the timers have let go into the model.
     fn note_expired(&mut self, engine: &Engine<Primitives>, exactly: bool) -> Done {
         let wall = self.clock.wall();
+        // A tick may come before compaction or behind it.
+        let before = self.now().clone();
+        self.learn_holes(engine)?;
         let mut trims = Vec::new();
         for (name, stream) in &self.now().streams {
             for (number, partition) in (0..).zip(&stream.partitions) {
@@ -161,7 +178,8 @@ impl World {
                 let found = engine.inspect(|machine| machine.streams.log_start(log));
                 let start = found.map_err(|_| Stop::Poisoned)?.unwrap_or_default();
                 let due = kept_from(stream, partition, wall);
-                if start > due || (exactly && start < due) {
+                let most = kept_from(stream, &before.streams[name].partitions[number as usize], wall).max(due);
+                if start > most || (exactly && start < due) {
                     return Err(Stop::Wrong(format!("{name}/{number} starts at {start}, its retention says {due}")));
                 }
                 if start > partition.start {
@@ -189,12 +207,12 @@ impl World {
         self.turns(engine, Worker::Maker)?;
         self.turns(engine, Worker::Keeper)?;
         let Some(name) = self.any_stream() else { return Ok(()) };
-        let record = self.record(100);
+        let record = self.record_of(&name, 100);
         self.append_at(engine, &name, vec![(0, vec![record])], crate::base::level::Level::Sync, true)
     }
 }
 
-fn log_of(engine: &Engine<Primitives>, name: &str, partition: u32) -> Result<Option<LogId>, Stop> {
+pub(super) fn log_of(engine: &Engine<Primitives>, name: &str, partition: u32) -> Result<Option<LogId>, Stop> {
     let look = |machine: &Primitives| {
         let stream = machine.streams.stream(machine.streams.lookup(name)?)?;
         Some(stream.head().log(partition))
@@ -209,16 +227,18 @@ pub(super) fn checkpoints(engine: &Engine<Primitives>) -> u64 {
 /// Where a partition starts once retention has done its work: the stupid way, record by record.
 fn kept_from(stream: &StreamContents, partition: &PartitionContents, wall: Timestamp) -> u64 {
     let Retention { age_micros, bytes, records } = stream.options.retention;
+    let there = (partition.start..).zip(&partition.records).filter(|(_, record)| !record.is_hole());
+    let mut held = there.clone().count() as u64;
+    let mut held_bytes: u64 = there.clone().map(|(_, record)| user_bytes(record)).sum();
     let mut start = partition.start;
-    let mut held_bytes: u64 = partition.records.iter().map(user_bytes).sum();
-    for record in &partition.records {
-        let held = partition.end() - start;
+    for (offset, record) in there {
         let is_old = age_micros.is_some_and(|age| record.timestamp < wall.minus(age));
         let is_beyond = records.is_some_and(|most| held > most) || bytes.is_some_and(|most| held_bytes > most);
         if !is_old && !is_beyond {
-            break;
+            return if start > partition.start { offset } else { start };
         }
-        start += 1;
+        start = offset + 1;
+        held -= 1;
         held_bytes -= user_bytes(record);
     }
     start

@@ -11,6 +11,9 @@
 //! An attached process sends some of the writes and, after each open, what it has not seen answered again: each is
 //! applied once (`attached.rs`).
 //!
+//! Streams with compaction lose records: those that are superseded, and tombstones whose time is over
+//! (`compaction.rs`).
+//!
 //! Producers send again what they do not know to be stored, and sometimes what they do: it is there once
 //! (`producing.rs`).
 //!
@@ -28,6 +31,7 @@
 //! Everything a run does follows from its seed.
 
 mod attached;
+mod compaction;
 mod groups;
 mod history;
 mod lapses;
@@ -91,6 +95,8 @@ pub struct Summary {
     pub duplicates: u64,
     /// Records that members of consumer groups read.
     pub consumed: u64,
+    /// Records that compaction has left out.
+    pub left_out: u64,
     /// Records read and held against the model.
     pub records_read: u64,
     /// Changes made to the disk.
@@ -112,6 +118,7 @@ impl AddAssign for Summary {
         self.produced_again += other.produced_again;
         self.duplicates += other.duplicates;
         self.consumed += other.consumed;
+        self.left_out += other.left_out;
         self.records_read += other.records_read;
         self.disk_changes += other.disk_changes;
     }
@@ -124,7 +131,7 @@ impl fmt::Display for Summary {
             "{} lives, {} operations, {} writes of which crashes took {}, {} lives ended by a fault, {} opens stopped \
              by one, {} indexes one commit older, {} segments cleaned, {} requests sent again of which {} were \
              answered as before, {} batches of producers sent again of which {} were duplicates, {} records consumed \
-             by members, {} records held against the model",
+             by members, {} left out by compaction, {} held against the model",
             self.lives,
             self.operations,
             self.writes,
@@ -138,6 +145,7 @@ impl fmt::Display for Summary {
             self.produced_again,
             self.duplicates,
             self.consumed,
+            self.left_out,
             self.records_read,
         )
     }
@@ -155,8 +163,9 @@ pub fn run(seed: u64) -> Result<Summary, String> {
             let (disk_changes, world) = (run.world.disk.changes(), &run.world);
             let (sent_again, repeated) = (world.sent_again, world.repeated);
             let (produced_again, duplicates) = (world.produced_again, world.duplicates);
-            let consumed = world.records_consumed;
-            Ok(Summary { disk_changes, sent_again, repeated, produced_again, duplicates, consumed, ..run.summary })
+            let (consumed, left_out) = (world.records_consumed, world.left_out);
+            let summary = Summary { disk_changes, sent_again, repeated, produced_again, duplicates, ..run.summary };
+            Ok(Summary { consumed, left_out, ..summary })
         }
         Err(reason) => {
             let (told, disk) = (run.world.told(), run.world.disk.log());
@@ -252,6 +261,7 @@ impl Run {
             return Err(format!("the journal goes on at {issued:?}, addresses below {before:?} were handed out"));
         }
         self.world.issued = issued;
+        self.world.compacted_bytes = 0;
         self.world.older_index = None;
         Ok(())
     }
@@ -259,7 +269,8 @@ impl Run {
     fn options(&self) -> OpenOptions {
         let geometry = Geometry::new(GEOMETRY_BYTES_MIN, GEOMETRY_BYTES_MIN).expect("the least geometry");
         let clock = Clock::Manual(self.world.clock.clone());
-        OpenOptions { clock, ..OpenOptions::new(geometry, *b"simulated store ") }
+        // The least map: several passes, however few keys there are.
+        OpenOptions { clock, key_map_places: 8, ..OpenOptions::new(geometry, *b"simulated store ") }
     }
 
     /// Operations until the life's end. Tells whether all that was accepted must be found.

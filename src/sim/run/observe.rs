@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::groups::groups_of;
-use super::history::{BatchContents, Contents, PartitionContents, ProducerContents, SessionContents, StreamContents};
-use super::record::read_records;
+use super::history::{
+    BatchContents, Contents, PartitionContents, ProducerContents, RecordContents, SessionContents, StreamContents,
+};
+use super::record::{key_of, read_records};
 use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::log::LogId;
 use crate::engine::Engine;
@@ -28,7 +30,7 @@ pub(super) fn observe(engine: &Engine<Primitives>) -> Result<Contents, String> {
     for told in streams_of(engine)? {
         let mut partitions = Vec::new();
         for (number, (log, partition)) in told.logs.iter().enumerate() {
-            let read = read_all(engine, *log, partition);
+            let read = read_all(engine, *log, partition, told.options.compaction.is_some());
             let mut read = read.map_err(|reason| format!("{}/{number}: {reason}", told.name))?;
             find_epochs(engine, *log, &told.mappings, &mut read)?;
             partitions.push(read);
@@ -106,7 +108,13 @@ fn producers_of(machine: &Primitives, stream: u64) -> BTreeMap<String, ProducerC
     of_stream.map(tell).collect()
 }
 
-fn read_all(engine: &Engine<Primitives>, log: LogId, told: &streams::Partition) -> Result<PartitionContents, String> {
+/// Reads every record of a log, with holes where a stream with compaction has none.
+pub(super) fn read_all(
+    engine: &Engine<Primitives>,
+    log: LogId,
+    told: &streams::Partition,
+    is_compacted: bool,
+) -> Result<PartitionContents, String> {
     let mut partition = PartitionContents { start: told.start, ..PartitionContents::default() };
     let mut cursor = Cursor::default();
     while partition.end() < told.end {
@@ -117,10 +125,13 @@ fn read_all(engine: &Engine<Primitives>, log: LogId, told: &streams::Partition) 
         };
         for item in batch.items() {
             for (offset, record) in read_records(&batch, item)? {
+                while is_compacted && partition.end() < offset {
+                    partition.records.push_back(RecordContents::HOLE);
+                }
                 if offset >= partition.start && offset != partition.end() {
                     return Err(format!("offset {offset} is read where {} is due", partition.end()));
                 }
-                let last = partition.records.back();
+                let last = partition.records.iter().rev().find(|last| !last.is_hole());
                 if last.is_some_and(|last| last.timestamp > record.timestamp) {
                     return Err(format!("the timestamp at offset {offset} is earlier than the one before it"));
                 }
@@ -133,5 +144,20 @@ fn read_all(engine: &Engine<Primitives>, log: LogId, told: &streams::Partition) 
             return Err(format!("reading at offset {at} yields nothing behind it"));
         }
     }
+    if is_compacted {
+        check_cleaned(&partition, told.compacted.cleaned)?;
+    }
     Ok(partition)
+}
+
+/// Below the cleaned end no key has two records, unless one of them was the last.
+fn check_cleaned(partition: &PartitionContents, cleaned: u64) -> Result<(), String> {
+    let mut newest = BTreeMap::new();
+    for (offset, record) in (partition.start..cleaned).zip(&partition.records) {
+        let key = key_of(record.number);
+        if !record.is_hole() && offset + 1 < cleaned && newest.insert(key, offset).is_some() {
+            return Err(format!("key {key} has two records below {cleaned}, where no key should, one at {offset}"));
+        }
+    }
+    Ok(())
 }

@@ -14,11 +14,25 @@ pub(super) struct RecordBytes {
 
 impl RecordBytes {
     pub(super) fn of(number: u64, body_bytes: u32) -> RecordBytes {
+        if number & COMPACTED != 0 {
+            return RecordBytes::of_compacted(number, body_bytes);
+        }
         let digits = format!("{number:016x}").into_bytes();
         let body: Vec<u8> = digits.iter().copied().cycle().take(body_bytes as usize).collect();
         RecordBytes {
             key: (number.is_multiple_of(3) || body_bytes == 0).then(|| digits.clone()),
             header: number.is_multiple_of(5).then(|| digits.clone()),
+            body: (body_bytes > 0).then_some(body),
+        }
+    }
+
+    /// Keys come again, and what tells the record apart is a header.
+    fn of_compacted(number: u64, body_bytes: u32) -> RecordBytes {
+        let digits = format!("{number:016x}").into_bytes();
+        let body: Vec<u8> = digits.iter().copied().cycle().take(body_bytes as usize).collect();
+        RecordBytes {
+            key: Some(key_of(number).to_le_bytes().to_vec()),
+            header: Some(digits),
             body: (body_bytes > 0).then_some(body),
         }
     }
@@ -38,6 +52,16 @@ impl RecordBytes {
     }
 }
 
+/// Set in the numbers of records of streams with compaction.
+pub(super) const COMPACTED: u64 = 1 << 62;
+
+const KEYS: u64 = 11;
+
+/// Which key a record of a stream with compaction has.
+pub(super) fn key_of(number: u64) -> u64 {
+    (number & !COMPACTED) % KEYS
+}
+
 /// The records of an item, each held against what its number says it must be.
 pub(super) fn read_records(batch: &Batch, item: &ReadItem) -> Result<Vec<(u64, RecordContents)>, String> {
     let (entry, records) = streams::read_item(batch.bytes(item)).map_err(|malformed| malformed.to_string())?;
@@ -45,7 +69,9 @@ pub(super) fn read_records(batch: &Batch, item: &ReadItem) -> Result<Vec<(u64, R
     for record in records {
         let record = record.map_err(|malformed| malformed.to_string())?;
         let body_bytes = record.body.map_or(0, <[u8]>::len) as u32;
-        let number = number_of(record.body.or(record.key).unwrap_or_default())?;
+        let header = streams::headers(record.header_block).next().and_then(Result::ok);
+        let named = header.map(|header| header.value).filter(|_| record.key.is_some_and(|key| key.len() == 8));
+        let number = number_of(named.or(record.body).or(record.key).unwrap_or_default())?;
         let known = RecordBytes::of(number, body_bytes);
         let headers: Result<Vec<Header<'_>>, _> = streams::headers(record.header_block).collect();
         let headers = headers.map_err(|malformed| malformed.to_string())?;

@@ -80,6 +80,9 @@ pub(super) struct World {
     pub(super) is_rebooted: bool,
     /// How far the wall clock may still be set forward in this run.
     steps_left_micros: u64,
+    /// What compaction had read when its holes were last looked for, and records that it has left out.
+    pub(super) compacted_bytes: u64,
+    pub(super) left_out: u64,
     told: VecDeque<String>,
 }
 
@@ -114,6 +117,8 @@ impl World {
             elapsed: 0,
             is_rebooted: false,
             steps_left_micros: STEPS_MICROS_MAX,
+            compacted_bytes: 0,
+            left_out: 0,
             told: VecDeque::new(),
         }
     }

@@ -1,7 +1,8 @@
 //! Writing operations, done to the engine and to the model.
 
+use super::compaction::compaction_of;
 use super::history::{Change, RecordContents, Trim};
-use super::record::RecordBytes;
+use super::record::{COMPACTED, RecordBytes};
 use super::world::{Answer, Done, Stop, World, command, handle};
 use crate::base::level::Level;
 use crate::base::lsn::Lsn;
@@ -31,8 +32,9 @@ impl World {
         if self.now().streams.len() >= STREAMS_MAX {
             return Ok(());
         }
-        let name = format!("{}-{}", self.random.pick(&["orders", "payments", "clicks"]), self.random.below(3));
-        let options = self.options();
+        let name =
+            format!("{}-{}", self.random.pick(&["orders", "payments", "clicks", "changes"]), self.random.below(3));
+        let options = Options { compaction: compaction_of(&name), ..self.options() };
         let level = self.level();
         self.tell(format_args!("create {name} {options:?} {level:?}"));
         let exists = self.now().streams.get(&name).map(|stream| stream.options);
@@ -50,7 +52,7 @@ impl World {
     pub(super) fn alter(&mut self, engine: &Engine<Primitives>) -> Done {
         let Some(name) = self.any_stream() else { return Ok(()) };
         let before = self.now().streams[&name].options;
-        let options = Options { partitions: before.partitions, ..self.options() };
+        let options = Options { partitions: before.partitions, compaction: compaction_of(&name), ..self.options() };
         let level = self.level();
         self.tell(format_args!("ensure {name} {options:?} {level:?}"));
         let answer = self.send(engine, Command::Ensure { name: &name, options }, level, true);
@@ -91,7 +93,7 @@ impl World {
     pub(super) fn append_by_old_mapping(&mut self, engine: &Engine<Primitives>) -> Done {
         let Some(name) = self.any_stream() else { return Ok(()) };
         let (stream, partitions) = (handle(engine, &name)?, self.now().streams[&name].options.partitions);
-        let groups = vec![(0, vec![self.record(100)])];
+        let groups = vec![(0, vec![self.record_of(&name, 100)])];
         self.tell(format_args!("append by an old mapping {}", told(&name, &groups)));
         let answer = with_groups(&groups, &[None], |groups| {
             let append = Append { stream, mapping_partitions: partitions - 1, groups };
@@ -214,7 +216,7 @@ impl World {
     pub(super) fn append_twice(&mut self, engine: &Engine<Primitives>) -> Done {
         let Some(name) = self.any_stream() else { return Ok(()) };
         let number = self.any_partition(&name);
-        let groups: Vec<Groups> = (0..2).map(|_| vec![(number, self.records(2))]).collect();
+        let groups: Vec<Groups> = (0..2).map(|_| vec![(number, self.records(&name, 2))]).collect();
         let (level, is_right) = (self.level(), self.random.chance(192));
         self.tell(format_args!("append twice {} {level:?}, right: {is_right}", told(&name, &groups[0])));
         let stream = handle(engine, &name)?;
@@ -251,10 +253,10 @@ impl World {
         let partition = self.any_partition(&name);
         self.tell(format_args!("flood of {name}/{partition}"));
         for _ in 0..FLOOD_APPENDS {
-            let records = (0..3).map(|_| self.record(FLOOD_BODY_BYTES)).collect();
+            let records = (0..3).map(|_| self.record_of(&name, FLOOD_BODY_BYTES)).collect();
             self.append_at(engine, &name, vec![(partition, records)], Level::Buffered, true)?;
             let Some(other) = self.any_stream() else { return Ok(()) };
-            let (number, record) = (self.any_partition(&other), self.record(100));
+            let (number, record) = (self.any_partition(&other), self.record_of(&other, 100));
             self.append_at(engine, &other, vec![(number, vec![record])], Level::Buffered, true)?;
         }
         let end = self.now().streams[&name].partitions[partition as usize].end();
@@ -281,30 +283,31 @@ impl World {
         let bytes = self.random.pick(&[None, None, None, None, Some(1_000), Some(2_000_000)]);
         let age_micros = self.random.pick(&[None, None, None, Some(1_000_000), Some(60_000_000)]);
         let partitions = 1 + self.random.below(3) as u32;
-        Options { partitions, retention: Retention { age_micros, bytes, records }, level: None }
+        Options { partitions, retention: Retention { age_micros, bytes, records }, ..Options::default() }
     }
 
     /// Records for one to three partitions of a stream.
     pub(super) fn groups(&mut self, name: &str) -> Groups {
         let count = self.random.pick(&[1, 1, 1, 2, 3]);
         let records_max = self.random.pick(&[1, 1, 3, 30]);
-        (0..count).map(|_| (self.any_partition(name), self.records(records_max))).collect()
+        (0..count).map(|_| (self.any_partition(name), self.records(name, records_max))).collect()
     }
 
-    fn records(&mut self, records_max: u64) -> Vec<RecordContents> {
+    fn records(&mut self, name: &str, records_max: u64) -> Vec<RecordContents> {
         let mut bytes_left = APPEND_BYTES_MAX / 3;
         let count = 1 + self.random.below(records_max);
         let mut records = Vec::new();
         for _ in 0..count {
             let body_bytes = self.body_bytes().min(bytes_left);
             bytes_left -= body_bytes;
-            records.push(self.record(if body_bytes < 16 { 0 } else { body_bytes }));
+            records.push(self.record_of(name, if body_bytes < 16 { 0 } else { body_bytes }));
         }
         records
     }
 
-    pub(super) fn record(&mut self, body_bytes: u32) -> RecordContents {
-        let number = self.next_number;
+    pub(super) fn record_of(&mut self, name: &str, body_bytes: u32) -> RecordContents {
+        let compacted = if compaction_of(name).is_some() { COMPACTED } else { 0 };
+        let number = self.next_number | compacted;
         self.next_number += 1;
         let timestamp: Timestamp = self.clock.wall();
         RecordContents { number, body_bytes, timestamp, epoch: 0, lsn: Lsn(0), end: Lsn(0), sync: false }

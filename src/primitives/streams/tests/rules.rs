@@ -1,5 +1,6 @@
 //! The rules, one by one.
 
+use super::super::event::Compacted;
 use super::*;
 use crate::base::bounds::{
     BODY_BYTES_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX, LARGE_FRAME_BYTES, LOGS_MAX, PARTITIONS_MAX,
@@ -60,7 +61,7 @@ fn creating_what_exists_is_a_no_op_with_equal_options_and_a_mismatch_that_lists_
     let rests_on = Some(stream_row(handle.id));
     assert_eq!(same, Outcome::Unchanged { reply: Reply::Stream(handle), rests_on });
     let retention = Retention { age_micros: Some(1_500_000), ..Retention::default() };
-    let options = Options { partitions: 3, retention, level: Some(Level::Buffered) };
+    let options = Options { partitions: 3, retention, level: Some(Level::Buffered), ..Options::default() };
     let differences = vec![
         "partitions: is 2, asked for 3 (`add_partitions` adds some)".to_owned(),
         "retention age: is unlimited, asked for 1.5 s".to_owned(),
@@ -74,7 +75,7 @@ fn creating_what_exists_is_a_no_op_with_equal_options_and_a_mismatch_that_lists_
 fn ensuring_applies_retention_and_level_and_is_a_mismatch_only_for_partitions() {
     let (mut state, handle) = with_stream(partitions(2));
     let retention = Retention { records: Some(9), ..Retention::default() };
-    let options = Options { partitions: 2, retention, level: Some(Level::Sync) };
+    let options = Options { partitions: 2, retention, level: Some(Level::Sync), ..Options::default() };
     let command = Command::Ensure { name: "s", options };
     assert_eq!(run(&mut state, &command, at(2)), Outcome::Accept(Reply::Stream(handle)));
     assert_eq!(*state.stream(handle).unwrap().head().options(), options);
@@ -286,8 +287,8 @@ fn a_group_is_split_into_items_of_bounded_size_and_only_a_single_record_is_large
 }
 
 fn stretch_of(until: Until, log: LogId, end: u64, next: Option<u64>) -> (Lookup, Stretch) {
-    let stretch = Stretch { end, bytes: 10 * end, next_timestamp: next.map(Timestamp) };
-    (Lookup { log, from: 0, until }, stretch)
+    let stretch = Stretch { end, bytes: 10 * end, records: end, next_timestamp: next.map(Timestamp) };
+    (Lookup { log, from: 0, until, passes: 0 }, stretch)
 }
 
 fn knowing(facts: &[(Lookup, Stretch)]) -> Known {
@@ -423,6 +424,7 @@ fn a_trim_that_lags_behind_appends_and_the_clock_still_gets_on() {
             Until::Offset(end) => end,
             Until::Time(time) => time.0,
             Until::Bytes(bytes) => bytes.div_ceil(10),
+            until => panic!("{until:?} of a stream without compaction"),
         };
         let (_, stretch) = stretch_of(lookup.until, log, end, Some(end));
         known.add(lookup, stretch);
@@ -435,12 +437,14 @@ fn a_trim_that_lags_behind_appends_and_the_clock_still_gets_on() {
 fn events_of_every_kind<'a>(records: &'a [Record<'a>]) -> Vec<Event<'a>> {
     let span = Span { stream: 300, first_log: LogId(7), partitions: 200 };
     let retention = Retention { age_micros: Some(1 << 40), bytes: None, records: Some(5) };
-    let options = Options { partitions: 200, retention, level: Some(Level::Buffered) };
+    let options = Options { partitions: 200, retention, level: Some(Level::Buffered), ..Options::default() };
     let bytes = records.iter().map(Record::user_bytes).sum::<usize>() as u64;
     let encoded = records.iter().map(|record| record.encoded_len(record.user_bytes())).sum();
     let (log, timestamp, count) = (LogId(300), Timestamp(1 << 50), records.len() as u32);
     let entry = Entry { log, first: 9, count, timestamp, expiry: 0 };
-    let trimmed = Trimmed { log: LogId(1000), start: 77, bytes: 1 << 33, start_timestamp: None };
+    let trimmed = Trimmed { log: LogId(1000), start: 77, bytes: 1 << 33, start_timestamp: None, holes: 0 };
+    let compaction = Some(Compaction { tombstone_retention_micros: 1 << 40 });
+    let compacted = Compacted { log: LogId(1000), through: 300, records: 12, bytes: 1 << 20 };
     vec![
         Event::Created { span, options, name: "näme" },
         Event::Altered { span, options: Options { level: None, ..options } },
@@ -449,6 +453,9 @@ fn events_of_every_kind<'a>(records: &'a [Record<'a>]) -> Vec<Event<'a>> {
         Event::Trimmed(Trimmed { start_timestamp: Some(Timestamp(200)), ..trimmed }),
         Event::Appended(Appended::given(entry, bytes, encoded, records)),
         Event::Extended { span: Span { partitions: 3, ..span } },
+        Event::Trimmed(Trimmed { holes: 300, ..trimmed }),
+        Event::Created { span, options: Options { compaction, ..options }, name: "compacted" },
+        Event::Compacted(compacted),
     ]
 }
 
@@ -500,6 +507,9 @@ fn the_bytes_of_an_event_stay_as_they_are() {
         "04 e807 4d 8080808020 01 c801",
         "81 ac02 09 02 0000000000000400 00 03 02 04 6b 016e 0176 7879 00 02 00 74",
         "0c ac02 07 03",
+        "04 e807 4d 8080808020 02 ac02",
+        "01 ac02 07 c801 0d 808080808020 05 808080808020 02 09 636f6d706163746564",
+        "0d e807 ac02 0c 808040",
     ];
     for (event, expected) in events.iter().zip(expected) {
         assert_eq!(hex(event), expected.replace(' ', ""), "{event:?}");

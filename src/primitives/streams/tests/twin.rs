@@ -42,6 +42,7 @@ impl TwinPartition {
             bytes: self.live().iter().map(|(_, record)| record.bytes()).sum(),
             last_timestamp: Timestamp(self.records.last().map_or(0, |(time, _)| *time)),
             start_timestamp: Timestamp(self.live().first().map_or(0, |(time, _)| *time)),
+            ..Partition::default()
         }
     }
 
@@ -58,6 +59,7 @@ impl TwinPartition {
                 Until::Offset(offset) => end as u64 >= offset,
                 Until::Time(until) => *time >= until.0,
                 Until::Bytes(enough) => bytes >= enough,
+                Until::Records(_) | Until::RecordsLeft(_) | Until::BytesLeft(_) => unreachable!("not compacted"),
             };
             if is_over {
                 break;
@@ -65,7 +67,7 @@ impl TwinPartition {
             (end, bytes) = (end + 1, bytes + record.bytes());
         }
         let next_timestamp = self.records.get(end).map(|(time, _)| Timestamp(*time));
-        Stretch { end: end as u64, bytes, next_timestamp }
+        Stretch { end: end as u64, bytes, records: (end - from) as u64, next_timestamp }
     }
 
     /// Drops the first record as long as any limit asks for it.

@@ -72,7 +72,7 @@ fn plan_options(random: &mut Random) -> Options {
     let mut limit = |up_to| random.one_in(3).then(|| 1 + random.below(up_to));
     let retention = Retention { age_micros: limit(500), bytes: limit(3000), records: limit(30) };
     let level = [None, Some(Level::Sync), Some(Level::Buffered)][random.below(3) as usize];
-    Options { partitions: 1 + random.below(3) as u32, retention, level }
+    Options { partitions: 1 + random.below(3) as u32, retention, level, compaction: None }
 }
 
 fn plan(random: &mut Random, twin: &Twin) -> Planned {
