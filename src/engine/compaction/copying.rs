@@ -46,7 +46,7 @@ impl Rules<'_> {
             _ if record.offset < self.seen.start => Fate::Go,
             _ if record.offset == self.last => Fate::Keep,
             _ if is_expired => Fate::Go,
-            Aim::Expired => Fate::Keep,
+            Aim::Expired { .. } => Fate::Keep,
             Aim::Superseded { through, .. } if record.offset >= *through => Fate::Keep,
             Aim::Superseded { map, .. } => {
                 let newest = record.key.and_then(|key| map.newest(key));
@@ -63,7 +63,7 @@ impl Rules<'_> {
 
     fn concerns(&self, run: &Run) -> bool {
         match self.pass.aim {
-            Aim::Expired => run.min_expiry <= self.now.0,
+            Aim::Expired { .. } => run.min_expiry <= self.now.0,
             Aim::Superseded { .. } => true,
         }
     }

@@ -90,9 +90,10 @@ impl<M: Machine> Engine<M> {
         compacting.due.remove(&log);
         let Some((seen, from)) = self.unseen(keeper, log) else {
             keeper.compacting.noted.remove(&log);
+            keeper.compacting.expired.remove(&log);
             return Ok(());
         };
-        let Some(sealed) = self.sealed(log, &seen, from)? else { return Ok(()) };
+        let Some(sealed) = self.sealed(keeper, log, &seen, from)? else { return Ok(()) };
         let slack = sealed.bytes.saturating_sub(sealed.dirty_bytes * DIRTY_PART);
         let compacting = &mut keeper.compacting;
         if sealed.dirty_records > 0 && slack == 0 {
@@ -112,7 +113,8 @@ impl<M: Machine> Engine<M> {
         Some((seen, seen.cleaned.max(noted).max(seen.start)))
     }
 
-    fn sealed(&self, log: LogId, seen: &CompactedLog, from: u64) -> Result<Option<Sealed>, Fault> {
+    fn sealed(&self, keeper: &Keeper, log: LogId, seen: &CompactedLog, from: u64) -> Result<Option<Sealed>, Fault> {
+        let tried = keeper.compacting.expired.get(&log).copied().unwrap_or_default();
         let mut sealed: Option<Sealed> = None;
         self.each_run(log, seen.start, &mut |run| {
             let none = Sealed { bytes: 0, dirty_bytes: 0, dirty_records: 0, end: 0, expires: NEVER_EXPIRES };
@@ -122,7 +124,10 @@ impl<M: Machine> Engine<M> {
                 (so_far.dirty_bytes, so_far.dirty_records) =
                     (so_far.dirty_bytes + run.bytes, so_far.dirty_records + run.records);
             }
-            (so_far.end, so_far.expires) = (run.end, so_far.expires.min(run.min_expiry));
+            so_far.end = run.end;
+            if run.min_expiry > tried {
+                so_far.expires = so_far.expires.min(run.min_expiry);
+            }
         })?;
         Ok(sealed)
     }
@@ -143,7 +148,7 @@ impl<M: Machine> Engine<M> {
     pub(super) fn begin_pass(&self, keeper: &mut Keeper, now: Timestamp) -> Result<bool, Fault> {
         if let Some(log) = keeper.compacting.due.pop_first() {
             let Some((seen, from)) = self.unseen(keeper, log) else { return Ok(true) };
-            let Some(sealed) = self.sealed(log, &seen, from)? else { return Ok(true) };
+            let Some(sealed) = self.sealed(keeper, log, &seen, from)? else { return Ok(true) };
             let map = KeyMap::new(from, sealed.dirty_records, keeper.compacting.key_map_places);
             let aim = Aim::Superseded { map, through: from, sealed_end: sealed.end, noted: false };
             keeper.compacting.pass = Some(Pass { log, aim, next: seen.start, is_whole: true });
@@ -154,7 +159,7 @@ impl<M: Machine> Engine<M> {
         let Some((at, log)) = expired else { return Ok(false) };
         keeper.compacting.expiring.remove(&(at, log));
         let Some(seen) = self.core.lock().machine.compacted_log(log) else { return Ok(true) };
-        keeper.compacting.pass = Some(Pass { log, aim: Aim::Expired, next: seen.start, is_whole: true });
+        keeper.compacting.pass = Some(Pass { log, aim: Aim::Expired { at: now.0 }, next: seen.start, is_whole: true });
         self.count_pass();
         Ok(true)
     }

@@ -49,6 +49,9 @@ pub(crate) struct Compacting {
     expiring: BTreeSet<(u64, LogId)>,
     /// Where the last pass of this life over a log ended, whole or not.
     noted: BTreeMap<LogId, u64>,
+    /// When a pass last looked for tombstones alone. Runs in which one was due and could not go are not a reason for
+    /// another.
+    expired: BTreeMap<LogId, u64>,
     pass: Option<Pass>,
     /// Logs of which is to be told what is left, and through where they are cleaned.
     recounts: BTreeMap<LogId, u64>,
@@ -73,8 +76,8 @@ struct Pass {
 /// What a pass leaves out.
 #[derive(Debug)]
 enum Aim {
-    /// Only tombstones whose time is over.
-    Expired,
+    /// Only tombstones whose time is over by then.
+    Expired { at: u64 },
     /// Those, and what the map supersedes. It holds the keys up to `through`, once it is `noted`.
     Superseded { map: KeyMap, through: u64, sealed_end: u64, noted: bool },
 }
@@ -108,6 +111,7 @@ impl Compacting {
             due: BTreeSet::new(),
             expiring: BTreeSet::new(),
             noted: BTreeMap::new(),
+            expired: BTreeMap::new(),
             pass: None,
             recounts: BTreeMap::new(),
             rests_until: BootTime(0),
@@ -129,7 +133,7 @@ impl Compacting {
 
     fn is_copying(&self) -> bool {
         self.pass.as_ref().is_some_and(|pass| match pass.aim {
-            Aim::Expired => true,
+            Aim::Expired { .. } => true,
             Aim::Superseded { noted, .. } => noted,
         })
     }
@@ -143,9 +147,12 @@ impl Compacting {
         }
         let Some(pass) = self.pass.take() else { return };
         let mut cleaned = 0;
-        if let Aim::Superseded { through, .. } = pass.aim {
-            self.noted.insert(pass.log, through);
-            cleaned = if pass.is_whole { through } else { 0 };
+        match pass.aim {
+            Aim::Expired { at } => drop(self.expired.insert(pass.log, at)),
+            Aim::Superseded { through, .. } => {
+                self.noted.insert(pass.log, through);
+                cleaned = if pass.is_whole { through } else { 0 };
+            }
         }
         self.recounts.insert(pass.log, cleaned);
         self.unlooked.insert(pass.log);
