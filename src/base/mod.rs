@@ -9,6 +9,7 @@ pub(crate) mod level;
 pub(crate) mod log;
 pub(crate) mod lsn;
 pub(crate) mod name;
+pub(crate) mod planted;
 pub(crate) mod row;
 pub(crate) mod run;
 pub(crate) mod segment_id;

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::base::bounds::{CHECKPOINT_BYTES, DIRTY_ROWS_MAX, FREEZE_CHUNK, RUN_CHANGES_PER_CHECKPOINT_MAX};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
+use crate::base::planted;
 use crate::base::row::RowKey;
 use crate::base::run::Run;
 use crate::base::segment_id::SegmentId;
@@ -347,8 +348,9 @@ impl<M: Machine> Engine<M> {
 
     /// Steps 3 to 5.
     fn write_draft(&self, keeper: &mut Keeper, draft: &mut Draft, room: Room) -> Result<(), Fault> {
-        #[cfg(not(planted = "checkpoint_ahead_of_journal"))]
-        self.wait_durable(self.marks.issued.get(), None)?;
+        if !planted::is("checkpoint_ahead_of_journal") {
+            self.wait_durable(self.marks.issued.get(), None)?;
+        }
         let fresh = self.write_sidecars(draft)?;
         self.find_dead_runs(keeper, draft)?;
         let cleaned = room == Room::Ample && self.clean_or_compact(keeper, draft)?;
@@ -505,10 +507,8 @@ impl<M: Machine> Engine<M> {
 
     /// Step 7.
     fn remove_dead_files(&self, keeper: &mut Keeper) -> Result<(), Fault> {
-        #[cfg(not(planted = "unlink_after_one_commit"))]
-        let commits = keeper.meta.commits;
-        #[cfg(planted = "unlink_after_one_commit")]
-        let commits = keeper.meta.commits + COMMITS_BEFORE_REMOVAL;
+        let early = if planted::is("unlink_after_one_commit") { COMMITS_BEFORE_REMOVAL } else { 0 };
+        let commits = keeper.meta.commits + early;
         let mut removed = false;
         while keeper.removals.front().is_some_and(|(at, _)| *at <= commits) {
             let Some((_, id)) = keeper.removals.pop_front() else { break };

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::base::hinted::HintedMap;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
+use crate::base::planted;
 use crate::base::run::NEVER_EXPIRES;
 use crate::base::sync::{Arc, Event};
 use crate::base::time::{BootTime, Timestamp};
@@ -203,8 +204,9 @@ impl LogCell {
     /// The first offset that is not shown yet.
     pub(crate) fn visible_end(&mut self, durable: Lsn) -> u64 {
         self.drop_barriers(durable);
-        #[cfg(planted = "undurable_records_shown")]
-        self.barriers.clear();
+        if planted::is("undurable_records_shown") {
+            self.barriers.clear();
+        }
         self.barriers.front().map_or(self.end, |barrier| barrier.first)
     }
 

@@ -6,6 +6,7 @@ use hashbrown::HashSet;
 
 use crate::base::bounds::{FLUSH_INTERVAL_MICROS_DEFAULT, SPARES_IDLE, UNSYNCED_BYTES_MAX};
 use crate::base::lsn::{Geometry, Lsn};
+use crate::base::planted;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex};
 use crate::base::time::{ClockIdentity, ClockReading};
@@ -184,8 +185,8 @@ fn recover<M: Machine>(mut ground: Ground, options: OpenOptions) -> Result<Engin
     expect_files(&ground)?;
     ground.index_file.release().map_err(Fault::io("writing the index"))?;
     remove_orphans(&ground)?;
-    #[cfg(not(planted = "tail_not_settled"))]
-    if !ground.control.is_clean() || !end.from_ring.is_empty() {
+    let is_settled = ground.control.is_clean() && end.from_ring.is_empty();
+    if !is_settled && !planted::is("tail_not_settled") {
         recovery::settle(&ground.segments, &end).map_err(Fault::io("settling the journal's end"))?;
     }
     let identity = options.clock.identity().map_err(Fault::io("reading the clock's identity"))?;
@@ -322,8 +323,7 @@ fn begin_epoch(control: &mut Control, end: &End, clock: ClockIdentity, reading: 
     let epoch = end.epoch.max(state.epoch) + lives;
     let beyond = end.at.plus(UNSYNCED_BYTES_MAX).max(end.last_behind.unwrap_or(Lsn(0)).plus(1));
     let beyond = (1..lives).fold(beyond, |at, _| geometry.next_segment_start(at).plus(UNSYNCED_BYTES_MAX));
-    #[cfg(planted = "epoch_inside_issued")]
-    let beyond = end.at.plus(1);
+    let beyond = if planted::is("epoch_inside_issued") { end.at.plus(1) } else { beyond };
     let at = if control.is_clean() && end.last_behind.is_none() { end.at } else { geometry.next_segment_start(beyond) };
     let jump = (at != end.came_from).then_some(Jump { from: end.came_from, to: at, crc: end.crc });
     let reading = Some(reading);

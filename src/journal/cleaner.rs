@@ -17,6 +17,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::base::codec::Take;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
+use crate::base::planted;
 use crate::base::run::NEVER_EXPIRES;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::Arc;
@@ -379,8 +380,9 @@ impl Copy {
             return Ok(None);
         }
         self.flush()?;
-        #[cfg(not(planted = "survivor_not_synced"))]
-        self.file.sync_data()?;
+        if !planted::is("survivor_not_synced") {
+            self.file.sync_data()?;
+        }
         let stretches = std::mem::take(&mut self.stretches).into_values().collect();
         Ok(Some(Survivor { stretches, file_bytes: self.written }))
     }

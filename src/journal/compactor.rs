@@ -11,6 +11,7 @@ use std::ops::Range;
 use crate::base::codec::Put;
 use crate::base::log::LogId;
 use crate::base::lsn::{Geometry, Lsn};
+use crate::base::planted;
 use crate::base::segment_id::SegmentId;
 use crate::storage::frame::{self, Seed};
 use crate::storage::segment::{SegmentFile, Segments};
@@ -253,11 +254,10 @@ fn keep_of_item(
                     put_item(fate, entry, &item.bytes[bytes], item, kept);
                 }
                 let expiry = if fate == Fate::Stamp { manner.expiry } else { item.entry.expiry };
-                #[cfg(not(planted = "compacted_item_loses_its_timestamp"))]
-                let timestamp = item.entry.timestamp;
-                #[cfg(planted = "compacted_item_loses_its_timestamp")]
-                let timestamp =
-                    crate::base::time::Timestamp(item.entry.timestamp.0 + u64::from(part.offset > item.entry.first));
+                let mut timestamp = item.entry.timestamp;
+                if planted::is("compacted_item_loses_its_timestamp") {
+                    timestamp.0 += u64::from(part.offset > item.entry.first);
+                }
                 let entry = Entry { first: part.offset, count: 1, timestamp, expiry, ..item.entry };
                 *open = Some((fate, entry, start..end));
             }

@@ -5,6 +5,7 @@
 //! of this table, so that who chooses keys cannot have two of them mistaken for one: among the 3.7 million keys that
 //! fit, that happens with a probability below 10^-16.
 
+use crate::base::planted;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
@@ -45,8 +46,7 @@ impl KeyMap {
             }
             self.taken += 1;
         }
-        #[cfg(planted = "older_record_supersedes")]
-        if self.places[at] != 0 {
+        if planted::is("older_record_supersedes") && self.places[at] != 0 {
             return true;
         }
         self.places[at] = hash | u128::from(behind);

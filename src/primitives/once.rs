@@ -7,6 +7,7 @@ use super::streams::groups::{self, Process};
 use super::{Command, Event, Overlay, Primitives, Refusal, Repeated, Reply, sessions, streams};
 use crate::base::codec::{Put, Take};
 use crate::base::level::Level;
+use crate::base::planted;
 use crate::engine::machine::{Context, Decision, Events, Machine};
 
 /// A command that is decided unless this request was applied before; then it is answered as it was then.
@@ -30,8 +31,9 @@ impl Primitives {
         let outcome = sessions::decide(&self.sessions, &overlay.sessions, command, |event| {
             events.push(Event::Sessions(event));
         });
-        #[cfg(not(planted = "members_outlive_session"))]
-        if let (sessions::Command::End { session }, sessions::Outcome::Accept(_)) = (command, &outcome) {
+        if let (sessions::Command::End { session }, sessions::Outcome::Accept(_)) = (command, &outcome)
+            && !planted::is("members_outlive_session")
+        {
             let process = Process::Attached(session.get());
             let end = streams::Command::Groups(groups::Command::EndProcess { process });
             let emit = |event| events.push(Event::Streams(event));

@@ -1,5 +1,8 @@
-//! Planted bugs: lines under `cfg(planted = "NAME")` that weaken one ordering or drop one step. The run that guards the
-//! line must fail with it, or it guards nothing.
+//! Planted bugs: lines under `cfg(planted = "NAME")`, or behind `planted::is("NAME")`, that weaken one ordering or drop
+//! one step. The run that guards the line must fail with it, or it guards nothing.
+//!
+//! Those that the simulator looks for are asked for by name while it runs, so that one build has them all. The others
+//! are each a build of its own: loom's models are small, and what is at stake there may be a single instruction.
 //!
 //! The `cfg` is given to the packages of the workspace only, through a wrapper around the compiler, so that their
 //! dependencies are built once for all planted bugs. Lints are silent: a dropped step leaves things unused.
@@ -14,9 +17,11 @@ use crate::Outcome;
 use crate::command::root;
 use crate::{loom, nemesis, sim};
 
-/// Makes `command`, a `cargo`, compile the workspace with the planted bug.
+/// Makes `command`, a `cargo`, compile the workspace with the planted bug, and what it runs have it.
 pub(crate) fn plant(command: &mut Command, name: &str) -> Outcome {
-    let wrapper = wrapper(name).map_err(|error| format!("cannot write the compiler wrapper for `{name}`: {error}"))?;
+    let cfg = if sim::PLANTED.contains(&name) { "by_name" } else { name };
+    command.env("TOWPATH_PLANTED", name);
+    let wrapper = wrapper(cfg).map_err(|error| format!("cannot write the compiler wrapper for `{name}`: {error}"))?;
     command.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
     Ok(())
 }
@@ -64,7 +69,8 @@ fn collect(folder: &Path, names: &mut BTreeSet<String>) -> std::io::Result<()> {
 }
 
 fn names_in(source: &str) -> impl Iterator<Item = String> {
-    source.split("planted = \"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+    let of = |mark| source.split(mark).skip(1).filter_map(|rest: &str| Some(rest.split_once('"')?.0.to_owned()));
+    of("planted = \"").chain(of("planted::is(\"")).filter(|name| name != "by_name")
 }
 
 #[cfg(test)]
@@ -73,7 +79,8 @@ mod tests {
 
     #[test]
     fn names_are_found_in_every_form() {
-        let source = "#[cfg(planted = \"one\")]\n#[cfg(not(planted = \"two\"))]\nif cfg!(planted = \"three\") {}";
-        assert_eq!(names_in(source).collect::<Vec<_>>(), ["one", "two", "three"]);
+        let source = "#[cfg(planted = \"one\")]\n#[cfg(not(planted = \"two\"))]\nif cfg!(planted = \"three\") {}\n\
+                      if planted::is(\"four\") {}";
+        assert_eq!(names_in(source).collect::<Vec<_>>(), ["one", "two", "three", "four"]);
     }
 }

@@ -1,6 +1,7 @@
 //! The second stage of a pass: a step of it in a checkpoint.
 
 use crate::base::bounds::COMPACTION_SLICE_BYTES;
+use crate::base::planted;
 use crate::base::run::Run;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::Ordering;
@@ -40,12 +41,11 @@ struct Rules<'a> {
 impl Rules<'_> {
     fn fate(&self, entry: &Entry, record: &RecordPart<'_>) -> Fate {
         let is_expired = record.is_tombstone && entry.expiry != 0 && entry.expiry <= self.now.0;
-        #[cfg(planted = "tombstone_left_out_at_once")]
-        let is_expired = is_expired || (record.is_tombstone && record.offset < self.last);
+        let is_forgotten = planted::is("tombstone_left_out_at_once") && record.is_tombstone;
         match &self.pass.aim {
             _ if record.offset < self.seen.start => Fate::Go,
             _ if record.offset == self.last => Fate::Keep,
-            _ if is_expired => Fate::Go,
+            _ if is_expired || is_forgotten => Fate::Go,
             Aim::Expired { .. } => Fate::Keep,
             Aim::Superseded { through, .. } if record.offset >= *through => Fate::Keep,
             Aim::Superseded { map, .. } => {

@@ -16,6 +16,7 @@ use super::settle::{Draft, Leaving};
 use super::state::{Clock, Group, Member, Seat, TOUCHES_STORED};
 use crate::base::bounds::{GROUP_MEMBERS_MAX, GROUP_PARTITIONS_MAX, GROUPS_MAX, GROUPS_PER_FRAME_MAX, MEMBERS_MAX};
 use crate::base::name;
+use crate::base::planted;
 use crate::base::row::RowKey;
 use crate::base::time::{BootTime, ClockIdentity};
 use crate::engine::machine::Context;
@@ -305,7 +306,7 @@ fn commit<'c>(
         claim.is_some_and(|claim| claim.owner == handle.seat && claim.epoch == epoch)
     };
     let (positions, fenced) = divide(command.positions, |position| {
-        cfg!(planted = "past_owner_commits") || is_owned(position.partition, position.epoch)
+        planted::is("past_owner_commits") || is_owned(position.partition, position.epoch)
     });
     let touched = touched(view, handle, member, now);
     let is_released = |held: &&Held| is_owned(held.partition, held.epoch);

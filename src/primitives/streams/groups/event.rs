@@ -30,6 +30,7 @@ use super::state::{NOBODY, Seat, take_seat};
 use crate::base::bounds::PARTITIONS_MAX;
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::log::LogId;
+use crate::base::planted;
 use crate::base::row::RowKey;
 use crate::base::time::{BootTime, ClockIdentity};
 use crate::engine::machine::LogChange;
@@ -333,9 +334,7 @@ impl<'a> Event<'a> {
                 touch_claims(*group, changes.iter().map(|change| change.partition), visit);
                 touch_members(*group, changes.iter().flat_map(|change| [change.from, change.owner]), visit);
             }
-            #[cfg(planted = "commit_not_in_checkpoint")]
-            Event::Committed(_) => {}
-            #[cfg(not(planted = "commit_not_in_checkpoint"))]
+            Event::Committed(_) if planted::is("commit_not_in_checkpoint") => {}
             Event::Committed(Committed { group, positions }) => {
                 touch_claims(*group, positions.iter().map(|position| position.partition), visit);
             }

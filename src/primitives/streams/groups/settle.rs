@@ -6,6 +6,7 @@ use super::assign::{self, Before};
 use super::command::Assignor;
 use super::event::{Assigned, Change, Event};
 use super::state::{Cells, Clock, Group, Member, NOBODY, Seat, make_true};
+use crate::base::planted;
 use crate::base::time::BootTime;
 
 /// A group in the course of one command: what it comes to so far, and the facts that made it so.
@@ -72,7 +73,7 @@ impl<'c> Draft<'c> {
         for ((partition, holder), target) in (0..).zip(holders).zip(targets) {
             let (before, from) = (claim(partition), claim(partition).owner);
             let may_be_at_work = holder == from && self.is_alive(from) && given_up.binary_search(&partition).is_err();
-            let may_be_at_work = may_be_at_work && !cfg!(planted = "revoked_before_released");
+            let may_be_at_work = may_be_at_work && !planted::is("revoked_before_released");
             let owner = if holder != target && may_be_at_work { from } else { target };
             if (owner, target) != (before.owner, before.target) {
                 changes.push(Change { partition, from, owner, target });

@@ -18,6 +18,7 @@ use crate::base::bounds::{PARTITION_BITS, PARTITIONS_MAX};
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
+use crate::base::planted;
 use crate::base::row::RowKey;
 use crate::base::time::Timestamp;
 use crate::engine::machine::LogChange;
@@ -135,8 +136,9 @@ impl<'a> Event<'a> {
                     visit(COUNTERS);
                 }
                 visit(producer_row(produced.number));
-                #[cfg(not(planted = "producer_window_not_persisted"))]
-                visit(window_row(produced.number, produced.partition));
+                if !planted::is("producer_window_not_persisted") {
+                    visit(window_row(produced.number, produced.partition));
+                }
             }
             Event::Expired(expired) => {
                 visit(producer_row(expired.number));
