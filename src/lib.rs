@@ -104,7 +104,8 @@ struct ReadmeDoctests;
 /// ```
 /// ```compile_fail,E0638
 /// use towpath::PartitionDescription as Described;
-/// let _ = |Described { partition, start_offset: _, end_offset: _, bytes: _, last_timestamp: _ }: Described| partition;
+/// let _ = |Described { partition, start_offset: _, end_offset: _, records: _, bytes: _, last_timestamp: _ }: Described|
+///     partition;
 /// ```
 /// ```compile_fail,E0638
 /// let _ = |towpath::Mapping { epoch, partitions: _, since_lsn: _ }: towpath::Mapping| epoch;

@@ -42,6 +42,22 @@ fn records_with_the_same_key_keep_their_order_in_one_partition() {
 }
 
 #[test]
+fn a_compacted_stream_is_created_as_told_and_takes_no_record_without_a_key() {
+    let place = Place::new("compacted");
+    place.text(&["stream", "create", "prices", "--compact", "--tombstone-retention", "7d"]);
+    let described: serde_json::Value =
+        serde_json::from_str(&place.text(&["stream", "describe", "prices", "--json"])).unwrap();
+    let micros = 7 * 24 * 3_600 * 1_000_000_u64;
+    assert_eq!(described["options"]["tombstone_retention_micros"], micros);
+    assert!(place.text(&["stream", "describe", "prices"]).contains("; compacted, tombstones kept 7"));
+    let refused = place.append(&["prices"], b"one blue mug\n");
+    assert!(code(&refused) == 2 && told(&refused).contains("each record needs one"), "{}", told(&refused));
+    assert!(place.append(&["prices", "--key-field", "1"], b"mug 12\n").status.success());
+    let alone = place.run(&["stream", "create", "other", "--tombstone-retention", "7d"]);
+    assert_eq!(code(&alone), 2, "without compaction it would say nothing");
+}
+
+#[test]
 fn a_group_goes_on_behind_what_was_printed() {
     let place = Place::new("group");
     place.text(&["stream", "create", "s"]);

@@ -111,6 +111,8 @@ pub struct PartitionDescription {
     pub start_offset: u64,
     /// Offset behind the last record that readers see.
     pub end_offset: u64,
+    /// How many records there are: as many as offsets between, less those that compaction has left out.
+    pub records: u64,
     /// Bytes of keys, headers and bodies.
     pub bytes: u64,
     /// When the newest record was appended; `None` if there never was one.

@@ -497,8 +497,8 @@ impl Stream {
 }
 
 fn describe(partition: u32, facts: PartitionFacts) -> PartitionDescription {
-    let PartitionFacts { start, end, bytes, last_timestamp } = facts;
-    PartitionDescription { partition, start_offset: start, end_offset: end, bytes, last_timestamp }
+    let PartitionFacts { start, end, records, bytes, last_timestamp } = facts;
+    PartitionDescription { partition, start_offset: start, end_offset: end, records, bytes, last_timestamp }
 }
 
 #[inline]

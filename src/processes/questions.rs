@@ -167,6 +167,7 @@ impl Question for DescribeStream {
 pub(crate) struct PartitionFacts {
     pub(crate) start: u64,
     pub(crate) end: u64,
+    pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) last_timestamp: Option<Timestamp>,
 }
@@ -209,7 +210,7 @@ impl Question for DescribePartitions {
     fn put_answer(facts: &Option<Vec<PartitionFacts>>, out: &mut Out) {
         out.option(facts.as_ref(), |out, facts| {
             put_list(facts, out, |out, facts| {
-                [facts.start, facts.end, facts.bytes].into_iter().for_each(|number| out.varint(number));
+                [facts.start, facts.end, facts.records, facts.bytes].into_iter().for_each(|number| out.varint(number));
                 out.option(facts.last_timestamp, |out, timestamp| out.varint(timestamp.0));
             });
         });
@@ -218,9 +219,9 @@ impl Question for DescribePartitions {
     fn take_answer(take: &mut Take<'_>) -> Result<Option<Vec<PartitionFacts>>, Malformed> {
         take_option(take, |take| {
             take_list(take, |take| {
-                let (start, end, bytes) = (take.varint()?, take.varint()?, take.varint()?);
+                let (start, end, records, bytes) = (take.varint()?, take.varint()?, take.varint()?, take.varint()?);
                 let last_timestamp = take_option(take, |take| take.varint().map(Timestamp))?;
-                Ok(PartitionFacts { start, end, bytes, last_timestamp })
+                Ok(PartitionFacts { start, end, records, bytes, last_timestamp })
             })
         })
     }
@@ -233,7 +234,9 @@ fn facts_of(partition: &streams::Partition, extent: crate::engine::Extent) -> Op
     };
     // Records that are not shown yet may have been trimmed: then nothing before them is left either.
     let bytes = partition.bytes.saturating_sub(hidden_bytes);
-    Some(PartitionFacts { start: extent.start, end: extent.end, bytes, last_timestamp })
+    let (start, end) = (extent.start, extent.end);
+    let records = (end - start).saturating_sub(partition.compacted.holes);
+    Some(PartitionFacts { start, end, records, bytes, last_timestamp })
 }
 
 /// First offset and end of a log, as readers see them.

@@ -41,10 +41,11 @@ pub(crate) fn describe(place: &Place, name: &str, json: bool) -> Result<(), Fail
         let partitions = counted(u64::from(mapping.partitions), "partition");
         output.line(format!("Mapping {}: {partitions} since LSN {}.", mapping.epoch, mapping.since_lsn.get()))?;
     }
-    let mut table = table(&["partition", "first offset", "end offset", "bytes", "last append"], &[0, 1, 2, 3]);
+    let mut table =
+        table(&["partition", "first offset", "end offset", "records", "bytes", "last append"], &[0, 1, 2, 3, 4]);
     for partition in stream.partitions.iter().map(PrintedPartition::new) {
-        let PrintedPartition { partition, start_offset, end_offset, bytes, last_timestamp } = partition;
-        let numbers = [u64::from(partition), start_offset, end_offset, bytes].map(grouped);
+        let PrintedPartition { partition, start_offset, end_offset, records, bytes, last_timestamp } = partition;
+        let numbers = [u64::from(partition), start_offset, end_offset, records, bytes].map(grouped);
         table.add_row(numbers.into_iter().chain([last_timestamp.unwrap_or_else(|| "never".to_owned())]));
     }
     output.line(table.to_string())?;
@@ -80,7 +81,7 @@ impl<'a> Printed<'a> {
         Printed {
             name: &stream.name,
             options: PrintedOptions::new(&stream.options),
-            records: partitions.iter().map(|partition| partition.end_offset - partition.start_offset).sum(),
+            records: partitions.iter().map(|partition| partition.records).sum(),
             bytes: partitions.iter().map(|partition| partition.bytes).sum(),
             mappings: stream.mappings.iter().map(PrintedMapping::new).collect(),
             partitions,
@@ -140,6 +141,7 @@ struct PrintedPartition {
     partition: u32,
     start_offset: u64,
     end_offset: u64,
+    records: u64,
     bytes: u64,
     last_timestamp: Option<String>,
 }
@@ -150,6 +152,7 @@ impl PrintedPartition {
             partition: described.partition,
             start_offset: described.start_offset,
             end_offset: described.end_offset,
+            records: described.records,
             bytes: described.bytes,
             last_timestamp: described.last_timestamp.map(rfc3339),
         }

@@ -212,8 +212,8 @@ impl Trim {
 
 /// Where a partition begins and ends, as the end of a sentence.
 fn extent(partition: &PartitionDescription) -> String {
-    let PartitionDescription { start_offset, end_offset, .. } = *partition;
-    match end_offset - start_offset {
+    let PartitionDescription { start_offset, end_offset, records, .. } = *partition;
+    match records {
         0 => format!("is empty and goes on at offset {}", grouped(end_offset)),
         records => format!("begins at offset {} and holds {}", grouped(start_offset), counted(records, "record")),
     }

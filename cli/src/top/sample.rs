@@ -66,7 +66,7 @@ impl StreamSample {
         StreamSample {
             name: stream.name.clone(),
             partitions: partitions.len() as u64,
-            records: partitions.iter().map(|partition| partition.end_offset - partition.start_offset).sum(),
+            records: partitions.iter().map(|partition| partition.records).sum(),
             bytes: partitions.iter().map(|partition| partition.bytes).sum(),
             end: partitions.iter().map(|partition| partition.end_offset).sum(),
         }

@@ -203,6 +203,25 @@ fn a_tombstone_goes_once_its_time_is_over_and_keeps_its_key_gone_until_then() {
     compacted.check();
 }
 
+/// Seed 315 of the simulator.
+#[test]
+fn a_tombstone_that_cannot_go_is_looked_for_once() {
+    let mut compacted = Compacted::new(1, streams::Retention::default());
+    compacted.append(vec![(1, Some(vec![1; 100])), (1, None), (2, Some(vec![2; 100]))]);
+    (0..12).for_each(|_| compacted.append(vec![(3, Some(vec![3; 900_000]))]));
+    turns(&compacted.bench);
+    assert_eq!(compacted.read(0)[0].0, 1, "the tombstone stays for its time");
+    compacted.bench.trim(compacted.stream, 0, 2);
+    turns(&compacted.bench);
+    let before = compacted.passes();
+    for _ in 0..3 {
+        compacted.bench.clock.advance(std::time::Duration::from_micros(2 * RETENTION));
+        turns(&compacted.bench);
+    }
+    assert!(compacted.passes() <= before + 1, "{} passes, {before} before", compacted.passes());
+    compacted.check();
+}
+
 #[test]
 fn retention_counts_what_compaction_has_left() {
     let most = 25;

@@ -325,6 +325,7 @@ impl World {
     fn read_share(&mut self, engine: &Engine<Primitives>, at: usize, log: LogId) -> Done {
         let found = self.consumers[at].shares.iter().find(|(_, share)| share.log == log);
         let (partition, from) = found.map(|(partition, share)| (*partition, share.position)).expect("it was asked for");
+        self.learn_holes(engine)?;
         let contents = self.now().streams[&self.consumers[at].stream].partitions[partition as usize].clone();
         let visible = contents.visible_end(engine.positions().durable);
         let records = self.random.pick(&[1, 10, 1000]);
