@@ -14,6 +14,8 @@ pub(crate) enum Operations {
     Writes,
     /// `sync_data`, `write_durable` and `sync_dir`.
     Syncs,
+    /// `sync_data`: what was written before may be lost with it.
+    SyncsOfData,
     /// Creating, renaming and removing.
     Names,
     /// Everything that can leave a trace on the device: all but reading, listing, mapping and plain opening.
@@ -27,6 +29,7 @@ impl Operations {
             Operations::Reads => kind == Kind::Read,
             Operations::Writes => matches!(kind, Kind::Write | Kind::WriteDurable | Kind::SetLen),
             Operations::Syncs => matches!(kind, Kind::SyncData | Kind::WriteDurable | Kind::SyncDir),
+            Operations::SyncsOfData => kind == Kind::SyncData,
             Operations::Names => matches!(kind, Kind::Create | Kind::CreateFolder | Kind::Rename | Kind::Remove),
             Operations::Changes => kind.is_change(),
         }

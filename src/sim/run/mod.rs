@@ -408,12 +408,13 @@ impl Run {
         ]);
         let aftermath = random.pick(&[Aftermath::MarkedClean, Aftermath::Reverted, Aftermath::BySeed]);
         let fault = DiskFault::on(operations).aftermath(aftermath);
-        let fault = match random.below(8) {
+        let fault = match random.below(9) {
             0 => fault.path("index.redb").after(random.below(40)),
             1 => fault.path("control").after(random.below(4)),
             // What a failed sync leaves in the cache is believed by nobody.
             2 => DiskFault::on(Operations::Syncs).path("index.redb").after(random.below(6)).aftermath(aftermath),
             3 => fault.chance(4),
+            4 => DiskFault::on(Operations::SyncsOfData).after(random.below(12)).aftermath(aftermath),
             _ => fault.after(random.below(within)),
         };
         let fault = if random.chance(96) { fault.forever() } else { fault };
