@@ -22,7 +22,6 @@ pub(crate) fn compaction(directory: &Path) {
 }
 
 fn one(database: &Database, keys: u64) {
-    // Compacted from the beginning, passes would run beside the appends; these are timed for themselves first.
     let prices = database.create_stream("prices", StreamOptions::new().compacted()).expect("creates");
     let body = [b'x'; BODY_BYTES];
     let before = heap::in_use();
@@ -35,7 +34,8 @@ fn one(database: &Database, keys: u64) {
         most = most.max(heap::in_use());
     }
     println!("  {:.1} s to append {RECORDS} records of 92 bytes", started.elapsed().as_secs_f64());
-    let (mut still, mut last) = (Instant::now(), database.stats().expect("has figures").compacted_bytes);
+    let beside = database.stats().expect("has figures").compacted_bytes;
+    let (alone, mut still, mut last) = (Instant::now(), Instant::now(), beside);
     while still.elapsed() < Duration::from_secs(5) {
         std::thread::sleep(Duration::from_millis(10));
         most = most.max(heap::in_use());
@@ -45,13 +45,13 @@ fn one(database: &Database, keys: u64) {
         }
     }
     let stats = database.stats().expect("has figures");
-    let seconds = (started.elapsed() - still.elapsed()).as_secs_f64();
     println!(
-        "  {} passes decided on {:.0} MB and copied {:.0} MB in {seconds:.1} s: {:.0} MB/s (target 200)",
+        "  {} passes decided on {:.0} MB beside the appends, and alone on {:.0} MB in {:.1} s: {:.0} MB/s (target 200)",
         stats.compaction_passes,
-        stats.compacted_bytes as f64 / 1e6,
-        stats.copied_bytes as f64 / 1e6,
-        stats.compacted_bytes as f64 / 1e6 / seconds
+        beside as f64 / 1e6,
+        (last - beside) as f64 / 1e6,
+        (still - alone).as_secs_f64(),
+        (last - beside) as f64 / 1e6 / (still - alone).as_secs_f64()
     );
     println!("  heap at most {:.0} MiB above what there was before (target 128)", (most - before) as f64 / 1048576.0);
     println!("  {:.0} MB live of {:.0} MB stored", stats.live_bytes as f64 / 1e6, stats.stored_bytes as f64 / 1e6);
