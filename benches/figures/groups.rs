@@ -182,9 +182,9 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 /// With a claim of each group on each partition of its stream these are nearly as many as there may be.
-const STREAMS: u64 = 40;
-const PARTITIONS_EACH: u32 = 250;
-const GROUPS_EACH: u64 = 25;
+const STREAMS: u64 = 80;
+const PARTITIONS_EACH: u32 = 125;
+const GROUPS_EACH: u64 = 13;
 
 pub(crate) fn many(directory: &Path) {
     let data = directory.join("data");

@@ -2,7 +2,9 @@
 
 use std::future::poll_fn;
 
-use crate::base::bounds::FREEZE_CHUNK;
+use std::collections::BTreeMap;
+
+use crate::base::bounds::{FREEZE_CHUNK, PARTITIONS_MAX};
 use crate::base::level::Level;
 use crate::base::sync::Arc;
 use crate::engine::{Refused, Submitted};
@@ -160,12 +162,19 @@ impl Group {
         self.reset_offsets(&offsets)
     }
 
-    /// Has the group go on from these offsets in these partitions, as [`Group::reset`] does.
+    /// Has the group go on from these offsets in these partitions, as [`Group::reset`] does. Of several of one partition
+    /// the last counts.
     ///
     /// # Errors
     /// As for [`Group::reset`], and [`Error::InvalidOption`] for a partition that does not exist.
     pub fn reset_offsets(&self, offsets: &[(u32, u64)]) -> Result<(), Error> {
-        let reset = OfGroups::Reset { group: self.number, offsets };
+        let last_of_each: BTreeMap<u32, u64> = offsets.iter().copied().collect();
+        if let Some((partition, _)) = last_of_each.range(PARTITIONS_MAX..).next() {
+            let reason = format!("no stream has a partition {partition}");
+            return Err(Error::InvalidOption { option: "partition", reason });
+        }
+        let offsets: Vec<(u32, u64)> = last_of_each.into_iter().collect();
+        let reset = OfGroups::Reset { group: self.number, offsets: &offsets };
         self.submit(reset, Level::Sync).map(drop).map_err(|refused| self.refusal(refused))
     }
 

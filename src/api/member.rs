@@ -72,6 +72,8 @@ pub struct Member {
     shares: BTreeMap<u32, Share>,
     /// Partitions that may have records to read now, in the order of their turns.
     ready: VecDeque<u32>,
+    /// How many of them have their turns before it is asked which others have records.
+    turns_left: usize,
     /// 0: none.
     session_timeout_micros: u64,
     /// When it said last that it polls.
@@ -86,8 +88,8 @@ struct Share {
     epoch: u64,
     /// The next offset to read.
     position: u64,
-    /// The committed offset; 0 if there is none.
-    stored: u64,
+    /// The committed offset, 0 if there is none; `None` while that is not known.
+    stored: Option<u64>,
     cursor: Cursor,
     is_paused: bool,
     /// The member was told to give it up.
@@ -101,7 +103,7 @@ impl Share {
         let OwnedLog { log, owned } = *owned;
         let (epoch, position) = (owned.epoch, owned.committed.unwrap_or(0));
         let (cursor, is_revoked) = (Cursor::default(), owned.is_revoked);
-        Share { log, epoch, position, stored: position, cursor, is_paused, is_revoked, has_moved: false }
+        Share { log, epoch, position, stored: Some(position), cursor, is_paused, is_revoked, has_moved: false }
     }
 
     fn is_read(&self) -> bool {
@@ -117,6 +119,7 @@ impl Member {
             known: 0,
             shares: BTreeMap::new(),
             ready: VecDeque::new(),
+            turns_left: 0,
             session_timeout_micros,
             touched: clock::boot(),
             is_over: false,
@@ -141,7 +144,8 @@ impl Member {
     ///
     /// # Errors
     /// [`Error::MemberEnded`] once it is a member no longer, or its group or stream was deleted; [`Error::Corrupt`],
-    /// [`Error::Poisoned`], [`Error::Closed`]; [`Error::Forked`] in a process that was forked from the one that joined.
+    /// [`Error::Poisoned`], [`Error::Closed`]; [`Error::Forked`] in a process that was forked from the one that joined;
+    /// [`Error::LimitExceeded`] where the members of an attached process wait for more partitions than it may.
     pub fn poll(&mut self, max: usize) -> Result<Polled, Error> {
         Ok(self.poll_until(max, true, None)?.expect("without a deadline it waits until there is something"))
     }
@@ -253,10 +257,12 @@ impl Member {
         revoked.map(|(partition, share)| Held { partition: *partition, epoch: share.epoch }).collect()
     }
 
-    /// What to ask, and the partitions whose logs are asked for: none while some are known to have records.
+    /// What to ask, and the partitions whose logs are asked for: those that are not known to have records, as soon as
+    /// all others have had their turns.
     fn watch(&self) -> (WatchMember, Vec<u32>) {
-        let asks = self.ready.is_empty();
+        let asks = self.turns_left == 0 || self.ready.is_empty();
         let read = self.shares.iter().filter(|(_, share)| asks && share.is_read());
+        let read = read.filter(|(partition, _)| !self.ready.contains(*partition));
         let (asked, logs) = read.map(|(partition, share)| (*partition, (share.log, share.position))).unzip();
         (WatchMember { member: self.handle, known: self.known, waits: false, logs }, asked)
     }
@@ -276,8 +282,11 @@ impl Member {
                 return Ok(tells.then_some(polled));
             }
             MemberNews::Ready(places) => {
-                self.ready = places.iter().filter_map(|place| asked.get(*place as usize).copied()).collect();
+                self.ready.extend(places.iter().filter_map(|place| asked.get(*place as usize).copied()));
             }
+        }
+        if self.turns_left == 0 {
+            self.turns_left = self.ready.len();
         }
         let records = self.read_ready(max)?;
         Ok((!records.is_empty()).then(|| Polled { records, ..Polled::default() }))
@@ -302,7 +311,10 @@ impl Member {
                     if !owned.is_revoked {
                         polled.assigned.push(owned.partition);
                     }
-                    Share::new(owned_log, earlier.is_some_and(|share| share.is_paused))
+                    // Of what was read under another epoch nothing is to be committed under this one.
+                    let has_moved = was_read && owned.is_revoked;
+                    let is_paused = earlier.is_some_and(|share| share.is_paused);
+                    Share { has_moved, ..Share::new(owned_log, is_paused) }
                 }
             };
             if was_read && owned.is_revoked {
@@ -322,6 +334,7 @@ impl Member {
         let (mut left, mut batches) = (max.clamp(1, RECORDS_PER_READ_MAX), Vec::new());
         for _ in 0..self.ready.len() {
             let Some(partition) = self.ready.pop_front() else { break };
+            self.turns_left = self.turns_left.saturating_sub(1);
             match self.read(partition, left) {
                 Ok(None) => {}
                 Ok(Some(records)) => {
@@ -371,6 +384,9 @@ impl Member {
 
     /// Reads on from these offsets, which were polled before.
     fn rewind(&mut self, offsets: &BTreeMap<u32, u64>) {
+        if offsets.is_empty() {
+            return;
+        }
         for (partition, offset) in offsets {
             if let Some(share) = self.shares.get_mut(partition) {
                 (share.position, share.cursor) = (*offset, Cursor::default());

@@ -273,7 +273,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::Mismatch`] if it exists and is not as the options name it, [`Error::InvalidName`];
-    /// [`Error::LimitExceeded`] with 2,048 groups, or 262,144 partitions of all groups; [`Error::NotFound`] if the
+    /// [`Error::LimitExceeded`] with 2,048 groups, or 131,072 partitions of all groups; [`Error::NotFound`] if the
     /// stream was deleted, and what any write may meet.
     pub fn group(&self, name: &str, options: GroupOptions) -> Result<Group, Error> {
         Group::create(self.clone(), name, options.to_machine())

@@ -87,7 +87,7 @@ pub(crate) const PRODUCER_EXPIRY_MICROS_DEFAULT: u64 = 7 * 24 * 3_600 * 1_000_00
 pub(crate) const GROUPS_MAX: usize = 2048;
 
 /// Partitions of all groups together, counted for each group.
-pub(crate) const GROUP_PARTITIONS_MAX: usize = 1 << 18;
+pub(crate) const GROUP_PARTITIONS_MAX: usize = 1 << 17;
 
 /// Members of one group, and bits of a number in which a seat fits.
 pub(crate) const GROUP_MEMBERS_MAX: usize = 1000;
@@ -235,8 +235,8 @@ const _: () = {
     assert!(PRODUCERS_MAX + PRODUCER_PARTITIONS_MAX < DIRTY_ROWS_MAX);
     let expired_bytes_max = 64;
     assert!((PRODUCERS_MAX + PRODUCER_PARTITIONS_MAX) as u64 * expired_bytes_max <= frame_bytes_least_max);
-    // All groups may go, or be assigned anew, in one frame: 7 bytes a partition and less than 64 a group, 8 a member.
-    let groups_bytes = GROUP_PARTITIONS_MAX * 7 + GROUPS_MAX * 64 + MEMBERS_MAX * 8;
+    // All groups may go, or be assigned anew, in one frame: 8 bytes a partition and less than 64 a group, 32 a member.
+    let groups_bytes = GROUP_PARTITIONS_MAX * 8 + GROUPS_MAX * 64 + MEMBERS_MAX * 32;
     assert!((groups_bytes as u64) < frame_bytes_least_max);
     assert!(DIRTY_ROWS_MAX > GROUPS_MAX * 2 + MEMBERS_MAX + GROUP_PARTITIONS_MAX / CLAIMS_PER_ROW as usize);
 };

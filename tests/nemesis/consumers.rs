@@ -79,6 +79,8 @@ impl Desk<'_> {
     fn take_in(&mut self, member: &mut Member, polled: Option<Polled>) -> Result<(), Error> {
         let Some(polled) = polled else { return Ok(()) };
         for partition in &polled.assigned {
+            // It may have been another's meanwhile.
+            self.consumed.remove(partition);
             self.book.tell(&Step::Owned { member: self.thread, partition: *partition });
         }
         for records in &polled.records {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream as _;
 use towpath::{
-    AppendOptions, CommitOptions, Error, Group, GroupOptions, Level, Member, MemberOptions, OwnedRecord, Record,
+    AppendOptions, CommitOptions, Error, Group, GroupOptions, Level, Member, MemberOptions, OwnedRecord, Record, Start,
     Stream, StreamOptions,
 };
 
@@ -66,6 +66,32 @@ fn a_record_is_committed_once_the_next_is_asked_for_and_is_handed_out_again_othe
     let mut records = another.records(seldom());
     let again: Vec<u64> = records.by_ref().take(2).map(|record| record.unwrap().offset()).collect();
     assert_eq!(again, [1, 2], "the second was in work");
+}
+
+#[test]
+fn what_was_dropped_with_a_revoked_partition_is_not_committed_as_polled() {
+    let (_db, _orders, web) = group_over(2, 5);
+    let mut member = join(&web);
+    let mut records = member.records(CommitOptions::manual());
+    assert_eq!(place(&records.next().unwrap().unwrap()), (0, 0));
+    let _second = join(&web);
+    // At most so often it looks whether partitions are to be given up.
+    std::thread::sleep(Duration::from_millis(150));
+    records.next().unwrap().unwrap();
+    drop(records);
+    member.commit().unwrap();
+    assert_eq!(committed(&web), [Some(1), None], "one record was done");
+}
+
+#[test]
+fn a_seek_back_is_committed_after_an_iterator_has_committed() {
+    let (_db, _orders, web) = group_over(1, 5);
+    let mut member = join(&web);
+    let handed_out = member.records(seldom()).take(4).count();
+    eventually("what was done is committed", || committed(&web) == [Some(handed_out as u64 - 1)]);
+    member.seek(0, Start::Earliest).unwrap();
+    member.commit().unwrap();
+    assert_eq!(committed(&web), [Some(0)]);
 }
 
 #[test]

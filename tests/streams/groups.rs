@@ -244,6 +244,42 @@ fn a_poll_that_waits_is_woken_by_records_and_by_partitions() {
 }
 
 #[test]
+fn a_partition_with_much_to_read_leaves_the_others_their_turns() {
+    let (_db, orders, web) = group_over(2);
+    let mut member = join(&web);
+    poll(&mut member);
+    assert_eq!(read(&mut member).len(), 2);
+    let append = |partition, body: &str| {
+        orders.append_with(Record::new(body.as_bytes()), &AppendOptions::new().partition(partition)).unwrap();
+    };
+    (0..20).for_each(|number| append(0, &format!("{number} of many")));
+    assert_eq!(member.try_poll(1).unwrap().unwrap().iter().count(), 1);
+    append(1, "alone");
+    let next: Vec<u32> = (0..4)
+        .flat_map(|_| member.try_poll(1).unwrap().unwrap().iter().map(|record| record.partition()).collect::<Vec<_>>())
+        .collect();
+    assert!(next.contains(&1), "{next:?}");
+}
+
+#[test]
+fn where_offsets_were_reset_a_commit_of_before_is_refused_while_the_partition_is_revoked() {
+    let (_db, _orders, web) = group_over(2);
+    let mut first = join(&web);
+    poll(&mut first);
+    assert_eq!(read(&mut first).len(), 2);
+    let _second = join(&web);
+    web.reset_offsets(&[(0, 1), (1, 1), (0, 0), (1, 0)]).unwrap();
+    assert_eq!(committed(&web), [Some(0), Some(0)], "the last of each counts");
+    let told = poll(&mut first);
+    assert_eq!((told.assigned.len(), told.revoked.len()), (1, 1));
+    let refused = first.commit_offsets(&[(told.revoked[0], 1)], Level::Buffered).unwrap_err();
+    assert!(matches!(refused, Error::PartitionsMoved { ref partitions, .. } if *partitions == told.revoked));
+    assert_eq!(committed(&web), [Some(0), Some(0)]);
+    let unknown = web.reset_offsets(&[(9_999, 0)]).unwrap_err();
+    assert!(matches!(unknown, Error::InvalidOption { option: "partition", .. }));
+}
+
+#[test]
 fn what_is_paused_stays_the_members_and_is_read_after_it_is_resumed() {
     let (_db, _orders, web) = group_over(2);
     let mut member = join(&web);

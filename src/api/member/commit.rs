@@ -1,5 +1,7 @@
 //! What a member commits.
 
+use std::collections::BTreeMap;
+
 use crate::api::error::Error;
 use crate::base::level::Level;
 use crate::engine::Refused;
@@ -25,7 +27,7 @@ impl Member {
     /// As for [`Member::commit`].
     pub fn commit_with(&mut self, level: Level) -> Result<(), Error> {
         // What was stored at `Buffered` is to be on disk too: it is stored again.
-        let is_due = |share: &Share| !share.has_moved && (level == Level::Sync || share.position != share.stored);
+        let is_due = |share: &Share| !share.has_moved && (level == Level::Sync || share.stored != Some(share.position));
         let due = self.shares.iter().filter(|(_, share)| is_due(share));
         let position = |(partition, share): (&u32, &Share)| Position {
             partition: *partition,
@@ -36,8 +38,8 @@ impl Member {
         self.store(&positions, Vec::new(), level)
     }
 
-    /// Commits these offsets, each the next one to be read of its partition, whatever was polled. Where the member
-    /// reads on does not change.
+    /// Commits these offsets, each the next one to be read of its partition, whatever was polled. Of several of one
+    /// partition the last counts. Where the member reads on does not change.
     ///
     /// # Errors
     /// As for [`Member::commit`], and [`Error::OffsetOutOfRange`] for an offset behind the end: nothing is stored then.
@@ -57,23 +59,30 @@ impl Member {
         if positions.is_empty() && released.is_empty() {
             return self.tell_moved(moved);
         }
+        self.forget_stored(&positions);
         let commit = Commit { member: self.handle, positions: &positions, released: &released };
         let reply = self.group.submit_async(OfGroups::Commit(commit), level).await;
         self.stored(reply, &positions, moved)
     }
 
     /// Offsets as a commit names them, and partitions among them that are others'.
+    /// The last of several of a partition counts.
     fn positions(&self, offsets: &[(u32, u64)]) -> (Vec<Position>, Vec<u32>) {
         let (mut positions, mut moved) = (Vec::new(), Vec::new());
-        for (partition, offset) in offsets {
-            match self.shares.get(partition).filter(|share| !share.has_moved) {
-                Some(Share { epoch, .. }) => {
-                    positions.push(Position { partition: *partition, epoch: *epoch, offset: *offset });
-                }
-                None => moved.push(*partition),
+        for (partition, offset) in offsets.iter().copied().collect::<BTreeMap<u32, u64>>() {
+            match self.shares.get(&partition).filter(|share| !share.has_moved) {
+                Some(Share { epoch, .. }) => positions.push(Position { partition, epoch: *epoch, offset }),
+                None => moved.push(partition),
             }
         }
         (positions, moved)
+    }
+
+    /// What is stored of these is not known until a commit is answered.
+    fn forget_stored(&mut self, positions: &[Position]) {
+        for position in positions {
+            self.shares.get_mut(&position.partition).expect("only its own partitions are committed").stored = None;
+        }
     }
 
     /// Stores these positions; `moved` are others' already.
@@ -83,6 +92,7 @@ impl Member {
         if positions.is_empty() && released.is_empty() {
             return self.tell_moved(moved);
         }
+        self.forget_stored(positions);
         let commit = Commit { member: self.handle, positions, released: &released };
         let reply = self.group.submit(OfGroups::Commit(commit), level);
         self.stored(reply, positions, moved)
@@ -101,7 +111,7 @@ impl Member {
         for position in positions {
             let share = self.shares.get_mut(&position.partition).expect("only its own partitions are committed");
             share.has_moved = fenced.contains(&position.partition);
-            share.stored = position.offset;
+            share.stored = Some(position.offset);
         }
         moved.extend(fenced);
         self.shares.retain(|_, share| !share.is_revoked);
@@ -118,8 +128,9 @@ impl Member {
 
     /// Commits these offsets at [`Level::Buffered`] as far as the partitions are its own, and does not hear what
     /// becomes of it.
-    pub(super) fn issue_offsets(&self, offsets: &[(u32, u64)]) {
+    pub(super) fn issue_offsets(&mut self, offsets: &[(u32, u64)]) {
         let (positions, _) = self.positions(offsets);
+        self.forget_stored(&positions);
         if !(self.is_over || positions.is_empty()) && self.check_home().is_ok() {
             let commit = Commit { member: self.handle, positions: &positions, released: &[] };
             self.issue(OfGroups::Commit(commit));

@@ -242,6 +242,10 @@ impl<'a> Delivery<'a> {
 
     fn learn(&mut self, polled: Polled) {
         let Polled { records, assigned, revoked } = polled;
+        // Whoever commits them later by what the member has polled must not pass over what nobody was given.
+        let mut undone = self.undone();
+        undone.retain(|partition, _| revoked.contains(partition));
+        self.member.rewind(&undone);
         self.drop_waiting(&revoked);
         self.drop_waiting(&assigned);
         for partition in assigned {
@@ -251,6 +255,16 @@ impl<'a> Delivery<'a> {
         }
         self.waiting.extend(records.into_iter().map(|records| (Arc::new(records), 0)));
         self.gives_up |= !revoked.is_empty();
+    }
+
+    /// By partition, the first record that is not done of those that were polled.
+    fn undone(&self) -> BTreeMap<u32, u64> {
+        let mut next: BTreeMap<u32, u64> = BTreeMap::new();
+        for (records, handed_out) in self.waiting.iter().rev() {
+            next.insert(records.partition(), OwnedRecord::of(records, *handed_out).offset());
+        }
+        next.extend(self.at_work);
+        next
     }
 
     fn drop_waiting(&mut self, partitions: &[u32]) {
@@ -281,12 +295,8 @@ async fn unless_stopped<F: Future>(stop: &AtomicBool, future: F) -> Option<F::Ou
 
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
-        let mut next: BTreeMap<u32, u64> = BTreeMap::new();
-        for (records, handed_out) in self.waiting.iter().rev() {
-            next.insert(records.partition(), OwnedRecord::of(records, *handed_out).offset());
-        }
-        next.extend(self.at_work);
-        self.member.rewind(&next);
+        let undone = self.undone();
+        self.member.rewind(&undone);
         if !self.options.is_manual {
             self.member.issue_offsets(&self.offsets());
         }
