@@ -103,9 +103,8 @@ struct ReadmeDoctests;
 /// let _ = |Described { name, options: _, mappings: _, partitions: _ }: Described| name;
 /// ```
 /// ```compile_fail,E0638
-/// use towpath::PartitionDescription as Described;
-/// let _ = |Described { partition, start_offset: _, end_offset: _, records: _, bytes: _, last_timestamp: _ }: Described|
-///     partition;
+/// use towpath::PartitionDescription as At;
+/// let _ = |At { partition, start_offset: _, end_offset: _, records: _, bytes: _, last_timestamp: _ }: At| partition;
 /// ```
 /// ```compile_fail,E0638
 /// let _ = |towpath::Mapping { epoch, partitions: _, since_lsn: _ }: towpath::Mapping| epoch;

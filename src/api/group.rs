@@ -162,8 +162,8 @@ impl Group {
         self.reset_offsets(&offsets)
     }
 
-    /// Has the group go on from these offsets in these partitions, as [`Group::reset`] does. Of several of one partition
-    /// the last counts.
+    /// Has the group go on from these offsets in these partitions, as [`Group::reset`] does. Of several of one
+    /// partition the last counts.
     ///
     /// # Errors
     /// As for [`Group::reset`], and [`Error::InvalidOption`] for a partition that does not exist.

@@ -279,6 +279,10 @@ impl<M: Machine> Engine<M> {
             };
             let is_full = matches!(fault, Fault::StorageFull);
             let can_save = room == Room::Ample && (keeper.ballast || draft.survivor.is_some());
+            if draft.compacted.is_some() {
+                // There is room for the survivor and not for the index: it is not to be written again at once.
+                keeper.compacting.rest(self.clock.boot());
+            }
             self.discard(draft, is_full)?;
             if !is_full || !can_save {
                 self.marks.set_short(Need::Checkpoint, is_full);

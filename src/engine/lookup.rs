@@ -15,6 +15,9 @@ use super::read::{Cursor, Read, Sight};
 /// Records read at a time.
 const RECORDS_PER_READ: usize = 1024;
 
+/// How often it is counted again what a stretch leaves, because compaction came between.
+const COUNTS_MAX: usize = 8;
+
 /// A run, in a sealed segment or not.
 #[derive(Clone, Copy, Debug)]
 struct RunFacts {
@@ -38,7 +41,36 @@ impl<M: Machine> Engine<M> {
     }
 
     pub(super) fn find_stretch(&self, lookup: Lookup) -> Result<Stretch, Fault> {
-        let lookup = Lookup { until: self.absolute(&lookup)?, ..lookup };
+        match lookup.until {
+            Until::RecordsLeft(most) => self.find_leaving(lookup, most, |stretch| stretch.records, Until::Records),
+            Until::BytesLeft(most) => self.find_leaving(lookup, most, |stretch| stretch.bytes, Until::Bytes),
+            _ => self.go_along(lookup),
+        }
+    }
+
+    /// The stretch that is to leave at most so much behind it, by how much it takes from the start. Compaction may
+    /// leave records out while it is counted: then the parts are less than the whole was, and it is counted again.
+    /// Otherwise less would be left than may stay.
+    fn find_leaving(
+        &self,
+        lookup: Lookup,
+        most: u64,
+        amount: impl Fn(&Stretch) -> u64,
+        until: impl Fn(u64) -> Until,
+    ) -> Result<Stretch, Fault> {
+        let end = Until::Offset(self.end_of(lookup.log).unwrap_or(lookup.from));
+        for _ in 0..COUNTS_MAX {
+            let all = amount(&self.go_along(Lookup { until: end, ..lookup })?);
+            let found = self.go_along(Lookup { until: until(all.saturating_sub(most)), ..lookup })?;
+            let left = self.go_along(Lookup { from: found.end, until: end, ..lookup })?;
+            if amount(&found) + amount(&left) == all {
+                return Ok(found);
+            }
+        }
+        Err(Fault::Contended)
+    }
+
+    fn go_along(&self, lookup: Lookup) -> Result<Stretch, Fault> {
         let mut stretch = Stretch { end: lookup.from, bytes: 0, records: 0, next_timestamp: None };
         loop {
             let run = self.run_facts(lookup.log, stretch.end)?;
@@ -59,19 +91,6 @@ impl<M: Machine> Engine<M> {
                 return Ok(Stretch { next_timestamp: None, ..stretch });
             }
         }
-    }
-
-    /// Where a stretch ends that is to leave so much behind it: by how much it takes from the start.
-    fn absolute(&self, lookup: &Lookup) -> Result<Until, Fault> {
-        let all = || {
-            let end = self.end_of(lookup.log).unwrap_or(lookup.from);
-            self.find_stretch(Lookup { until: Until::Offset(end), ..*lookup })
-        };
-        Ok(match lookup.until {
-            Until::RecordsLeft(most) => Until::Records(all()?.records.saturating_sub(most)),
-            Until::BytesLeft(most) => Until::Bytes(all()?.bytes.saturating_sub(most)),
-            until => until,
-        })
     }
 
     /// The first offset of a log with this timestamp or a later one; `None` if there is none.
@@ -178,7 +197,7 @@ fn ends_within(run: &RunFacts, lookup: &Lookup, stretch: &Stretch) -> bool {
         Until::Time(time) => run.max_timestamp >= time,
         Until::Bytes(bytes) => stretch.bytes + run.bytes >= bytes,
         Until::Records(records) => stretch.records + run.records >= records,
-        Until::RecordsLeft(_) | Until::BytesLeft(_) => unreachable!("it was made absolute"),
+        Until::RecordsLeft(_) | Until::BytesLeft(_) => unreachable!("it is asked by what it takes"),
     }
 }
 
@@ -189,6 +208,6 @@ fn reached(lookup: &Lookup, stretch: &Stretch, offset: u64, timestamp: Timestamp
         Until::Time(time) => timestamp >= time,
         Until::Bytes(bytes) => stretch.bytes >= bytes,
         Until::Records(records) => stretch.records >= records,
-        Until::RecordsLeft(_) | Until::BytesLeft(_) => unreachable!("it was made absolute"),
+        Until::RecordsLeft(_) | Until::BytesLeft(_) => unreachable!("it is asked by what it takes"),
     }
 }

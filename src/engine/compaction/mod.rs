@@ -158,7 +158,7 @@ impl Compacting {
         self.unlooked.insert(pass.log);
     }
 
-    fn rest(&mut self, now: BootTime) {
+    pub(super) fn rest(&mut self, now: BootTime) {
         self.rests_until = now.plus(FULL_RETRY_MICROS);
     }
 }
