@@ -68,8 +68,12 @@ impl Member {
     /// Offsets as a commit names them, and partitions among them that are others'.
     /// The last of several of a partition counts.
     fn positions(&self, offsets: &[(u32, u64)]) -> (Vec<Position>, Vec<u32>) {
-        let (mut positions, mut moved) = (Vec::new(), Vec::new());
-        for (partition, offset) in offsets.iter().copied().collect::<BTreeMap<u32, u64>>() {
+        if !offsets.is_sorted_by(|(before, _), (partition, _)| before < partition) {
+            let last_of_each: BTreeMap<u32, u64> = offsets.iter().copied().collect();
+            return self.positions(&last_of_each.into_iter().collect::<Vec<_>>());
+        }
+        let (mut positions, mut moved) = (Vec::with_capacity(offsets.len()), Vec::new());
+        for &(partition, offset) in offsets {
             match self.shares.get(&partition).filter(|share| !share.has_moved) {
                 Some(Share { epoch, .. }) => positions.push(Position { partition, epoch: *epoch, offset }),
                 None => moved.push(partition),
