@@ -4,7 +4,7 @@ use super::check;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
-use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering, wait_listener};
+use crate::base::sync::{Arc, AtomicBool, Mutex, Ordering, wait_listener};
 use crate::engine::logs::Logs;
 use crate::engine::wake::{self, HoldsLogs, Sight};
 use crate::engine::watched::Watched;
@@ -46,17 +46,12 @@ struct Store {
     core: Mutex<Core>,
     durable: Mark,
     closed: AtomicBool,
-    /// Of another who waits all the time: what is dropped with the last reference, loom takes for a race, because it
-    /// does not see who counts them.
-    _other: Arc<Event>,
 }
 
 impl Store {
     fn new() -> Arc<Store> {
-        let mut core = Core::default();
-        let other = core.watched.wait(MEMBER, None);
-        let (core, durable) = (Mutex::new(core), Mark::new(Lsn(0)));
-        Arc::new(Store { core, durable, closed: AtomicBool::new(false), _other: other })
+        let (core, durable) = (Mutex::new(Core::default()), Mark::new(Lsn(0)));
+        Arc::new(Store { core, durable, closed: AtomicBool::new(false) })
     }
 
     /// Changes the object in a frame that ends at `end`; with `sync` it is hidden until `durable` has passed it.
@@ -104,8 +99,9 @@ impl Store {
         let look = |core: &Core| core.sight(known);
         let registered = wake::register_for_object(&self.core, &self.durable, || self.check_alive(), MEMBER, look)?;
         if let Some(listener) = registered {
+            // It keeps its place: what is dropped with the last reference to the event, loom takes for a race, because
+            // it does not see who counts them.
             wait_listener(listener, None);
-            self.core.lock().watched.leave(MEMBER);
         }
         Ok(())
     }
