@@ -49,7 +49,11 @@ impl Lapses {
         for (number, contents) in after {
             let old = before.get(number).map(|old| &old.group);
             for (seat, member) in contents.group.members().filter(|(_, member)| !member.is_alive()) {
-                self.died.entry((*number, seat, member.joined)).or_insert(elapsed);
+                // Of one that was dead before nothing is known, unless it was entered then.
+                let was = old.and_then(|old| old.at(seat)).filter(|was| was.joined == member.joined);
+                if was.is_some_and(Member::is_alive) {
+                    self.died.insert((*number, seat, member.joined), elapsed);
+                }
             }
             for (partition, claim) in revoked(&contents.group) {
                 let was = old.and_then(|old| old.claims().get(partition as usize));
