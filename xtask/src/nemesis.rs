@@ -18,8 +18,6 @@ pub(crate) const PLANTED: &[(&str, &str)] = &[
     ("request_replayed", "is there twice"),
     ("host_writes_after_unlock", ""),
     ("acknowledged_before_journal", "acknowledged at"),
-    ("members_outlive_session", "the last member owns"),
-    ("past_owner_commits", "the group's partition"),
 ];
 
 /// Within these a planted bug must be found. The books are compared often: most bugs show there only.
