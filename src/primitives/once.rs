@@ -1,13 +1,15 @@
 //! A command of any primitive as a request that is applied once.
 //!
 //! The frame that holds what the command decided holds the fact that the request was applied and how it was answered,
-//! so a crash keeps both or neither. A request that changed nothing is not remembered: deciding it again is right.
+//! so a crash keeps both or neither. A request that changed nothing is not remembered: deciding it again is right, as
+//! long as it changes nothing behind a later one of its session.
 
 use super::streams::groups::{self, Process};
 use super::{Command, Event, Overlay, Primitives, Refusal, Repeated, Reply, sessions, streams};
 use crate::base::codec::{Put, Take};
 use crate::base::level::Level;
 use crate::base::planted;
+use crate::base::row::RowKey;
 use crate::engine::machine::{Context, Decision, Events, Machine};
 
 /// A command that is decided unless this request was applied before; then it is answered as it was then.
@@ -57,6 +59,9 @@ impl Primitives {
         assert!(matches!(command, Command::Streams(_)), "a request holds a command of its own, and not a session's");
         match sessions::recall(&self.sessions, &overlay.sessions, request) {
             sessions::Recalled::New => {}
+            sessions::Recalled::Overtaken { rests_on } => {
+                return self.decide_overtaken(overlay, once, context, rests_on);
+            }
             sessions::Recalled::Refused { refusal, rests_on } => {
                 return Decision::Refuse { refusal: Refusal::Sessions(refusal), rests_on };
             }
@@ -78,6 +83,25 @@ impl Primitives {
             events.push(Event::Sessions(applied));
         }
         decision
+    }
+
+    /// Decides a request that has changed nothing and must not change anything any more. Its process still waits for an
+    /// answer, so one that is right now is right. If it would change something now, its first answer is not known.
+    fn decide_overtaken(
+        &self,
+        overlay: &Overlay,
+        Once { request, command }: &Once<'_>,
+        context: &Context<'_>,
+        overtaken_by: RowKey,
+    ) -> Decision<Primitives> {
+        let mut dropped = Events::default();
+        match self.decide(overlay, &of_process(command, request), context, &mut dropped) {
+            Decision::Accept(_) => Decision::Refuse {
+                refusal: Refusal::Sessions(sessions::Refusal::Forgotten),
+                rests_on: Some(overtaken_by),
+            },
+            decision => decision,
+        }
     }
 
     #[cold]
@@ -308,6 +332,40 @@ mod tests {
         let meanwhile = Append { stream, mapping_partitions: 2, groups: &[Group { expect_offset: None, ..groups[0] }] };
         run(&mut primitives, &Command::Streams(streams::Command::Append(meanwhile)), 1000);
         accepted(once(&mut primitives, 0, append, 1100));
+    }
+
+    #[test]
+    fn what_was_overtaken_is_told_what_changes_nothing_and_is_not_applied() {
+        let (mut primitives, stream) = with_stream();
+        let open = streams::Command::OpenProducer { stream, name: "web", expire_after_micros: 1 << 40 };
+        accepted(once(&mut primitives, 0, open, 800));
+        let records = [Record::new(b"one blue mug")];
+        let append = |expect_offset| Group { partition: 0, expect_offset, records: &records };
+        let (groups, second) = ([append(None)], [append(Some(1))]);
+        let producer = ProducerHandle { number: 3, epoch: 0 };
+        let append = Append { stream, mapping_partitions: 2, groups: &groups };
+        let produce = streams::Command::Produce(Produce { append, producer, sequences: Some(&[0]) });
+        accepted(once(&mut primitives, 1, produce, 900));
+        let is_duplicate = |decision| {
+            let Decision::Unchanged { reply: Reply::Streams(streams::Reply::Duplicate { lsn, .. }), .. } = decision
+            else {
+                panic!("not a duplicate")
+            };
+            lsn == Lsn(900)
+        };
+        assert!(is_duplicate(once(&mut primitives, 2, produce, 1000)));
+        let later = streams::Command::Delete { name: "payments" };
+        let missing = Refusal::Streams(streams::Refusal::NotFound);
+        assert_eq!(refused(once(&mut primitives, 3, later, 1100)), missing);
+        accepted(once(&mut primitives, 4, create("refunds"), 1200));
+        // None of these answers has arrived.
+        assert!(is_duplicate(once(&mut primitives, 2, produce, 1300)));
+        assert_eq!(refused(once(&mut primitives, 3, later, 1400)), missing);
+        let accepted_now = streams::Command::Append(Append { groups: &second, ..append });
+        let forgotten = Refusal::Sessions(OfSession::Forgotten);
+        assert_eq!(refused(once(&mut primitives, 3, accepted_now, 1500)), forgotten);
+        assert_eq!(end(&primitives, stream, 0), 1);
+        assert_eq!(primitives.sessions.remembered(WEB).map(|(_, requests)| requests.len()), Some(3));
     }
 
     #[test]

@@ -8,6 +8,13 @@ use crate::place::PATIENCE;
 
 pub const PROTOCOL: u32 = 3;
 
+/// Beginnings of answers to writes, as in `src/processes/wire/mod.rs`.
+pub const WRITTEN: u8 = 0x80;
+pub const NOT_WRITTEN: u8 = 0x81;
+
+/// A refusal, as in `src/processes/wire/refused.rs`.
+pub const FORGOTTEN: u8 = 33;
+
 /// Reasons of refusals, as in `src/processes/wire/greeting.rs`.
 pub const OTHER_PROTOCOL: u8 = 1;
 pub const TOO_MANY: u8 = 2;
@@ -15,6 +22,7 @@ pub const UNREADABLE: u8 = 4;
 pub const SESSION_ENDED: u8 = 6;
 
 /// Kinds of operations, as in `src/processes/operation.rs`.
+pub const SUBMIT: u8 = 1;
 pub const SYNC: u8 = 4;
 pub const READ: u8 = 5;
 pub const STATS: u8 = 7;
@@ -100,6 +108,17 @@ pub fn read_one(request: u8, from: u8) -> Vec<u8> {
     let mut frame = 7_u32.to_le_bytes().to_vec();
     frame.extend([READ, request, log, from, records, waits, inline]);
     frame
+}
+
+/// A write that creates a stream of one partition at `Sync`, as in `src/processes/wire/streams.rs`.
+pub fn create(sequence: u8, name: &str) -> Vec<u8> {
+    let (seen_below, sync, no_timeout, of_streams, create) = (0, 0, 0, 1, 1);
+    let (no_limits, no_level) = (0, 0);
+    let mut body = vec![SUBMIT, sequence, seen_below, sync, no_timeout, of_streams, create, name.len() as u8];
+    body.extend(name.bytes());
+    body.extend([no_limits, no_level]);
+    body.extend(1_u32.to_le_bytes());
+    [&(body.len() as u32).to_le_bytes()[..], &body].concat()
 }
 
 /// The next frame from the host.

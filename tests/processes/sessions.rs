@@ -1,6 +1,7 @@
 //! What an attached process leaves behind, and for how long.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,9 @@ use towpath::{Database, Error, OpenMode, Options, StreamOptions};
 use crate::child::ChildProcess;
 use crate::members::Member;
 use crate::place::{Place, eventually, texts};
-use crate::raw::{Answer, SESSION_ENDED, answer, connect, resuming, welcomed};
+use crate::raw::{
+    Answer, FORGOTTEN, NOT_WRITTEN, SESSION_ENDED, WRITTEN, answer, connect, create, received, resuming, welcomed,
+};
 
 fn attached(db: &Database) -> Vec<u32> {
     db.attached_processes().unwrap().iter().map(|process| process.pid).collect()
@@ -89,6 +92,32 @@ fn a_process_that_comes_back_after_the_grace_is_told_that_nobody_knows() {
     let db = place.open();
     let orders = db.ensure_stream("orders", StreamOptions::new()).unwrap();
     assert_eq!(texts(&orders, 0), ["one blue mug", "two green plates", "four spoons"]);
+}
+
+#[test]
+fn what_changed_nothing_is_answered_by_the_next_host_although_a_later_request_was_applied() {
+    let place = Place::new();
+    let mut host = ChildProcess::host(&place.data());
+    let created = |socket: &mut UnixStream, sequence, name| {
+        socket.write_all(&create(sequence, name)).unwrap();
+        received(socket)
+    };
+    let requests = [(0, "orders"), (1, "orders"), (2, "payments")];
+    let mut socket = welcomed(&place.data(), 7);
+    let told = requests.map(|(sequence, name)| created(&mut socket, sequence, name));
+    host.kill();
+    // It asks as one does whom none of the answers has reached.
+    let db = place.open();
+    let mut socket = connect(&place.data());
+    socket.write_all(&resuming(7)).unwrap();
+    assert_eq!(answer(&mut socket).unwrap(), Answer::Welcome);
+    let again = requests.map(|(sequence, name)| created(&mut socket, sequence, name));
+    assert_eq!((&again[0], &again[2]), (&told[0], &told[2]), "what was applied has its first answer");
+    assert_eq!(again[1][..2], [WRITTEN, 1]);
+    let reply_at = 2 + 8 + 1;
+    assert_eq!(again[1][reply_at..], told[1][reply_at..], "only the address is another");
+    assert_eq!(created(&mut socket, 1, "refunds"), [NOT_WRITTEN, 1, FORGOTTEN], "that would be behind the later one");
+    assert!(db.stream("refunds").is_err());
 }
 
 #[test]

@@ -97,8 +97,8 @@ pub(crate) enum Refusal {
     /// No such session: it never was, or it ended with all that it knew. Whether a request sent again was applied is
     /// not known.
     Ended,
-    /// The answer is not kept: the process said that it has it, it was too large, or it was a refusal and a later
-    /// request was applied since. Whether the request was applied is not known.
+    /// The answer is not kept: the process said that it has it, it was too large, or the request changed nothing, would
+    /// do so now, and was overtaken by a later one. How it ended is not known.
     Forgotten,
     /// The sequence is too far beyond those that the process has seen answered.
     TooManyUnseen {

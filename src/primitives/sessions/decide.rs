@@ -49,6 +49,11 @@ pub(crate) fn decide(
 pub(crate) enum Recalled<'a> {
     /// It was not applied, and may be.
     New,
+    /// It was not applied, and a later one was: it was refused or changed nothing, which no fact tells. It may not be
+    /// applied behind that one, which rests on the row.
+    Overtaken {
+        rests_on: RowKey,
+    },
     /// It was applied in the frame at `lsn` and answered so, encoded. That rests on the row.
     Applied {
         reply: &'a [u8],
@@ -76,9 +81,9 @@ pub(crate) fn recall<'a>(state: &'a State, overlay: &'a Overlay, request: &Reque
         _ if sequence - seen_below >= REQUESTS_REMEMBERED_MAX => {
             refused(Refusal::TooManyUnseen { sequence, seen_below }, None)
         }
-        // Requests come in order: this one was refused, and may not be applied behind those that came after it.
+        // Requests come in order.
         None if sequence < session.applied_below => {
-            refused(Refusal::Forgotten, Some(row_of(id, chunk_of(session.applied_below - 1))))
+            Recalled::Overtaken { rests_on: row_of(id, chunk_of(session.applied_below - 1)) }
         }
         None => Recalled::New,
         Some(Remembered { lsn: THIS_FRAME, .. }) => refused(Refusal::Twice, None),

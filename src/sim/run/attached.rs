@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::groups::{Ask, By};
-use super::history::{Change, Trim};
+use super::history::{Change, SessionContents, Trim};
 use super::rebalance::Cause;
 use super::world::{Answer, Done, Stop, World, command};
 use super::writes::{place, with_groups};
@@ -18,7 +18,7 @@ use crate::engine::{Engine, Refused, Submitted};
 use crate::primitives::sessions::{self, Request, SessionId};
 use crate::primitives::streams::groups::Process;
 use crate::primitives::streams::{Append, Command, Reply, StreamHandle};
-use crate::primitives::{self, Once, Primitives, Refusal};
+use crate::primitives::{self, Once, Primitives, Refusal, streams};
 
 /// Answers that the process keeps asking for.
 const UNSEEN_MAX: usize = 12;
@@ -160,7 +160,8 @@ impl World {
         for sent in attached.unseen.clone() {
             self.send_again(engine, sent)?;
         }
-        self.ask_for_what_was_seen(engine)
+        self.ask_for_what_was_seen(engine)?;
+        self.ask_for_what_was_overtaken(engine)
     }
 
     /// Sends a request again although it was answered.
@@ -168,7 +169,8 @@ impl World {
         let Some(attached) = &self.attached else { return Ok(()) };
         let Some(last) = attached.unseen.len().checked_sub(1) else { return Ok(()) };
         let sent = attached.unseen[self.random.below(last as u64 + 1) as usize].clone();
-        self.send_again(engine, sent)
+        self.send_again(engine, sent)?;
+        self.ask_for_what_was_overtaken(engine)
     }
 
     fn send_again(&mut self, engine: &Engine<Primitives>, sent: Sent) -> Done {
@@ -259,6 +261,30 @@ impl World {
         match engine.submit(&once, Level::Buffered, None) {
             Err(Refused::Refusal(Refusal::Sessions(sessions::Refusal::Forgotten))) => Ok(()),
             other => Err(Stop::Wrong(format!("what was seen below {sequence} + 1 is answered {other:?}"))),
+        }
+    }
+
+    /// What came to nothing before a later request was applied is not applied behind that one, and is told what changes
+    /// nothing.
+    fn ask_for_what_was_overtaken(&mut self, engine: &Engine<Primitives>) -> Done {
+        let Some(session) = self.attached_session() else { return Ok(()) };
+        let SessionContents { seen_below, requests } = &self.now().sessions[&session];
+        let overtaken = |last: &u64| (*seen_below..*last).find(|sequence| !requests.contains(sequence));
+        let Some(sequence) = requests.last().and_then(overtaken) else { return Ok(()) };
+        let request = Request { session, sequence, seen_below: 0 };
+        let ask = |asked| {
+            let once = primitives::Command::Once(Once { request, command: &command(asked) });
+            engine.submit(&once, Level::Buffered, None)
+        };
+        let created = ask(Command::Create { name: "never-made", options: Default::default() });
+        let deleted = ask(Command::Delete { name: "never-made" });
+        match (created, deleted) {
+            (
+                Err(Refused::Refusal(Refusal::Sessions(sessions::Refusal::Forgotten))),
+                Err(Refused::Refusal(Refusal::Streams(streams::Refusal::NotFound))),
+            ) => Ok(()),
+            (Err(Refused::Fault(fault)), _) | (_, Err(Refused::Fault(fault))) => self.fault(engine, fault, None),
+            other => Err(Stop::Wrong(format!("{request:?}, overtaken, is answered {other:?}"))),
         }
     }
 

@@ -37,6 +37,7 @@ fn open(session: SessionId) -> State {
 fn ask(state: &State, request: Request) -> Recalled<'static> {
     match recall(state, &Overlay::default(), &request) {
         Recalled::New => Recalled::New,
+        Recalled::Overtaken { rests_on } => Recalled::Overtaken { rests_on },
         Recalled::Applied { reply, lsn, rests_on } => Recalled::Applied { reply: reply.to_vec().leak(), lsn, rests_on },
         Recalled::Refused { refusal, rests_on } => Recalled::Refused { refusal, rests_on },
     }

@@ -27,12 +27,12 @@ fn what_the_process_has_seen_is_forgotten_and_no_other_request() {
 }
 
 #[test]
-fn a_request_that_was_refused_is_not_applied_behind_later_ones() {
+fn a_request_that_was_refused_is_overtaken_by_later_ones() {
     let mut state = open(WEB);
     answer(&mut state, request(0, 0), b"one blue mug", 16);
     // Request 1 was refused, which no fact tells.
     answer(&mut state, request(2, 0), b"two green plates", 24);
-    let expected = Recalled::Refused { refusal: Refusal::Forgotten, rests_on: Some(row_of(WEB, 2)) };
+    let expected = Recalled::Overtaken { rests_on: row_of(WEB, 2) };
     assert_eq!(ask(&state, request(1, 0)), expected);
     assert_eq!(ask(&reloaded(&all_rows(&state)), request(1, 0)), expected);
     assert_eq!(ask(&state, request(3, 0)), Recalled::New);

@@ -39,7 +39,11 @@ impl Twin {
             let later =
                 |answered: &Answered| answered.request.session == session && answered.request.sequence > sequence;
             match before.find(|answered| (answered.request.session, answered.request.sequence) == (session, sequence)) {
-                None if self.answered.iter().any(later) => refused(Refusal::Forgotten),
+                None if self.answered.iter().any(later) => {
+                    let last = self.answered.iter().filter(|answered| answered.request.session == session);
+                    let last = last.map(|answered| answered.request.sequence).max().expect("there is a later one");
+                    Recalled::Overtaken { rests_on: row_of(session, last % CHUNKS) }
+                }
                 None => Recalled::New,
                 Some(Answered { reply, lsn, .. }) => {
                     Recalled::Applied { reply, lsn: Lsn(*lsn), rests_on: row_of(session, sequence % CHUNKS) }
