@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use towpath::{
@@ -82,19 +83,39 @@ fn follow(orders: &Stream, asynchronous: bool) -> Vec<String> {
     seen
 }
 
+/// Ends the writers, however the test ends.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Has writers and readers at work while this is done, and expects that nothing is lost or there twice.
+///
+/// Their threads are no scope's, which would wait for readers that nobody ends once a writer has panicked.
 pub fn expect_all_to_go_on(orders: &Stream, disturb: impl FnOnce()) {
-    let stop = &AtomicBool::new(false);
-    let (written, seen) = thread::scope(|scope| {
-        let writers = WRITERS.map(|name| scope.spawn(move || write(orders, name, stop)));
-        let readers = [false, true].map(|asynchronous| scope.spawn(move || follow(orders, asynchronous)));
-        disturb();
-        stop.store(true, Ordering::Relaxed);
-        let written: BTreeMap<String, u64> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
-        orders.append("the last").unwrap();
-        (written, readers.map(|reader| reader.join().unwrap()))
+    let stop = Stop(Arc::default());
+    let writers = WRITERS.map(|name| {
+        let (orders, stop) = (orders.clone(), stop.0.clone());
+        thread::spawn(move || write(&orders, name, &stop))
     });
-    expect_each_once(orders, &written, &seen);
+    let readers = [false, true].map(|asynchronous| {
+        let orders = orders.clone();
+        thread::spawn(move || follow(&orders, asynchronous))
+    });
+    disturb();
+    drop(stop);
+    let written: BTreeMap<String, u64> = writers.into_iter().flat_map(ended).collect();
+    orders.append("the last").unwrap();
+    expect_each_once(orders, &written, &readers.map(ended));
+}
+
+/// What a thread comes to that has nothing more to wait for.
+fn ended<T>(thread: JoinHandle<T>) -> T {
+    eventually("it ends", || thread.is_finished());
+    thread.join().unwrap()
 }
 
 /// Holds what is there against what the writers were told and what the readers have seen.
