@@ -31,7 +31,8 @@ fn writers_and_readers_go_on_when_the_hosts_disk_fails() {
             let at = hosts.iter().position(|child| u64::from(child.0.pid()) == host).expect("a child hosts");
             let start = Instant::now();
             poison(&mut hosts[at]);
-            assert_ne!(db.stats().unwrap().host_pid, host);
+            // A question may still reach the poisoned one before it leaves.
+            eventually("another hosts", || db.stats().unwrap().host_pid != host);
             assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
             assert!(!hosts[at].is_host());
             assert_eq!(hosts[at].told("append yet another"), "Poisoned", "until it is opened again");
