@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
 //! | **consumer group** | several workers share a stream and go on where they were | [`Group`], [`Member`] |
+//! | **queue** | each message is work for one of several workers, and is settled by itself | [`Queue`], [`Delivery`] |
 //!
 //! Everything lives in one directory, in one [`Database`], which several processes of a machine may have open at once:
 //! see [`OpenMode`]. Each write says how durable it must be before its call returns: see [`Level`]. Each refusal is a
@@ -57,11 +58,12 @@ pub mod sim;
 mod storage;
 
 pub use api::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, CheckReport, CommitOptions, Database,
-    Error, Group, GroupDescription, GroupOptions, GroupPartition, MappedRange, Mapping, MappingRanges, Member,
-    MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, OpenMode, OperationCount, Options,
-    OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch, Producer, ProducerOptions, Reader,
-    ReaderOptions, Receipt, RecordIterator, RecordView, Records, Reset, Start, Stats, Stream, StreamDescription,
+    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, Backoff, CheckReport, CommitOptions,
+    Database, DeadLetter, DeathReason, Delivery, Error, Failure, Group, GroupDescription, GroupOptions, GroupPartition,
+    Jitter, MappedRange, Mapping, MappingRanges, Member, MemberDescription, MemberOptions, MemberRecordStream,
+    MemberRecords, Message, OpenMode, OperationCount, Options, OwnedRecord, PartitionDescription, PartitionLag, Polled,
+    ProducedBatch, Producer, ProducerOptions, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions, Receipt,
+    RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, StoredMessage, Stream, StreamDescription,
     StreamOptions, Ticket,
 };
 pub use base::level::Level;
@@ -135,6 +137,16 @@ struct ReadmeDoctests;
 /// ```compile_fail,E0638
 /// use towpath::PartitionLag as Lag;
 /// let _ = |Lag { partition, next_offset: _, end_offset: _ }: Lag| partition;
+/// ```
+/// ```compile_fail,E0638
+/// let _ = |towpath::Sent { sequence, messages: _, receipt: _ }: towpath::Sent| sequence;
+/// ```
+/// ```compile_fail,E0638
+/// let _ = |towpath::Failure { timestamp, error: _ }: towpath::Failure| timestamp;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::QueueDescription as Of;
+/// let _ = |Of { name, options: _, is_paused: _, ready: _, delayed: _, in_flight: _, dead: _ }: Of| name;
 /// ```
 #[cfg(doctest)]
 struct OutcomesMayGrow;

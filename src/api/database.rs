@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::base::level::Level;
 use crate::base::sync::Arc;
 use crate::engine::Refused;
-use crate::primitives::{Command, Refusal, sessions, streams};
+use crate::primitives::{Command, Refusal, Reply, queues, sessions, streams};
 use crate::processes::link::Link;
 use crate::processes::operation::Question;
 use crate::processes::questions::{FindStream, MakeCheckpoint, Processes, StatsOf, StreamNames, SyncAll};
+use crate::processes::queueing::{FindQueue, QueueNames};
 use crate::processes::stats::{AttachedProcess, Stats};
 use crate::storage::disk::clock::random_id;
 
@@ -16,6 +17,8 @@ use super::check::CheckReport;
 use super::error::Error;
 use super::options::Options;
 use super::outcomes::StreamDescription;
+use super::queue::Queue;
+use super::queue_options::QueueOptions;
 use super::sticky::Spread;
 use super::stream::Stream;
 use super::stream_options::StreamOptions;
@@ -164,6 +167,71 @@ impl Database {
         self.submit(name, streams::Command::Delete { name })
     }
 
+    /// Creates a queue, or opens it if it exists with equal options. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it exists with other options, [`Error::InvalidName`], [`Error::LimitExceeded`],
+    /// [`Error::InvalidOption`], and what any write may meet.
+    pub fn create_queue(&self, name: &str, options: QueueOptions) -> Result<Queue, Error> {
+        self.open_queue(name, queues::Command::Create { name, options: options.to_machine() })
+    }
+
+    /// Creates a queue, or gives the one that exists these options. Durable on return.
+    ///
+    /// # Errors
+    /// As for [`Database::create_queue`], but for the mismatch.
+    pub fn ensure_queue(&self, name: &str, options: QueueOptions) -> Result<Queue, Error> {
+        self.open_queue(name, queues::Command::Ensure { name, options: options.to_machine() })
+    }
+
+    fn open_queue(&self, name: &str, command: queues::Command<'_>) -> Result<Queue, Error> {
+        let submitted = self.shared.link.submit(&Command::Queues(command), Level::Sync, None);
+        match submitted.map_err(|refused| refusal(refused, name))?.reply {
+            Reply::Queues(queues::Reply::Queue(number)) => Ok(Queue::new(self.clone(), name, number)),
+            _ => unreachable!("who opens a queue is told its number"),
+        }
+    }
+
+    /// Opens a queue that exists. Waits for nothing, unless the queue is just being created or deleted: then for the sync
+    /// of that.
+    ///
+    /// # Errors
+    /// As for [`Database::stream`].
+    pub fn queue(&self, name: &str) -> Result<Queue, Error> {
+        let found = self.ask(&FindQueue { name: name.into() })?;
+        let number = found.ok_or_else(|| Error::NotFound { kind: "queue", name: name.to_owned() })?;
+        Ok(Queue::new(self.clone(), name, number))
+    }
+
+    /// The names of all queues, in order. One that is created or deleted meanwhile may be in it or not.
+    ///
+    /// # Errors
+    /// As for [`Database::stream`].
+    pub fn queue_names(&self) -> Result<Vec<String>, Error> {
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let more = self.ask(&QueueNames { after: names.last().cloned().unwrap_or_default() })?;
+            if more.is_empty() {
+                return Ok(names);
+            }
+            names.extend(more);
+        }
+    }
+
+    /// Deletes a queue with all that is in it, dead letters too. Durable on return; disk space follows with the next
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::MessagesInFlight`] if some are, [`Error::NotFound`], and what any write may meet.
+    pub fn delete_queue(&self, name: &str) -> Result<(), Error> {
+        let queue = self.queue(name)?;
+        let submit = |command| queue.submit(command, Level::Sync).map_err(|refused| queue.refusal(refused));
+        submit(queues::Command::Delete { queue: queue.number })?;
+        // From here on it is gone. What it has left is forgotten step by step, by the next host if need be.
+        while matches!(submit(queues::Command::Erase { queue: Some(queue.number) }), Ok((queues::Reply::More, _))) {}
+        Ok(())
+    }
+
     /// Waits until everything that was written before this call, at any level, is on disk.
     ///
     /// # Errors
@@ -274,11 +342,27 @@ pub(crate) fn unnamed(refused: Refused<Refusal>) -> Error {
     refusal(refused, "")
 }
 
+/// A refusal of a queue in the words of the public error.
+fn of_queue(refusal: queues::Refusal, queue: &str) -> Error {
+    let name = || queue.to_owned();
+    match refusal {
+        queues::Refusal::NotFound => Error::NotFound { kind: "queue", name: name() },
+        queues::Refusal::Mismatch { differences } => Error::Mismatch { kind: "queue", name: name(), differences },
+        queues::Refusal::InvalidName(fault) => Error::invalid_name(queue, fault),
+        queues::Refusal::InvalidOption { option, reason } => Error::InvalidOption { option, reason: reason.to_owned() },
+        queues::Refusal::LimitExceeded { limit, max, actual } => Error::LimitExceeded { limit, max, actual },
+        queues::Refusal::Full { max } => Error::Full { queue: name(), max },
+        queues::Refusal::Stale => Error::Stale { queue: name() },
+        queues::Refusal::InFlight { count } => Error::MessagesInFlight { queue: name(), count },
+    }
+}
+
 /// A refusal in the words of the public error.
 pub(crate) fn refusal(refused: Refused<Refusal>, name: &str) -> Error {
     let refusal = match refused {
         Refused::Fault(fault) => return fault.into(),
         Refused::Refusal(Refusal::Streams(refusal)) => refusal,
+        Refused::Refusal(Refusal::Queues(refusal)) => return of_queue(refusal, name),
         Refused::Refusal(Refusal::Sessions(sessions::Refusal::LimitExceeded { limit, max, actual })) => {
             return Error::LimitExceeded { limit, max, actual };
         }

@@ -22,7 +22,7 @@ pub enum Error {
     /// There is no such stream or group, or it was deleted since the handle was made; or a producer has expired.
     #[error("there is no {kind} `{name}`; {}", missing(kind))]
     NotFound {
-        /// What kind of thing: "stream", "producer", "group".
+        /// What kind of thing: "stream", "producer", "group", "queue".
         kind: &'static str,
         /// Its name.
         name: String,
@@ -126,6 +126,31 @@ pub enum Error {
         name: String,
         /// How many use it.
         by: u64,
+    },
+    /// The queue holds as many messages as it may; nothing was stored.
+    #[error("queue `{queue}` holds {max} messages that wait, and may not hold more; try again when some were consumed")]
+    Full {
+        /// The queue.
+        queue: String,
+        /// The most that may wait in it.
+        max: u64,
+    },
+    /// What was to be settled is in flight no longer: it was settled, or taken back because its time was over. Or a dead
+    /// letter is in the dead set no longer.
+    #[error("it was settled or taken back before in queue `{queue}`; leave it to whoever has it now")]
+    Stale {
+        /// The queue.
+        queue: String,
+    },
+    /// A queue with messages in flight cannot be deleted.
+    #[error(
+        "queue `{queue}` has {count} messages in flight; have them settled first, or wait until they are taken back"
+    )]
+    MessagesInFlight {
+        /// The queue.
+        queue: String,
+        /// How many.
+        count: u64,
     },
     /// Records of the producer that come before these have not been accepted; nothing was stored.
     #[error(
@@ -357,6 +382,9 @@ impl Error {
             Error::PartitionsMoved { .. } => -29,
             Error::MemberEnded { .. } => -30,
             Error::InUse { .. } => -31,
+            Error::Full { .. } => -32,
+            Error::Stale { .. } => -33,
+            Error::MessagesInFlight { .. } => -34,
         }
     }
 

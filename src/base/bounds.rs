@@ -102,6 +102,68 @@ pub(crate) const CLAIMS_PER_ROW: u32 = 64;
 /// Groups that lose the members of an earlier host in one frame.
 pub(crate) const GROUPS_PER_FRAME_MAX: usize = 64;
 
+/// Queues of one database.
+pub(crate) const QUEUES_MAX: usize = 65_536;
+
+/// Lanes of all queues together (a queue has one for each priority in use), and bits of a number in which a lane's fits.
+pub(crate) const LANES_MAX: usize = 1 << LANE_BITS;
+pub(crate) const LANE_BITS: u32 = 20;
+
+/// Bits of the sequence of a message in its lane, below those that name the lane.
+pub(crate) const SEQUENCE_BITS: u32 = 48;
+
+/// Priorities of messages.
+pub(crate) const PRIORITIES: u8 = 32;
+
+/// The priority of a message that names none.
+pub(crate) const PRIORITY_DEFAULT: u8 = 4;
+
+/// Messages of a lane whose states stand together in memory, and in a row.
+pub(crate) const MESSAGES_PER_CHUNK: u64 = 64;
+pub(crate) const MESSAGES_PER_ROW: u64 = 32;
+
+/// Chunks of 64 messages of all queues together in which some message has a state of its own. Where there are more,
+/// nothing is sent until some have gone.
+pub(crate) const CHUNKS_MAX: usize = 1 << 20;
+
+/// Messages in flight of all queues together. One frame must be able to take back all that a process holds.
+pub(crate) const IN_FLIGHT_MAX: usize = 1 << 17;
+
+/// Messages that one `receive` hands out at most.
+pub(crate) const MESSAGES_PER_RECEIVE_MAX: usize = 1024;
+
+/// Deliveries that are settled by one call at most.
+pub(crate) const DELIVERIES_PER_CALL_MAX: usize = 4096;
+
+/// Messages of one queue that one tick moves on.
+pub(crate) const MESSAGES_PER_TICK_MAX: usize = 1024;
+
+/// Bytes of an error text that are kept.
+pub(crate) const ERROR_BYTES_MAX: usize = 1024;
+
+/// Error texts of a message that are told.
+pub(crate) const ERRORS_TOLD_MAX: usize = 10;
+
+/// Offsets of a log that may have died before its start is moved, and the bytes of them.
+pub(crate) const TRIM_MESSAGES: u64 = 16_384;
+pub(crate) const TRIM_BYTES: u64 = 1 << 20;
+
+/// How long a handed-out message may stay unsettled, unless its queue says otherwise.
+pub(crate) const VISIBILITY_MICROS_DEFAULT: u64 = 30 * 60 * 1_000_000;
+
+/// Failed attempts after which a message is dead, unless its queue or itself says otherwise.
+pub(crate) const MAX_ATTEMPTS_DEFAULT: u32 = 5;
+
+/// The least and the longest pause before another attempt, unless the queue says otherwise.
+pub(crate) const BACKOFF_MICROS_DEFAULT: u64 = 1_000_000;
+pub(crate) const BACKOFF_MICROS_MAX_DEFAULT: u64 = 600_000_000;
+
+/// The longest duration that a queue or a message names: ten thousand days.
+pub(crate) const DURATION_MICROS_MAX: u64 = 10_000 * 86_400 * 1_000_000;
+
+/// How long a message that lives for no time at all stays for a consumer who waits.
+pub(crate) const AWAITED_MICROS: u64 = 1_000_000;
+
 /// Partitions of all streams together.
 pub(crate) const LOGS_MAX: usize = 1 << 20;
 
@@ -238,5 +300,11 @@ const _: () = {
     // All groups may go, or be assigned anew, in one frame: 8 bytes a partition and less than 64 a group, 32 a member.
     let groups_bytes = GROUP_PARTITIONS_MAX * 8 + GROUPS_MAX * 64 + MEMBERS_MAX * 32;
     assert!((groups_bytes as u64) < frame_bytes_least_max);
+    // All that is in flight may come back in one frame: a lane, a sequence and what becomes of it.
+    assert!((IN_FLIGHT_MAX * 14) as u64 <= frame_bytes_least_max);
+    assert!(IN_FLIGHT_MAX < DIRTY_ROWS_MAX);
+    assert!(MESSAGES_PER_CHUNK == u64::BITS as u64 && MESSAGES_PER_CHUNK.is_multiple_of(MESSAGES_PER_ROW));
+    assert!(SEQUENCE_BITS - MESSAGES_PER_ROW.ilog2() + LANE_BITS <= u64::BITS);
+    assert!(DELIVERIES_PER_CALL_MAX * (ERROR_BYTES_MAX / 8) < frame_bytes_least_max as usize);
     assert!(DIRTY_ROWS_MAX > GROUPS_MAX * 2 + MEMBERS_MAX + GROUP_PARTITIONS_MAX / CLAIMS_PER_ROW as usize);
 };

@@ -20,6 +20,9 @@ use super::watched::Watched;
 /// How long after a limit was passed its log is ticked, so that one tick serves many appends.
 pub(crate) const SOON_MICROS: u64 = 50_000;
 
+/// Logs whose timers one event brings forward.
+const LOGS_HASTENED_MAX: usize = 2;
+
 /// What the core lock protects. Nothing here does I/O.
 #[derive(Debug)]
 pub(crate) struct Core<M> {
@@ -75,7 +78,7 @@ impl<M: Machine> Core<M> {
     #[inline(always)]
     pub(crate) fn apply(&mut self, event: &M::Event<'_>, place: EventPlace, now: Now, after: &mut Afterwards) {
         let (machine, objects, watched) = (&self.machine, &mut self.objects, &mut self.watched);
-        M::touches(event, &mut |key| {
+        machine.touches(event, &mut |key| {
             objects.touch(key, place.end, place.sync, || machine.row(key));
             after.wake.extend(watched.touch(key, place.end, place.sync));
         });
@@ -95,6 +98,12 @@ impl<M: Machine> Core<M> {
                 }
             }
             change => self.apply_log_change(change, now, after),
+        }
+        let mut hastened = [None; LOGS_HASTENED_MAX];
+        let mut places = hastened.iter_mut();
+        self.machine.hastens(event, &mut |log| *places.next().expect("few logs are hastened") = Some(log));
+        for log in hastened.into_iter().flatten() {
+            self.arm_timer(log, now, now.wall, after);
         }
     }
 

@@ -210,6 +210,15 @@ impl LogCell {
         self.barriers.front().map_or(self.end, |barrier| barrier.first)
     }
 
+    /// The same, for who only looks.
+    pub(crate) fn shown(&self, durable: Lsn) -> u64 {
+        if planted::is("undurable_records_shown") {
+            return self.end;
+        }
+        let barrier = self.barriers.iter().find(|barrier| barrier.frame_end > durable);
+        barrier.map_or(self.end, |barrier| barrier.first)
+    }
+
     fn drop_barriers(&mut self, durable: Lsn) {
         while self.barriers.front().is_some_and(|barrier| barrier.frame_end <= durable) {
             self.barriers.pop_front();

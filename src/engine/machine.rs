@@ -14,6 +14,7 @@ use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 
+pub(crate) use super::logs::Logs;
 pub(crate) use super::watched::Watched;
 pub(crate) use crate::journal::entry::{LOG_TAG, RecordPart};
 
@@ -71,8 +72,11 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// What the event does to logs.
     fn log_change(event: &Self::Event<'_>) -> LogChange;
 
-    /// Names every row that the event changes.
-    fn touches(event: &Self::Event<'_>, visit: &mut dyn FnMut(RowKey));
+    /// Logs whose timers may be due earlier now that the event is true, besides those of what it does to logs.
+    fn hastens(&self, event: &Self::Event<'_>, visit: &mut dyn FnMut(LogId));
+
+    /// Names every row that the event changes. To be asked before it is applied.
+    fn touches(&self, event: &Self::Event<'_>, visit: &mut dyn FnMut(RowKey));
 
     /// A row of the checkpoint as the object stands now; `None` if the object is gone.
     fn row(&self, key: RowKey) -> Option<Vec<u8>>;
@@ -147,6 +151,16 @@ pub(crate) struct Context<'a> {
     pub(crate) clock: &'a ClockIdentity,
     /// Who waits for what, in this life of the host.
     pub(crate) watched: &'a Watched,
+    /// What of each log may be shown.
+    pub(crate) logs: &'a Logs,
+    pub(crate) durable: Lsn,
+}
+
+impl Context<'_> {
+    /// The first offset of a log that may not be shown yet (law 4); 0 if there is no such log.
+    pub(crate) fn shown(&self, log: LogId) -> u64 {
+        self.logs.get(log).map_or(0, |cell| cell.shown(self.durable))
+    }
 }
 
 /// The outcome of `decide`.

@@ -105,7 +105,7 @@ impl<M: Machine> Replay<M> {
 
     fn apply(&mut self, event: &M::Event<'_>, place: EventPlace) {
         let (machine, objects) = (&self.machine, &mut self.objects);
-        M::touches(event, &mut |key| objects.touch(key, place.end, place.sync, || machine.row(key)));
+        machine.touches(event, &mut |key| objects.touch(key, place.end, place.sync, || machine.row(key)));
         self.machine.apply(event, place.lsn);
         match M::log_change(event) {
             LogChange::None | LogChange::Rearm { .. } => {}

@@ -235,7 +235,14 @@ impl<M: Machine> Engine<M> {
 
     #[inline(always)]
     fn context<'a>(&'a self, core: &'a Core<M>, now: Now, known: &'a Known) -> Context<'a> {
-        Context { now, known, clock: &self.clock_identity, watched: &core.watched }
+        Context {
+            now,
+            known,
+            clock: &self.clock_identity,
+            watched: &core.watched,
+            logs: &core.logs,
+            durable: self.marks.durable.get(),
+        }
     }
 
     /// What a decision that made no events comes to.

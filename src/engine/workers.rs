@@ -309,9 +309,10 @@ impl<M: Machine> Engine<M> {
             (due, core.next_timer_in(now), now)
         };
         for key in &due {
-            // What is still due after its tick waits a while: records that are not shown yet, or a fault, would have it
-            // fire again and again.
+            // What is still due after a tick that changed nothing waits a while: records that are not shown yet, or a
+            // fault, would have it fire again and again. A buffered reply is held if it rests on what was there.
             let rest = match self.submit(&M::tick(*key), Level::Buffered, None) {
+                Ok(submitted) if !submitted.is_held => 0,
                 Ok(_) | Err(Refused::Refusal(_)) => SOON_MICROS,
                 Err(Refused::Fault(_)) => TICK_RETRY_MICROS,
             };

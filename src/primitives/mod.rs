@@ -7,6 +7,7 @@
 //! | streams   | 1..=15, 0x81..=0x8f    | 1..=15    |
 //! | sessions  | 0x10..=0x1f            | 16..=31   |
 //! | streams: their groups | 0x20..=0x2f | 32..=47  |
+//! | queues    | 0x30..=0x3f, 0xb0..=0xbf | 48..=63 |
 //!
 //! A further primitive is a field here, a variant in each of the four enums below, and an arm wherever they are
 //! matched; it takes the next sixteen tags and kinds, and ids of logs that no other gives.
@@ -14,6 +15,8 @@
 //! [`once`] wraps a command of any of them into a request that is applied once; [`reply`] has the bytes of replies.
 
 mod once;
+pub(crate) mod queues;
+mod record;
 mod reply;
 pub(crate) mod sessions;
 pub(crate) mod streams;
@@ -37,12 +40,16 @@ use crate::engine::machine::{
 pub(crate) struct Primitives {
     pub(crate) streams: streams::State,
     pub(crate) sessions: sessions::State,
+    pub(crate) queues: queues::State,
 }
 
 impl std::fmt::Debug for Primitives {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (streams, sessions) = (self.streams.streams().count(), self.sessions.count());
-        f.debug_struct("Primitives").field("streams", &streams).field("sessions", &sessions).finish()
+        f.debug_struct("Primitives")
+            .field("streams", &self.streams.streams().count())
+            .field("sessions", &self.sessions.count())
+            .field("queues", &self.queues.count())
+            .finish()
     }
 }
 
@@ -53,6 +60,7 @@ impl std::fmt::Debug for Primitives {
 pub(crate) enum Command<'a> {
     Streams(streams::Command<'a>),
     Sessions(sessions::Command),
+    Queues(queues::Command<'a>),
     /// A command of another primitive, as a request that is applied once.
     Once(Once<'a>),
 }
@@ -62,6 +70,7 @@ pub(crate) enum Command<'a> {
 pub(crate) enum Event<'a> {
     Streams(streams::Event<'a>),
     Sessions(sessions::Event<'a>),
+    Queues(queues::Event<'a>),
 }
 
 /// Why a command was refused.
@@ -69,6 +78,7 @@ pub(crate) enum Event<'a> {
 pub(crate) enum Refusal {
     Streams(streams::Refusal),
     Sessions(sessions::Refusal),
+    Queues(queues::Refusal),
 }
 
 /// What the events decided so far in one frame would change.
@@ -76,6 +86,7 @@ pub(crate) enum Refusal {
 pub(crate) struct Overlay {
     streams: streams::Overlay,
     sessions: sessions::Overlay,
+    queues: queues::Overlay,
 }
 
 /// Whose an event or a row is.
@@ -83,6 +94,7 @@ pub(crate) struct Overlay {
 enum Primitive {
     Streams,
     Sessions,
+    Queues,
 }
 
 impl Primitive {
@@ -94,6 +106,7 @@ impl Primitive {
         match kind {
             1..=15 | 32..=47 => Some(Primitive::Streams),
             16..=31 => Some(Primitive::Sessions),
+            48..=63 => Some(Primitive::Queues),
             _ => None,
         }
     }
@@ -120,6 +133,10 @@ impl Machine for Primitives {
                 streams::decide(&self.streams, &overlay.streams, command, context, emit).into()
             }
             Command::Sessions(command) => self.decide_session(overlay, command, context, events),
+            Command::Queues(command) => {
+                let emit = |event| events.push(Event::Queues(event));
+                queues::decide(&self.queues, &overlay.queues, command, context, emit).into()
+            }
             Command::Once(once) => self.decide_once(overlay, once, context, events),
         }
     }
@@ -129,6 +146,7 @@ impl Machine for Primitives {
         match event {
             Event::Streams(event) => overlay.streams.foresee(&self.streams, event),
             Event::Sessions(event) => overlay.sessions.foresee(&self.sessions, event),
+            Event::Queues(event) => overlay.queues.foresee(&self.queues, event),
         }
     }
 
@@ -137,6 +155,7 @@ impl Machine for Primitives {
         match event {
             Event::Streams(event) => self.streams.apply(event, lsn),
             Event::Sessions(event) => self.sessions.apply(event, lsn),
+            Event::Queues(event) => self.queues.apply(event, lsn),
         }
     }
 
@@ -144,6 +163,7 @@ impl Machine for Primitives {
         match command {
             Command::Streams(command) => command.class(),
             Command::Sessions(command) => command.class(),
+            Command::Queues(command) => command.class(),
             Command::Once(once) => Primitives::class(once.command),
         }
     }
@@ -153,6 +173,7 @@ impl Machine for Primitives {
         match command {
             Command::Streams(command) => self.streams.level(command),
             Command::Sessions(_) => None,
+            Command::Queues(command) => self.queues.level(command),
             Command::Once(once) => self.level_of_once(once),
         }
     }
@@ -160,6 +181,9 @@ impl Machine for Primitives {
     /// # Panics
     /// If no primitive has timers under such a key.
     fn tick(key: RowKey) -> Command<'static> {
+        if let Some(tick) = queues::tick(key) {
+            return Command::Queues(tick);
+        }
         Command::Streams(streams::tick(key).expect("a timer's key names a partition or a producer"))
     }
 
@@ -167,6 +191,7 @@ impl Machine for Primitives {
         match Primitive::of_kind(key.kind)? {
             Primitive::Streams => self.streams.next_due(key),
             Primitive::Sessions => None,
+            Primitive::Queues => self.queues.next_due(key),
         }
     }
 
@@ -175,6 +200,7 @@ impl Machine for Primitives {
         match event {
             Event::Streams(event) => event.encoded_len(),
             Event::Sessions(event) => event.encoded_len(),
+            Event::Queues(event) => event.encoded_len(),
         }
     }
 
@@ -183,6 +209,7 @@ impl Machine for Primitives {
         match event {
             Event::Streams(event) => event.encode(out),
             Event::Sessions(event) => event.encode(out),
+            Event::Queues(event) => event.encode(out),
         }
     }
 
@@ -191,6 +218,7 @@ impl Machine for Primitives {
         match Primitive::of_tag(tag).ok_or(Malformed("a tag that no primitive has"))? {
             Primitive::Streams => streams::Event::decode(bytes).map(Event::Streams),
             Primitive::Sessions => sessions::Event::decode(bytes).map(Event::Sessions),
+            Primitive::Queues => queues::Event::decode(bytes).map(Event::Queues),
         }
     }
 
@@ -199,14 +227,23 @@ impl Machine for Primitives {
         match event {
             Event::Streams(event) => event.log_change(),
             Event::Sessions(_) => LogChange::None,
+            Event::Queues(event) => event.log_change(),
         }
     }
 
     #[inline]
-    fn touches(event: &Event<'_>, visit: &mut dyn FnMut(RowKey)) {
+    fn touches(&self, event: &Event<'_>, visit: &mut dyn FnMut(RowKey)) {
         match event {
             Event::Streams(event) => event.touches(visit),
             Event::Sessions(event) => event.touches(visit),
+            Event::Queues(event) => self.queues.touches(event, visit),
+        }
+    }
+
+    #[inline]
+    fn hastens(&self, event: &Event<'_>, visit: &mut dyn FnMut(LogId)) {
+        if let Event::Queues(event) = event {
+            self.queues.hastens(event, visit);
         }
     }
 
@@ -214,6 +251,7 @@ impl Machine for Primitives {
         let tag = *event.first().ok_or(Malformed("an event without a tag"))?;
         match Primitive::of_tag(tag).ok_or(Malformed("a tag that no primitive has"))? {
             Primitive::Streams => streams::measure(event, visit),
+            Primitive::Queues => queues::measure(event, visit),
             Primitive::Sessions => Err(Malformed("an event that puts no records into a log")),
         }
     }
@@ -222,6 +260,7 @@ impl Machine for Primitives {
         let tag = *event.first().ok_or(Malformed("an event without a tag"))?;
         match Primitive::of_tag(tag).ok_or(Malformed("a tag that no primitive has"))? {
             Primitive::Streams => streams::visit_records(event, visit),
+            Primitive::Queues => Err(Malformed("an event of a log that is never compacted")),
             Primitive::Sessions => Err(Malformed("an event that puts no records into a log")),
         }
     }
@@ -238,6 +277,7 @@ impl Machine for Primitives {
         match Primitive::of_kind(key.kind)? {
             Primitive::Streams => self.streams.row(key),
             Primitive::Sessions => self.sessions.row(key),
+            Primitive::Queues => self.queues.row(key),
         }
     }
 
@@ -245,27 +285,37 @@ impl Machine for Primitives {
         match Primitive::of_kind(key.kind).ok_or(Malformed("a row of a kind that no primitive has"))? {
             Primitive::Streams => self.streams.load(key, row),
             Primitive::Sessions => self.sessions.load(key, row),
+            Primitive::Queues => self.queues.load(key, row),
         }
     }
 
     fn logs(&self, visit: &mut dyn FnMut(LogId, u64, u64)) {
         self.streams.logs(visit);
+        self.queues.logs(visit);
     }
 
     fn next_logs(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
-        self.streams.next_logs(cursor, steps, visit)
+        // The logs of queues have the higher numbers: a cursor among them is one of theirs.
+        match self.queues.is_cursor(*cursor) {
+            true => self.queues.next_logs(cursor, steps, visit),
+            false if self.streams.next_logs(cursor, steps, visit) => true,
+            false => {
+                *cursor = queues::State::first_cursor();
+                true
+            }
+        }
     }
 
     fn log_start(&self, log: LogId) -> Option<u64> {
-        self.streams.log_start(log)
+        if queues::is_log(log) { self.queues.log_start(log) } else { self.streams.log_start(log) }
     }
 
     fn log_last_timestamp(&self, log: LogId) -> Timestamp {
-        self.streams.log_last_timestamp(log)
+        if queues::is_log(log) { self.queues.log_last_timestamp(log) } else { self.streams.log_last_timestamp(log) }
     }
 
     fn log_timer(&self, log: LogId) -> Option<LogTimer> {
-        self.streams.log_timer(log)
+        if queues::is_log(log) { self.queues.log_timer(log) } else { self.streams.log_timer(log) }
     }
 }
 
@@ -281,6 +331,20 @@ impl From<streams::Outcome> for Decision<Primitives> {
                 Decision::Refuse { refusal: Refusal::Streams(refusal), rests_on }
             }
             streams::Outcome::Needs(lookup) => Decision::Needs(lookup),
+        }
+    }
+}
+
+impl From<queues::Outcome> for Decision<Primitives> {
+    fn from(outcome: queues::Outcome) -> Decision<Primitives> {
+        match outcome {
+            queues::Outcome::Accept(reply) => Decision::Accept(Reply::Queues(reply)),
+            queues::Outcome::Unchanged { reply, rests_on } => {
+                Decision::Unchanged { reply: Reply::Queues(reply), rests_on }
+            }
+            queues::Outcome::Refuse { refusal, rests_on } => {
+                Decision::Refuse { refusal: Refusal::Queues(refusal), rests_on }
+            }
         }
     }
 }
@@ -303,7 +367,7 @@ impl From<sessions::Outcome> for Decision<Primitives> {
 mod tests {
     use super::*;
     use crate::base::time::{BootTime, ClockIdentity};
-    use crate::engine::machine::{Known, Watched};
+    use crate::engine::machine::{Known, Logs, Watched};
 
     const NOW: Now = Now { wall: Timestamp(5), boot: BootTime(5) };
 
@@ -320,8 +384,14 @@ mod tests {
         let options = streams::Options { retention, ..streams::Options::default() };
         let command = Command::Streams(streams::Command::Create { name: "s", options });
         let (known, mut events) = (Known::default(), Events::default());
-        let context =
-            Context { now: NOW, known: &known, clock: &ClockIdentity::default(), watched: &Watched::default() };
+        let context = Context {
+            now: NOW,
+            known: &known,
+            clock: &ClockIdentity::default(),
+            watched: &Watched::default(),
+            logs: &Logs::default(),
+            durable: Lsn(0),
+        };
         let decision = primitives.decide(&Overlay::default(), &command, &context, &mut events);
         assert!(matches!(decision, Decision::Accept(Reply::Streams(streams::Reply::Stream(_)))));
         for event in events.iter() {
@@ -342,13 +412,13 @@ mod tests {
 
     #[test]
     fn tags_and_kinds_of_no_primitive_are_malformed() {
-        for tag in [0, 0x30, 0x7f, 0x80, 0x90, 0xff] {
+        for tag in [0, 0x40, 0x7f, 0x80, 0x90, 0xff] {
             assert!(Primitives::decode(&[tag, 1, 1, 1]).is_err());
             assert!(Primitives::measure(&[tag, 1, 1, 1], &mut |_, _| {}).is_err());
         }
         assert!(Primitives::decode(&[]).is_err());
         let mut primitives = Primitives::default();
-        let key = RowKey { kind: 48, id: 1 };
+        let key = RowKey { kind: 64, id: 1 };
         assert!(primitives.load(key, &[1]).is_err() && primitives.row(key).is_none());
     }
 }

@@ -5,7 +5,7 @@
 //! long as it changes nothing behind a later one of its session.
 
 use super::streams::groups::{self, Process};
-use super::{Command, Event, Overlay, Primitives, Refusal, Repeated, Reply, sessions, streams};
+use super::{Command, Event, Overlay, Primitives, Refusal, Repeated, Reply, queues, sessions, streams};
 use crate::base::codec::{Put, Take};
 use crate::base::level::Level;
 use crate::base::planted;
@@ -40,6 +40,9 @@ impl Primitives {
             let end = streams::Command::Groups(groups::Command::EndProcess { process });
             let emit = |event| events.push(Event::Streams(event));
             streams::decide(&self.streams, &overlay.streams, &end, context, emit);
+            let end = queues::Command::End { holder: queues::Holder(session.get()) };
+            let emit = |event| events.push(Event::Queues(event));
+            queues::decide(&self.queues, &overlay.queues, &end, context, emit);
         }
         outcome.into()
     }
@@ -56,7 +59,8 @@ impl Primitives {
         events: &mut Events<Event<'c>>,
     ) -> Decision<Primitives> {
         let Once { request, command } = once;
-        assert!(matches!(command, Command::Streams(_)), "a request holds a command of its own, and not a session's");
+        let is_of_its_own = matches!(command, Command::Streams(_) | Command::Queues(_));
+        assert!(is_of_its_own, "a request holds a command of its own, and not a session's");
         match sessions::recall(&self.sessions, &overlay.sessions, request) {
             sessions::Recalled::New => {}
             sessions::Recalled::Overtaken { rests_on } => {
@@ -114,17 +118,24 @@ impl Primitives {
     fn renewed(&self, reply: Reply) -> Reply {
         match reply {
             Reply::Streams(reply) => Reply::Streams(self.streams.renewed(reply)),
-            reply @ (Reply::Sessions(_) | Reply::Repeated(_)) => reply,
+            reply @ (Reply::Sessions(_) | Reply::Queues(_) | Reply::Repeated(_)) => reply,
         }
     }
 }
 
-/// A member is of the process that asks to join.
+/// A member is of the process that asks to join, and a message is in flight in the process that asks for it.
 fn of_process<'c>(command: &Command<'c>, request: &sessions::Request) -> Command<'c> {
     match *command {
         Command::Streams(streams::Command::Groups(groups::Command::Join(join))) => {
             let join = groups::Join { process: Process::Attached(request.session.get()), ..join };
             Command::Streams(streams::Command::Groups(groups::Command::Join(join)))
+        }
+        Command::Queues(queues::Command::Receive { queue, max, .. }) => {
+            let holder = queues::Holder(request.session.get());
+            Command::Queues(queues::Command::Receive { queue, holder, max })
+        }
+        Command::Queues(queues::Command::Release { .. }) => {
+            Command::Queues(queues::Command::Release { holder: queues::Holder(request.session.get()) })
         }
         command => command,
     }
@@ -152,7 +163,7 @@ mod tests {
     use crate::base::lsn::Lsn;
     use crate::base::row::RowKey;
     use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
-    use crate::engine::machine::{Class, Known, Watched};
+    use crate::engine::machine::{Class, Known, Logs, Watched};
     use crate::primitives::sessions::{Refusal as OfSession, Request, SessionId};
     use crate::primitives::streams::{self, Append, Group, Options, Produce, ProducerHandle, Record, StreamHandle};
 
@@ -168,7 +179,14 @@ mod tests {
         let decision = primitives.decide(
             overlay,
             command,
-            &Context { now, known: &known, clock: &ClockIdentity::default(), watched: &Watched::default() },
+            &Context {
+                now,
+                known: &known,
+                clock: &ClockIdentity::default(),
+                watched: &Watched::default(),
+                logs: &Logs::default(),
+                durable: Lsn(0),
+            },
             &mut events,
         );
         (decision, events)

@@ -5,20 +5,23 @@
 //! | 1          | of streams   | see `streams/reply.rs`        |
 //! | 2          | of sessions  | see `sessions/command.rs`     |
 //! | 3          | repeated     | varint lsn · the first reply  |
+//! | 4          | of queues    | see `queues/reply.rs`         |
 
-use super::{sessions, streams};
+use super::{queues, sessions, streams};
 use crate::base::codec::{Malformed, Put, Take, varint_len};
 use crate::base::lsn::Lsn;
 
 const STREAMS: u8 = 1;
 const SESSIONS: u8 = 2;
 const REPEATED: u8 = 3;
+const QUEUES: u8 = 4;
 
 /// The answer to an accepted command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Reply {
     Streams(streams::Reply),
     Sessions(sessions::Reply),
+    Queues(queues::Reply),
     /// The request had been applied before.
     Repeated(Box<Repeated>),
 }
@@ -35,6 +38,7 @@ impl Reply {
         1 + match self {
             Reply::Streams(reply) => reply.encoded_len(),
             Reply::Sessions(_) => sessions::Reply::ENCODED_LEN,
+            Reply::Queues(reply) => reply.encoded_len(),
             Reply::Repeated(repeated) => varint_len(repeated.lsn.get()) + repeated.reply.encoded_len(),
         }
     }
@@ -47,6 +51,10 @@ impl Reply {
             }
             Reply::Sessions(reply) => {
                 out.u8(SESSIONS);
+                reply.encode(out);
+            }
+            Reply::Queues(reply) => {
+                out.u8(QUEUES);
                 reply.encode(out);
             }
             Reply::Repeated(repeated) => {
@@ -73,6 +81,7 @@ impl Reply {
         match tag {
             STREAMS => streams::Reply::decode(take).map(Reply::Streams),
             SESSIONS => sessions::Reply::decode(take).map(Reply::Sessions),
+            QUEUES => queues::Reply::decode(take).map(Reply::Queues),
             _ => Err(Malformed("a reply of no primitive")),
         }
     }

@@ -27,6 +27,7 @@ use crate::storage::disk::host::socket::{Alarm, Socket, wait};
 use super::lending::Lending;
 use super::operation::Question;
 use super::questions::{too_many_questions, too_many_watched};
+use super::queueing::WatchQueue;
 use super::reading::{Cursors, ReadRecords, put_read};
 use super::server::Attached;
 use super::waiting::Waiting;
@@ -52,6 +53,7 @@ pub(super) struct Answers {
 pub(super) enum Awaiting {
     Records(ReadRecords),
     News(WatchMember),
+    Queue(WatchQueue),
 }
 
 /// A reader that waits for records, or a member that waits for news.
@@ -67,13 +69,14 @@ impl Awaiting {
         match self {
             Awaiting::Records(read) => Waiting::begin(engine, read.log, read.from),
             Awaiting::News(watch) => watch.wait(engine),
+            Awaiting::Queue(watch) => watch.wait(engine),
         }
     }
 
     /// In how many lines of logs it waits beside that which each has.
     fn further_lines(&self) -> usize {
         match self {
-            Awaiting::Records(_) => 0,
+            Awaiting::Records(_) | Awaiting::Queue(_) => 0,
             Awaiting::News(watch) => watch.logs.len(),
         }
     }
@@ -82,6 +85,7 @@ impl Awaiting {
     fn takes_little(&self) -> bool {
         match self {
             Awaiting::Records(read) => !read.inline,
+            Awaiting::Queue(_) => true,
             Awaiting::News(watch) => watch.logs.len() <= ANSWERED_FOR_OTHERS_MAX,
         }
     }
@@ -291,6 +295,13 @@ impl Answers {
                 }
                 let news = news.unwrap_or(MemberNews::Nothing);
                 self.put(ANSWERED, request, |out| WatchMember::put_answer(&news, out));
+            }
+            Awaiting::Queue(watch) => {
+                let has_news = watch.look(&bell.engine)?;
+                if watch.waits && !has_news {
+                    return Ok(false);
+                }
+                self.put(ANSWERED, request, |out| WatchQueue::put_answer(&has_news, out));
             }
         }
         Ok(true)

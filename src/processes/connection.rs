@@ -28,6 +28,7 @@ use super::answers::{Answers, Awaiting, Bell, answering_others, put_answer};
 use super::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
 use super::operation::{Kind, Question};
 use super::questions as ask;
+use super::queueing::{DeadLetters, DescribeQueue, FindQueue, QueueNames, WatchQueue};
 use super::reading::ReadRecords;
 use super::server::{Attached, Host};
 use super::watching::WatchMember;
@@ -286,6 +287,11 @@ impl<'a> Connection<'a> {
                 take.end()?;
                 self.answers.ask(&self.bell, request, Awaiting::News(watch));
             }
+            Kind::WatchQueue => {
+                let watch = WatchQueue::take(&mut take)?;
+                take.end()?;
+                self.answers.ask(&self.bell, request, Awaiting::Queue(watch));
+            }
             _ => self.answer(kind, request, take)?,
         }
         Ok(Then::GoOn)
@@ -335,9 +341,14 @@ impl<'a> Connection<'a> {
             Kind::DescribeGroup => self.ask::<DescribeGroup>(request, take),
             Kind::DescribeMembers => self.ask::<DescribeMembers>(request, take),
             Kind::DescribeClaims => self.ask::<DescribeClaims>(request, take),
-            Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read | Kind::WatchMember => {
+            Kind::FindQueue => self.ask::<FindQueue>(request, take),
+            Kind::QueueNames => self.ask::<QueueNames>(request, take),
+            Kind::DescribeQueue => self.ask::<DescribeQueue>(request, take),
+            Kind::DeadLetters => self.ask::<DeadLetters>(request, take),
+            Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read => {
                 unreachable!("these have ways of their own")
             }
+            Kind::WatchMember | Kind::WatchQueue => unreachable!("these have ways of their own"),
         }
     }
 

@@ -9,14 +9,14 @@ use std::fmt;
 use once_cell::race::OnceBox;
 
 use crate::base::bounds::{HOST_AWAITED_MICROS_MAX, LOOK_AGAIN_MICROS_MAX};
-use crate::base::level::Wanted;
+use crate::base::level::{Level, Wanted};
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, Event, wait_listener};
 use crate::base::time::BootTime;
 use crate::engine::fault::Fault;
 use crate::engine::{DurableWait, Engine, OpenOptions, Refused, Submitted};
 use crate::primitives::sessions::SessionId;
-use crate::primitives::{Command, Primitives, Refusal, Reply};
+use crate::primitives::{Command, Primitives, Refusal, Reply, queues};
 use crate::storage::disk::Disk;
 use crate::storage::disk::clock;
 use crate::storage::disk::host::HostDisk;
@@ -264,6 +264,7 @@ impl HostStation {
         if let Some(server) = &self.server {
             server.stop();
         }
+        self.host.release();
         let closed = self.engine().close();
         if let Some(server) = &self.server {
             server.join();
@@ -403,7 +404,12 @@ impl Link {
         while let Some(at) = node {
             if at.station.is_here() {
                 let synced = match at.station.current() {
-                    Station::Attached(client) => client.sync_to_close(),
+                    Station::Attached(client) => {
+                        let release = queues::Command::Release { holder: queues::Holder::HOST };
+                        // What cannot be given back is taken back when the session ends.
+                        let _ = client.submit_and_wait(&Command::Queues(release), Level::Buffered.into(), None);
+                        client.sync_to_close()
+                    }
                     Station::Host(_) => Ok(()),
                 };
                 at.station.close()?;

@@ -11,6 +11,7 @@
 //! | `operation.rs`  | what may be asked: the one list of operations                               |
 //! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
 //! | `grouping.rs`   | the questions about consumer groups                                         |
+//! | `queueing.rs`   | the questions about queues, and waiting for what one has to hand out         |
 //! | `watching.rs`   | what a member of one has to know                                            |
 //! | `reading.rs`    | reading records: asking, what is sent, and what the asker maps itself       |
 //! | `wire`          | the bytes: frames, greeting, commands, refusals                             |
@@ -33,6 +34,7 @@ pub(crate) mod lending;
 pub(crate) mod link;
 pub(crate) mod operation;
 pub(crate) mod questions;
+pub(crate) mod queueing;
 pub(crate) mod reading;
 mod refusals;
 pub(crate) mod server;

@@ -79,6 +79,11 @@ kinds! {
     DescribeGroup = 21, "describe group";
     DescribeMembers = 22, "describe members";
     DescribeClaims = 23, "describe claims";
+    FindQueue = 24, "find queue";
+    QueueNames = 25, "queue names";
+    DescribeQueue = 26, "describe queue";
+    WatchQueue = 27, "watch queue";
+    DeadLetters = 28, "dead letters";
 }
 
 #[cfg(all(test, not(loom)))]

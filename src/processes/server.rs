@@ -11,7 +11,7 @@ use crate::engine::fault::Fault;
 use crate::engine::{Engine, Refused};
 use crate::primitives::sessions::SessionId;
 use crate::primitives::streams::groups;
-use crate::primitives::{Command, Primitives, Reply, sessions, streams};
+use crate::primitives::{Command, Primitives, Reply, queues, sessions, streams};
 use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::Peer;
 
@@ -154,17 +154,36 @@ impl Host {
         let _ = self.engine.submit(&end, Level::Buffered, None);
     }
 
-    /// Starts the engine, and ends the members of consumer groups that were in the process of an earlier host.
+    /// Starts the engine, and ends the members of consumer groups that were in the process of an earlier host, and takes
+    /// back the messages that it had in flight.
     pub(super) fn begin(&self) -> Result<(), Fault> {
         self.engine.start()?;
         loop {
             match self.submit_of_groups(groups::Command::BeginLife) {
                 Ok(groups::Reply::More) => {}
                 // A full disk does not keep a database from being opened.
+                Ok(_) | Err(Fault::StorageFull) => break,
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.until_done(queues::Command::BeginLife)?;
+        self.until_done(queues::Command::Erase { queue: None })
+    }
+
+    fn until_done(&self, command: queues::Command<'_>) -> Result<(), Fault> {
+        loop {
+            match self.submit_of_queues(command) {
+                Ok(queues::Reply::More) => {}
                 Ok(_) | Err(Fault::StorageFull) => return Ok(()),
                 Err(fault) => return Err(fault),
             }
         }
+    }
+
+    /// Gives back what this process has in flight: it leaves in order.
+    pub(super) fn release(&self) {
+        // A database that refuses this is closed or poisoned: then the next host takes it back.
+        let _ = self.submit_of_queues(queues::Command::Release { holder: queues::Holder::HOST });
     }
 
     /// This process was attached under the session; its members of consumer groups go on without it.
@@ -172,6 +191,7 @@ impl Host {
         let process = groups::Process::Attached(session.get());
         // A database that refuses this is closed or poisoned: then nobody goes on.
         let _ = self.submit_of_groups(groups::Command::Adopt { process });
+        let _ = self.submit_of_queues(queues::Command::Adopt { from: queues::Holder(session.get()) });
     }
 
     fn submit_of_groups(&self, command: groups::Command<'_>) -> Result<groups::Reply, Fault> {
@@ -180,6 +200,17 @@ impl Host {
             Ok(submitted) => match submitted.reply {
                 Reply::Streams(streams::Reply::Groups(reply)) => Ok(reply),
                 other => unreachable!("{other:?} is no reply of groups"),
+            },
+            Err(Refused::Fault(fault)) => Err(fault),
+            Err(Refused::Refusal(refusal)) => unreachable!("{refusal:?} to what is never refused"),
+        }
+    }
+
+    fn submit_of_queues(&self, command: queues::Command<'_>) -> Result<queues::Reply, Fault> {
+        match self.engine.submit(&Command::Queues(command), Level::Buffered, None) {
+            Ok(submitted) => match submitted.reply {
+                Reply::Queues(reply) => Ok(reply),
+                other => unreachable!("{other:?} is no reply of queues"),
             },
             Err(Refused::Fault(fault)) => Err(fault),
             Err(Refused::Refusal(refusal)) => unreachable!("{refusal:?} to what is never refused"),

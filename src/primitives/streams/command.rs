@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::groups;
 use super::producers::ProducerHandle;
-use super::record::Record;
 use super::reply::Reply;
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::name::NameFault;
 use crate::base::row::RowKey;
 use crate::engine::machine::{Class, Lookup, Recount};
+use crate::primitives::record::Record;
 
 /// A request that may be refused.
 #[derive(Clone, Copy, Debug)]

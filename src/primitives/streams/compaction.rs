@@ -3,11 +3,11 @@
 use super::command::{Outcome, Refusal};
 use super::event::{Compacted, Event};
 use super::overlay::View;
-use super::record::Record;
 use super::reply::Reply;
 use super::state::State;
 use crate::base::log::LogId;
 use crate::engine::machine::{CompactedLog, Recount};
+use crate::primitives::record::Record;
 
 impl State {
     /// What a pass must know of a log; `None` if it is not one of a stream with compaction.

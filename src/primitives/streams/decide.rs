@@ -8,7 +8,6 @@ use super::event::{Appended, Event, Span, Trimmed};
 use super::groups;
 use super::overlay::{Overlay, View};
 use super::producers;
-use super::record::Record;
 use super::reply::{Range, Ranges, Reply};
 use super::rows::{COUNTERS, partition_row, stream_row};
 use super::state::{Head, Map, Partition, State};
@@ -22,6 +21,7 @@ use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
 use crate::engine::machine::{Context, Lookup, Stretch, Until};
 use crate::journal::entry::Entry;
+use crate::primitives::record::Record;
 
 /// Bytes of records in one item, unless a single record has more. Items of a large frame have checksums of their own;
 /// this bounds what must be read and checked for the sake of one record.

@@ -20,7 +20,6 @@
 use super::command::{Compaction, Options, Retention};
 use super::groups;
 use super::producers;
-use super::record::{self, Record};
 use super::rows::{COUNTERS, partition_row, stream_row};
 use crate::base::bounds::PARTITIONS_MAX;
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
@@ -30,6 +29,7 @@ use crate::base::row::RowKey;
 use crate::base::time::Timestamp;
 use crate::engine::machine::{LOG_TAG, LogAppend, LogChange, RecordPart};
 use crate::journal::entry::Entry;
+use crate::primitives::record::{self, Record};
 
 const CREATED: u8 = 0x01;
 const ALTERED: u8 = 0x02;

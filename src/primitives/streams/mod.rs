@@ -11,7 +11,6 @@
 //! | `command.rs`   | requests, refusals                                      |
 //! | `reply.rs`     | answers and their bytes                                 |
 //! | `event.rs`     | facts and their bytes                                   |
-//! | `record.rs`    | records and their bytes inside an item                  |
 //! | `mapping.rs`   | which logs are a stream's partitions, and since when    |
 //! | `state.rs`     | what is known of every stream, and how facts change it  |
 //! | `rows.rs`      | the same as rows of the checkpoint                      |
@@ -39,7 +38,6 @@ mod murmur2;
 )]
 mod overlay;
 mod producers;
-mod record;
 mod reply;
 mod retention;
 mod rows;
@@ -47,6 +45,8 @@ mod state;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+pub use crate::primitives::record::{Header, Record};
+pub(crate) use crate::primitives::record::{headers, take_record};
 pub(crate) use command::{
     Append, Command, Compaction, Group, Options, Outcome, Produce, Refusal, Retention, StreamHandle,
 };
@@ -58,8 +58,6 @@ pub(crate) use overlay::Overlay;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use producers::Producer;
 pub(crate) use producers::{ProducedBatch, ProducerHandle, producer_row, window_row};
-pub use record::{Header, Record};
-pub(crate) use record::{headers, take_record};
 pub(crate) use reply::{Range, Ranges, Reply};
 use rows::log_of_row;
 pub(crate) use rows::{COUNTERS, partition_row, stream_row};

@@ -3,7 +3,7 @@
 //! ```text
 //! submit   seen below · wanted u8 · timeout (option u8, u64) · command
 //! wanted   0 sync, 1 buffered, 2 that of the object or sync, 3 that of the object or buffered
-//! command  primitive u8 · command of the primitive (1: `streams.rs`)
+//! command  primitive u8 · command of the primitive (1: `streams.rs`, 2: `queues.rs`)
 //! answer   lsn u64 · level u8 · reply (primitives)
 //! ```
 //!
@@ -17,10 +17,12 @@ use crate::base::lsn::Lsn;
 use crate::engine::Submitted;
 use crate::primitives::{Command, Reply};
 
+use super::queues::{put_of_queues, with_command_of_queues};
 use super::streams::{put_of_streams, with_command_of_streams};
 use super::{Out, take_option};
 
 const OF_STREAMS: u8 = 1;
+const OF_QUEUES: u8 = 2;
 
 /// A write as it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,10 @@ fn put_command(command: &Command<'_>, out: &mut Out) {
             out.u8(OF_STREAMS);
             put_of_streams(command, out);
         }
+        Command::Queues(command) => {
+            out.u8(OF_QUEUES);
+            put_of_queues(command, out);
+        }
         Command::Sessions(_) | Command::Once(_) => unreachable!("the host itself begins and ends sessions"),
     }
 }
@@ -74,6 +80,7 @@ fn put_command(command: &Command<'_>, out: &mut Out) {
 fn with_command<T>(mut take: Take<'_>, then: impl FnOnce(Command<'_>) -> T) -> Result<T, Malformed> {
     match take.u8()? {
         OF_STREAMS => with_command_of_streams(take, |command| then(Command::Streams(command))),
+        OF_QUEUES => with_command_of_queues(take, |command| then(Command::Queues(command))),
         _ => Err(Malformed("a command of no primitive")),
     }
 }

@@ -16,6 +16,7 @@ mod command;
 mod greeting;
 mod groups;
 mod out;
+mod queues;
 mod refused;
 mod streams;
 

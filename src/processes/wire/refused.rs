@@ -1,7 +1,8 @@
 //! Refusals and faults as bytes.
 //!
 //! ```text
-//! refusal  tag u8 · fields; tags 1 to 31 are refusals of streams, 32 to 63 of sessions, 64 on faults
+//! refusal  tag u8 · fields; tags 1 to 31 are refusals of streams, 32 to 63 of sessions, 64 to 127 faults, 128 on
+//!          refusals of queues
 //! ```
 
 use std::io;
@@ -12,7 +13,7 @@ use crate::base::name::NameFault;
 use crate::engine::Refused;
 use crate::engine::fault::Fault;
 use crate::primitives::streams::groups;
-use crate::primitives::{Refusal, sessions, streams};
+use crate::primitives::{Refusal, queues, sessions, streams};
 
 use super::{Out, intern};
 
@@ -22,6 +23,7 @@ pub(crate) fn put_refused(refused: &Refusing, out: &mut Out) {
     match refused {
         Refused::Refusal(Refusal::Streams(refusal)) => put_of_streams(refusal, out),
         Refused::Refusal(Refusal::Sessions(refusal)) => put_of_sessions(refusal, out),
+        Refused::Refusal(Refusal::Queues(refusal)) => put_of_queues(refusal, out),
         Refused::Fault(fault) => put_fault(fault, out),
     }
 }
@@ -31,6 +33,7 @@ pub(crate) fn take_refused(take: &mut Take<'_>) -> Result<Refusing, Malformed> {
     Ok(match tag {
         1..=31 => Refused::Refusal(Refusal::Streams(take_of_streams(tag, take)?)),
         32..=63 => Refused::Refusal(Refusal::Sessions(take_of_sessions(tag, take)?)),
+        128.. => Refused::Refusal(Refusal::Queues(take_of_queues(tag, take)?)),
         _ => Refused::Fault(take_fault(tag, take)?),
     })
 }
@@ -46,20 +49,9 @@ fn put_of_streams(refusal: &streams::Refusal, out: &mut Out) {
         }
         R::Mismatch { differences } => {
             out.u8(3);
-            out.varint(differences.len() as u64);
-            differences.iter().for_each(|difference| out.text(difference));
+            put_texts(differences, out);
         }
-        R::InvalidName(fault) => {
-            out.u8(4);
-            let (kind, bytes) = match fault {
-                NameFault::Empty => (0, 0),
-                NameFault::TooLong(bytes) => (1, *bytes as u64),
-                NameFault::Control => (2, 0),
-                NameFault::Reserved => (3, 0),
-            };
-            out.u8(kind);
-            out.varint(bytes);
-        }
+        R::InvalidName(fault) => put_name_fault(4, *fault, out),
         R::InvalidOption { option, reason } => {
             out.u8(5);
             out.text(option);
@@ -134,18 +126,8 @@ fn take_of_streams(tag: u8, take: &mut Take<'_>) -> Result<streams::Refusal, Mal
     Ok(match tag {
         1 => R::NotFound,
         2 => R::NoSuchPartition { partition: take.u32()?, partitions: take.u32()? },
-        3 => {
-            let count = take.varint()?;
-            let differences: Result<_, Malformed> = (0..count).map(|_| take.text().map(str::to_owned)).collect();
-            R::Mismatch { differences: differences? }
-        }
-        4 => R::InvalidName(match (take.u8()?, take.varint()?) {
-            (0, _) => NameFault::Empty,
-            (1, bytes) => NameFault::TooLong(bytes as usize),
-            (2, _) => NameFault::Control,
-            (3, _) => NameFault::Reserved,
-            _ => return Err(Malformed("a fault of a name that is none")),
-        }),
+        3 => R::Mismatch { differences: take_texts(take)? },
+        4 => R::InvalidName(take_name_fault(take)?),
         5 => R::InvalidOption { option: intern(take.text()?), reason: intern(take.text()?) },
         6 => R::EmptyBatch,
         7 => {
@@ -195,6 +177,83 @@ fn take_of_sessions(tag: u8, take: &mut Take<'_>) -> Result<sessions::Refusal, M
         }
         _ => return Err(Malformed("a refusal that sessions do not have")),
     })
+}
+
+fn put_of_queues(refusal: &queues::Refusal, out: &mut Out) {
+    use queues::Refusal as R;
+    match refusal {
+        R::NotFound => out.u8(128),
+        R::Mismatch { differences } => {
+            out.u8(129);
+            put_texts(differences, out);
+        }
+        R::InvalidName(fault) => put_name_fault(130, *fault, out),
+        R::InvalidOption { option, reason } => {
+            out.u8(131);
+            out.text(option);
+            out.text(reason);
+        }
+        R::LimitExceeded { limit, max, actual } => put_limit(132, limit, *max, *actual, out),
+        R::Full { max } => {
+            out.u8(133);
+            out.u64(*max);
+        }
+        R::Stale => out.u8(134),
+        R::InFlight { count } => {
+            out.u8(135);
+            out.u64(*count);
+        }
+    }
+}
+
+fn take_of_queues(tag: u8, take: &mut Take<'_>) -> Result<queues::Refusal, Malformed> {
+    use queues::Refusal as R;
+    Ok(match tag {
+        128 => R::NotFound,
+        129 => R::Mismatch { differences: take_texts(take)? },
+        130 => R::InvalidName(take_name_fault(take)?),
+        131 => R::InvalidOption { option: intern(take.text()?), reason: intern(take.text()?) },
+        132 => {
+            let (limit, max, actual) = take_limit(take)?;
+            R::LimitExceeded { limit, max, actual }
+        }
+        133 => R::Full { max: take.u64()? },
+        134 => R::Stale,
+        135 => R::InFlight { count: take.u64()? },
+        _ => return Err(Malformed("a refusal that queues do not have")),
+    })
+}
+
+fn put_name_fault(tag: u8, fault: NameFault, out: &mut Out) {
+    out.u8(tag);
+    let (kind, bytes) = match fault {
+        NameFault::Empty => (0, 0),
+        NameFault::TooLong(bytes) => (1, bytes as u64),
+        NameFault::Control => (2, 0),
+        NameFault::Reserved => (3, 0),
+    };
+    out.u8(kind);
+    out.varint(bytes);
+}
+
+fn take_name_fault(take: &mut Take<'_>) -> Result<NameFault, Malformed> {
+    match (take.u8()?, take.varint()?) {
+        (0, _) => Ok(NameFault::Empty),
+        (1, bytes) => Ok(NameFault::TooLong(bytes as usize)),
+        (2, _) => Ok(NameFault::Control),
+        (3, _) => Ok(NameFault::Reserved),
+        _ => Err(Malformed("a fault of a name that is none")),
+    }
+}
+
+fn put_texts(texts: &[String], out: &mut Out) {
+    out.varint(texts.len() as u64);
+    texts.iter().for_each(|text| out.text(text));
+}
+
+fn take_texts(take: &mut Take<'_>) -> Result<Vec<String>, Malformed> {
+    let count = take.varint()?;
+    (0..count).map(|_| take.text().map(str::to_owned)).collect()
 }
 
 fn put_limit(tag: u8, limit: &str, max: u64, actual: u64, out: &mut Out) {

@@ -16,7 +16,7 @@ use super::rows::stream_row;
 use super::*;
 use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
-use crate::engine::machine::{Context, Known, Watched};
+use crate::engine::machine::{Context, Known, Logs, Watched};
 
 /// Where the frames of most tests start.
 const FRAME: Lsn = Lsn(4096);
@@ -55,7 +55,7 @@ fn decide_at<'c>(
         state,
         overlay,
         command,
-        &Context { now, known, clock: &CLOCK, watched: &Watched::default() },
+        &Context { now, known, clock: &CLOCK, watched: &Watched::default(), logs: &Logs::default(), durable: Lsn(0) },
         |event| events.push(event),
     );
     (outcome, events)

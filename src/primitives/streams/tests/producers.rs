@@ -4,8 +4,8 @@ use super::*;
 use crate::base::bounds::{PARTITIONS_MAX, PRODUCER_PARTITIONS_MAX, PRODUCERS_MAX};
 use crate::base::level::Level;
 use crate::engine::machine::{Class, Events, LogChange, LogCursor};
+use crate::primitives::record::Record;
 use crate::primitives::streams::producers::Event as ProducerEvent;
-use crate::primitives::streams::record::Record;
 
 const WEEK: u64 = 7 * 24 * 3_600 * 1_000_000;
 const BODY: Record<'_> = Record::new(b"one blue mug");
@@ -405,7 +405,14 @@ fn an_append_without_a_producer_has_one_event_and_allocates_no_list_of_them() {
     let groups = [Group { partition: 0, expect_offset: None, records: &[BODY] }];
     let append = Command::Append(Append { stream, mapping_partitions: 4, groups: &groups });
     let mut events = Events::default();
-    let context = Context { now: at(3), known: &Known::default(), clock: &CLOCK, watched: &Watched::default() };
+    let context = Context {
+        now: at(3),
+        known: &Known::default(),
+        clock: &CLOCK,
+        watched: &Watched::default(),
+        logs: &Logs::default(),
+        durable: Lsn(0),
+    };
     decide(&state, &Overlay::default(), &append, &context, |event| events.push(event));
     assert!(events.only().is_some());
 }

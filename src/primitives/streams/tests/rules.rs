@@ -524,7 +524,7 @@ fn records_that_do_not_fill_an_item_exactly_are_an_error_and_then_the_end() {
     let body = &bytes[1 + entry.encoded_len()..];
     for count in [1, 3, u32::MAX] {
         entry.count = count;
-        let read: Vec<_> = super::super::record::records(&entry, body).collect();
+        let read: Vec<_> = crate::primitives::record::records(&entry, body).collect();
         assert!(read.last().unwrap().is_err() && read.len() <= 3);
         assert!(read[..read.len() - 1].iter().all(Result::is_ok));
     }

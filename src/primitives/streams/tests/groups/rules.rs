@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::bounds::{GROUP_MEMBERS_MAX, PARTITIONS_MAX};
 use crate::engine::machine::{Class, LogCursor};
-use crate::primitives::streams::record::Record;
+use crate::primitives::record::Record;
 
 const HOST: Process = Process::Host;
 
@@ -234,8 +234,17 @@ fn moments_of_another_clock_count_from_when_this_one_began() {
     let rebooted = ClockIdentity { boot_id: [8; 16], ..CLOCK };
     let begin = |state: &mut State, clock: &ClockIdentity, now: u64| {
         let known = Known::default();
-        let (context, mut events) =
-            (Context { now: at(now), known: &known, clock, watched: &Watched::default() }, Vec::new());
+        let (context, mut events) = (
+            Context {
+                now: at(now),
+                known: &known,
+                clock,
+                watched: &Watched::default(),
+                logs: &Logs::default(),
+                durable: Lsn(0),
+            },
+            Vec::new(),
+        );
         let command = Command::Groups(OfGroups::BeginLife);
         decide(state, &Overlay::default(), &command, &context, |event| events.push(event));
         events.iter().for_each(|event| state.apply(event, FRAME));

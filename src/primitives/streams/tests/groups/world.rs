@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::primitives::record::Record;
 use crate::primitives::streams::groups::Member;
-use crate::primitives::streams::record::Record;
 use crate::primitives::streams::tests::world::Random;
 
 const REBALANCE_TIMEOUT: u64 = 60 * SECOND;
@@ -90,7 +90,14 @@ impl World {
     /// Decides and applies a command: on the state, by its bytes on another, and foreseen by an overlay.
     fn run(&mut self, command: &Command<'_>) -> Outcome {
         let (known, mut events) = (Known::default(), Vec::new());
-        let context = Context { now: at(self.now), known: &known, clock: &self.clock, watched: &self.watched };
+        let context = Context {
+            now: at(self.now),
+            known: &known,
+            clock: &self.clock,
+            watched: &self.watched,
+            logs: &Logs::default(),
+            durable: Lsn(0),
+        };
         let outcome = decide(&self.state, &Overlay::default(), command, &context, |event| events.push(encoded(&event)));
         assert_eq!(matches!(outcome, Outcome::Accept(_)), !events.is_empty(), "events are what acceptance means");
         let before = all_rows(&self.state);
@@ -115,7 +122,14 @@ impl World {
 
     fn decided(&self, overlay: &Overlay, command: &Command<'_>) -> (Outcome, Vec<Vec<u8>>) {
         let (known, mut events) = (Known::default(), Vec::new());
-        let context = Context { now: at(self.now), known: &known, clock: &self.clock, watched: &self.watched };
+        let context = Context {
+            now: at(self.now),
+            known: &known,
+            clock: &self.clock,
+            watched: &self.watched,
+            logs: &Logs::default(),
+            durable: Lsn(0),
+        };
         let outcome = decide(&self.state, overlay, command, &context, |event| events.push(encoded(&event)));
         (outcome, events)
     }

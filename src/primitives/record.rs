@@ -184,22 +184,28 @@ impl<'a> Records<'a> {
 
     #[inline]
     fn read(&mut self) -> Result<RecordRef<'a>, Malformed> {
-        let (body, key, header_block) = (self.rest.varint()?, self.rest.varint()?, self.rest.varint()?);
-        let offset = self.next;
-        let key = self.optional(key)?;
-        let header_block = self.rest.bytes(header_block as usize)?;
-        let body = self.optional(body)?;
+        let record = take_parts(&mut self.rest, self.next)?;
         self.next += 1;
         if self.next == self.end && self.rest.remaining() > 0 {
             return Err(Malformed("bytes after the last record"));
         }
-        Ok(RecordRef { offset, key, header_block, body })
+        Ok(record)
     }
+}
 
-    #[inline]
-    fn optional(&mut self, len_or_none: u64) -> Result<Option<&'a [u8]>, Malformed> {
-        len_or_none.checked_sub(1).map(|len| self.rest.bytes(len as usize)).transpose()
-    }
+/// Reads the next record of an item, which has this offset.
+#[inline]
+pub(crate) fn take_parts<'a>(take: &mut Take<'a>, offset: u64) -> Result<RecordRef<'a>, Malformed> {
+    let (body, key, header_block) = (take.varint()?, take.varint()?, take.varint()?);
+    let key = optional(take, key)?;
+    let header_block = take.bytes(header_block as usize)?;
+    let body = optional(take, body)?;
+    Ok(RecordRef { offset, key, header_block, body })
+}
+
+#[inline]
+fn optional<'a>(take: &mut Take<'a>, len_or_none: u64) -> Result<Option<&'a [u8]>, Malformed> {
+    len_or_none.checked_sub(1).map(|len| take.bytes(len as usize)).transpose()
 }
 
 impl<'a> Iterator for Records<'a> {

@@ -1,0 +1,71 @@
+//! What calls on a queue answer with. These types may grow; nobody but the library makes them.
+
+use crate::base::lsn::Lsn;
+use crate::base::time::Timestamp;
+
+use super::outcomes::Receipt;
+use super::queue_options::QueueOptions;
+
+/// Where a message, or the first of a batch, went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Sent {
+    /// Its number in the queue.
+    pub sequence: u64,
+    /// How many were sent.
+    pub messages: u64,
+    /// Address and level.
+    pub receipt: Receipt,
+}
+
+impl Sent {
+    /// The address of the write.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.receipt.lsn
+    }
+}
+
+/// What there is to know of a queue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct QueueDescription {
+    /// Its name.
+    pub name: String,
+    /// Its options.
+    pub options: QueueOptions,
+    /// It hands nothing out.
+    pub is_paused: bool,
+    /// Messages that wait for a consumer; those of a group that wait for their turn are among them.
+    pub ready: u64,
+    /// Messages that wait for their time: sent with a delay, or in backoff.
+    pub delayed: u64,
+    /// Messages that were handed out and not settled.
+    pub in_flight: u64,
+    /// Messages in its dead set.
+    pub dead: u64,
+}
+
+/// Why a message is dead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DeathReason {
+    /// A consumer rejected it.
+    Rejected,
+    /// It failed as often as it may.
+    AttemptsExhausted,
+    /// Its ttl had passed.
+    Expired,
+    /// Its deadline had passed.
+    Deadline,
+}
+
+/// A failed attempt at a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// When it failed.
+    pub timestamp: Timestamp,
+    /// What was said of it.
+    pub error: String,
+}

@@ -1,0 +1,174 @@
+//! What may be asked of queues, and why it may be refused.
+
+use super::lane::LaneNumber;
+use super::message::Message;
+use super::options::Options;
+use super::reply::Reply;
+use crate::base::codec::{Malformed, Take};
+use crate::base::log::LogId;
+use crate::base::name::NameFault;
+use crate::base::row::RowKey;
+use crate::engine::machine::Class;
+
+/// Names a queue; never given twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct QueueNumber(pub(crate) u32);
+
+/// The process that has messages in flight: the host's own, or that of a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Holder(pub(crate) u64);
+
+impl Holder {
+    pub(crate) const HOST: Holder = Holder(0);
+}
+
+/// One hand-out of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct DeliveryId {
+    pub(crate) lane: LaneNumber,
+    pub(crate) offset: u64,
+    /// Which of its hand-outs.
+    pub(crate) acquired: u32,
+}
+
+/// A message in its lane.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Place {
+    pub(crate) lane: LaneNumber,
+    pub(crate) offset: u64,
+}
+
+/// A request that may be refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command<'a> {
+    /// A no-op if the queue exists with equal options, `Mismatch` if with others.
+    Create { name: &'a str, options: Options },
+    /// Creates the queue or gives it these options.
+    Ensure { name: &'a str, options: Options },
+    /// Takes the name from the queue and all that is in it; `Erase` does the rest.
+    Delete { queue: QueueNumber },
+    /// Forgets a step of what a deleted queue has left; of any, if none is named.
+    Erase { queue: Option<QueueNumber> },
+    /// Adds messages: all of them or none.
+    Send { queue: QueueNumber, messages: &'a [Message<'a>] },
+    /// Hands messages out.
+    Receive { queue: QueueNumber, holder: Holder, max: u32 },
+    /// Settles or extends hand-outs.
+    Settle { queue: QueueNumber, how: Settlement<'a>, deliveries: &'a [DeliveryId] },
+    /// Hands nothing out until it is resumed, or goes on.
+    Pause { queue: QueueNumber, is_paused: bool },
+    /// Lets a step of what is ready or delayed go, as far as it was there when the first step was made.
+    Purge { queue: QueueNumber, below: &'a [Place] },
+    /// Lets dead letters go.
+    Bury { queue: QueueNumber, letters: &'a [Place] },
+    /// Sends the dead letters again, as these messages, and lets them go.
+    Redrive { queue: QueueNumber, letters: &'a [Place], messages: &'a [Message<'a>] },
+    /// Moves on what is due by one of the clocks: the tick.
+    Tick { log: LogId, clock: Clock },
+    /// Gives back all that a process holds which leaves in order.
+    Release { holder: Holder },
+    /// Takes back all that a process holds which has died.
+    End { holder: Holder },
+    /// What the session held is the host's from now on.
+    Adopt { from: Holder },
+    /// A host begins: what the one before held is taken back.
+    BeginLife,
+}
+
+/// A clock that messages wait by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Clock {
+    Wall,
+    Boot,
+}
+
+/// What is to become of a message that was handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Settlement<'a> {
+    /// It is done.
+    Ack,
+    /// It was tried and failed. It comes back after its backoff, or after this delay.
+    Fail { error: &'a str, delay_micros: Option<u64> },
+    /// It was not tried. It comes back at once, or after this delay.
+    Release { delay_micros: u64 },
+    /// It is dead.
+    Reject { error: &'a str },
+    /// It stays in flight for as long from now on.
+    Extend { micros: u64 },
+}
+
+/// Why a message is dead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub(crate) enum Reason {
+    Rejected = 1,
+    AttemptsExhausted = 2,
+    Expired = 3,
+    Deadline = 4,
+}
+
+impl Reason {
+    pub(crate) fn decode(take: &mut Take<'_>) -> Result<Reason, Malformed> {
+        match take.u8()? {
+            1 => Ok(Reason::Rejected),
+            2 => Ok(Reason::AttemptsExhausted),
+            3 => Ok(Reason::Expired),
+            4 => Ok(Reason::Deadline),
+            _ => Err(Malformed("a reason that there is not")),
+        }
+    }
+}
+
+impl Command<'_> {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Command::Create { .. } | Command::Ensure { .. } | Command::Send { .. } | Command::Redrive { .. } => {
+                Class::Publish
+            }
+            // What is handed out can be settled: both are small, and settling takes from the same share.
+            Command::Receive { .. } | Command::Settle { .. } => Class::Settle,
+            Command::Delete { .. } | Command::Erase { .. } | Command::Purge { .. } | Command::Bury { .. } => {
+                Class::Settle
+            }
+            Command::Pause { .. } | Command::Tick { .. } => Class::Settle,
+            Command::Release { .. } | Command::End { .. } | Command::Adopt { .. } | Command::BeginLife => Class::Settle,
+        }
+    }
+}
+
+/// Why a command was refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    NotFound,
+    Mismatch {
+        differences: Vec<String>,
+    },
+    InvalidName(NameFault),
+    InvalidOption {
+        option: &'static str,
+        reason: &'static str,
+    },
+    LimitExceeded {
+        limit: &'static str,
+        max: u64,
+        actual: u64,
+    },
+    /// The queue holds as many messages as it may.
+    Full {
+        max: u64,
+    },
+    /// None of the deliveries is in flight any more: settled, or taken back.
+    Stale,
+    /// It cannot be deleted: so many messages are in flight.
+    InFlight {
+        count: u64,
+    },
+}
+
+/// The outcome of `decide`, as in `engine::machine::Decision`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Accept(Reply),
+    Unchanged { reply: Reply, rests_on: Option<RowKey> },
+    Refuse { refusal: Refusal, rests_on: Option<RowKey> },
+}

@@ -1,0 +1,151 @@
+//! A message to send, and its bytes inside an item.
+//!
+//! ```text
+//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts; 0 in an item without any)
+//! due         varint, if flagged: when a delayed message becomes ready
+//! ttl         varint, if flagged: how long it lives once it is ready
+//! deadline    varint, if flagged: when it is over, wherever it stands
+//! group       slice, if flagged
+//! attempts    varint, if flagged
+//! record      as of a stream (`primitives/record.rs`)
+//! ```
+//!
+//! Times are microseconds of wall-clock time, durations microseconds.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
+use crate::base::time::Timestamp;
+use crate::primitives::record::{Record, RecordRef, take_parts};
+
+const DUE: u8 = 1;
+const TTL: u8 = 2;
+const DEADLINE: u8 = 4;
+const GROUP: u8 = 8;
+const ATTEMPTS: u8 = 16;
+
+/// A message to send; it borrows what it is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) record: Record<'a>,
+    pub(crate) priority: u8,
+    pub(crate) due: Option<Due>,
+    pub(crate) ttl_micros: Option<u64>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) group: Option<&'a str>,
+    pub(crate) max_attempts: Option<u32>,
+}
+
+/// When a delayed message becomes ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    At(Timestamp),
+    /// Microseconds after it was sent.
+    In(u64),
+}
+
+/// What a message says of itself besides its record, as a fact.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Attributes<'a> {
+    pub(crate) due: Option<Timestamp>,
+    pub(crate) ttl_micros: Option<u64>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) group: Option<&'a str>,
+    pub(crate) max_attempts: Option<u32>,
+}
+
+/// What a group is known by in memory and in rows. Two groups that share it are handed out as one, which delays
+/// messages and does nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) struct GroupHash(pub(crate) u64);
+
+impl GroupHash {
+    pub(crate) fn of(name: &str) -> GroupHash {
+        GroupHash(xxh3_64(name.as_bytes()))
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Whether it needs no state of its own while it waits.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.due.is_none()
+            && self.ttl_micros.is_none()
+            && self.deadline.is_none()
+            && self.group.is_none()
+            && self.max_attempts.is_none()
+    }
+
+    /// What it says of itself when it is sent at this time. One that lives for no time lives `awaited_micros`.
+    pub(super) fn attributes(&self, sent: Timestamp, awaited_micros: u64) -> Attributes<'a> {
+        let due = self.due.map(|due| match due {
+            Due::At(at) => at,
+            Due::In(micros) => Timestamp(sent.0.saturating_add(micros)),
+        });
+        Attributes {
+            due: due.filter(|due| *due > sent),
+            ttl_micros: self.ttl_micros.map(|ttl| if ttl == 0 { awaited_micros } else { ttl }),
+            deadline: self.deadline,
+            group: self.group,
+            max_attempts: self.max_attempts,
+        }
+    }
+}
+
+impl<'a> Attributes<'a> {
+    fn numbers(&self) -> [(u8, Option<u64>); 4] {
+        [
+            (DUE, self.due.map(|due| due.0)),
+            (TTL, self.ttl_micros),
+            (DEADLINE, self.deadline.map(|deadline| deadline.0)),
+            (ATTEMPTS, self.max_attempts.map(u64::from)),
+        ]
+    }
+
+    pub(super) fn encoded_len(&self) -> usize {
+        let numbers = self.numbers().into_iter().filter_map(|(_, number)| number).map(varint_len);
+        1 + numbers.sum::<usize>() + self.group.map_or(0, |group| slice_len(group.len()))
+    }
+
+    pub(super) fn encode(&self, out: &mut Put<'_>) {
+        let flag = |flags: u8, (flag, number): (u8, Option<u64>)| if number.is_some() { flags | flag } else { flags };
+        let group = if self.group.is_some() { GROUP } else { 0 };
+        out.u8(self.numbers().into_iter().fold(group, flag));
+        let [due, ttl, deadline, attempts] = self.numbers();
+        for (_, number) in [due, ttl, deadline] {
+            number.into_iter().for_each(|number| out.varint(number));
+        }
+        self.group.into_iter().for_each(|group| out.slice(group.as_bytes()));
+        attempts.1.into_iter().for_each(|number| out.varint(number));
+    }
+
+    pub(super) fn decode(take: &mut Take<'a>) -> Result<Attributes<'a>, Malformed> {
+        let flags = take.u8()?;
+        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS) != 0 {
+            return Err(Malformed("an attribute that messages do not have"));
+        }
+        let has = |flag: u8| flags & flag != 0;
+        Ok(Attributes {
+            due: if has(DUE) { Some(Timestamp(take.varint()?)) } else { None },
+            ttl_micros: if has(TTL) { Some(take.varint()?) } else { None },
+            deadline: if has(DEADLINE) { Some(Timestamp(take.varint()?)) } else { None },
+            group: if has(GROUP) { Some(take.text()?) } else { None },
+            max_attempts: if has(ATTEMPTS) { Some(take.varint32()?) } else { None },
+        })
+    }
+}
+
+/// A message as it lies in an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MessageRef<'a> {
+    pub(crate) attributes: Attributes<'a>,
+    pub(crate) record: RecordRef<'a>,
+}
+
+pub(super) fn take_message<'a>(
+    take: &mut Take<'a>,
+    offset: u64,
+    has_attributes: bool,
+) -> Result<MessageRef<'a>, Malformed> {
+    let attributes = if has_attributes { Attributes::decode(take)? } else { Attributes::default() };
+    Ok(MessageRef { attributes, record: take_parts(take, offset)? })
+}

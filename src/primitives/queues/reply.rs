@@ -1,0 +1,184 @@
+//! Answers, and their bytes.
+//!
+//! | tag | reply    | fields                                                                               |
+//! |-----|----------|--------------------------------------------------------------------------------------|
+//! | 1   | queue    | queue                                                                                |
+//! | 2   | done     |                                                                                      |
+//! | 3   | more     |                                                                                      |
+//! | 4   | sent     | priority u8 · offset, of the first message                                           |
+//! | 5   | handed   | count · per run lane · priority u8 · log · first · count · acquired · failed         |
+//! | 6   | nothing  | known                                                                                |
+//! | 7   | settled  | count · places of those that were not in flight any more                             |
+//! | 8   | purged   | messages · count · lane · offset: what is left to purge                              |
+
+use super::command::{Place, QueueNumber};
+use super::lane::LaneNumber;
+use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, MESSAGES_PER_RECEIVE_MAX, PRIORITIES};
+use crate::base::codec::{Malformed, Put, Take, varint_len};
+use crate::base::log::LogId;
+
+/// The answer to an accepted command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Reply {
+    Queue(QueueNumber),
+    Done,
+    /// A step was made, and there is more to do.
+    More,
+    /// The first message is there.
+    Sent {
+        priority: u8,
+        offset: u64,
+    },
+    Handed(Vec<HandedRun>),
+    /// There is nothing to hand out. Looking again is of use once the queue's news are other than `known`.
+    Nothing {
+        known: u64,
+    },
+    /// All were settled but those in these places.
+    Settled {
+        stale: Vec<u32>,
+    },
+    /// So many went, and what is below these places is still to go.
+    Purged {
+        messages: u64,
+        left: Vec<Place>,
+    },
+}
+
+/// Messages of successive sequences that were handed out, and are told alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HandedRun {
+    pub(crate) lane: LaneNumber,
+    pub(crate) priority: u8,
+    pub(crate) log: LogId,
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+    /// Which hand-out of each this is.
+    pub(crate) acquired: u32,
+    /// Failed attempts before.
+    pub(crate) failed: u32,
+}
+
+const QUEUE: u8 = 1;
+const DONE: u8 = 2;
+const MORE: u8 = 3;
+const SENT: u8 = 4;
+const HANDED: u8 = 5;
+const NOTHING: u8 = 6;
+const SETTLED: u8 = 7;
+const PURGED: u8 = 8;
+
+impl HandedRun {
+    fn fields(&self) -> [u64; 6] {
+        let HandedRun { lane, log, first, count, acquired, failed, .. } = *self;
+        [u64::from(lane.0), log.0, first, u64::from(count), u64::from(acquired), u64::from(failed)]
+    }
+
+    fn decode(take: &mut Take<'_>) -> Result<HandedRun, Malformed> {
+        let priority = take.u8()?;
+        let (lane, log, first) = (LaneNumber(take.varint32()?), LogId(take.varint()?), take.varint()?);
+        let (count, acquired, failed) = (take.varint32()?, take.varint32()?, take.varint32()?);
+        if priority >= PRIORITIES || first.checked_add(u64::from(count)).is_none() || count == 0 {
+            return Err(Malformed("messages that cannot be"));
+        }
+        Ok(HandedRun { lane, priority, log, first, count, acquired, failed })
+    }
+}
+
+fn varints(values: impl IntoIterator<Item = u64>) -> usize {
+    values.into_iter().map(varint_len).sum()
+}
+
+impl Reply {
+    pub(crate) fn encoded_len(&self) -> usize {
+        1 + match self {
+            Reply::Done | Reply::More => 0,
+            Reply::Queue(queue) => varint_len(u64::from(queue.0)),
+            Reply::Sent { offset, .. } => 1 + varint_len(*offset),
+            Reply::Handed(runs) => {
+                varint_len(runs.len() as u64) + runs.iter().map(|run| 1 + varints(run.fields())).sum::<usize>()
+            }
+            Reply::Nothing { known } => varint_len(*known),
+            Reply::Settled { stale } => {
+                varint_len(stale.len() as u64) + varints(stale.iter().map(|place| u64::from(*place)))
+            }
+            Reply::Purged { messages, left } => {
+                varints([*messages, left.len() as u64])
+                    + varints(left.iter().flat_map(|place| [u64::from(place.lane.0), place.offset]))
+            }
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Put<'_>) {
+        match self {
+            Reply::Queue(queue) => {
+                out.u8(QUEUE);
+                out.varint(u64::from(queue.0));
+            }
+            Reply::Done => out.u8(DONE),
+            Reply::More => out.u8(MORE),
+            Reply::Sent { priority, offset } => {
+                out.u8(SENT);
+                out.u8(*priority);
+                out.varint(*offset);
+            }
+            Reply::Handed(runs) => {
+                out.u8(HANDED);
+                out.varint(runs.len() as u64);
+                for run in runs {
+                    out.u8(run.priority);
+                    run.fields().into_iter().for_each(|field| out.varint(field));
+                }
+            }
+            Reply::Nothing { known } => {
+                out.u8(NOTHING);
+                out.varint(*known);
+            }
+            Reply::Settled { stale } => {
+                out.u8(SETTLED);
+                out.varint(stale.len() as u64);
+                stale.iter().for_each(|place| out.varint(u64::from(*place)));
+            }
+            Reply::Purged { messages, left } => {
+                out.u8(PURGED);
+                out.varint(*messages);
+                out.varint(left.len() as u64);
+                for place in left {
+                    out.varint(u64::from(place.lane.0));
+                    out.varint(place.offset);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn decode(take: &mut Take<'_>) -> Result<Reply, Malformed> {
+        Ok(match take.u8()? {
+            QUEUE => Reply::Queue(QueueNumber(take.varint32()?)),
+            DONE => Reply::Done,
+            MORE => Reply::More,
+            SENT => Reply::Sent { priority: take.u8()?, offset: take.varint()? },
+            HANDED => Reply::Handed(take_some(take, MESSAGES_PER_RECEIVE_MAX, HandedRun::decode)?),
+            NOTHING => Reply::Nothing { known: take.varint()? },
+            SETTLED => Reply::Settled { stale: take_some(take, DELIVERIES_PER_CALL_MAX, Take::varint32)? },
+            PURGED => {
+                let messages = take.varint()?;
+                let place =
+                    |take: &mut Take<'_>| Ok(Place { lane: LaneNumber(take.varint32()?), offset: take.varint()? });
+                Reply::Purged { messages, left: take_some(take, usize::from(PRIORITIES), place)? }
+            }
+            _ => return Err(Malformed("a reply that queues do not have")),
+        })
+    }
+}
+
+fn take_some<'a, T>(
+    take: &mut Take<'a>,
+    max: usize,
+    one: impl Fn(&mut Take<'a>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let count = take.varint()?;
+    if count > max as u64 {
+        return Err(Malformed("more than there can be"));
+    }
+    (0..count).map(|_| one(take)).collect()
+}

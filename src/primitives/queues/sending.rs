@@ -1,0 +1,220 @@
+//! Sending: messages are checked, and each goes into the lane of its priority, or of its group.
+
+use super::command::{Outcome, Place, Refusal};
+use super::decide::{Emit, Refused, check_lanes, of_contents};
+use super::event::Event;
+use super::lane::LaneNumber;
+use super::message::{Due, GroupHash, Message};
+use super::queue::{Map, Queue};
+use super::reply::Reply;
+use super::rows::news_row;
+use super::sent::{Given, Sent};
+use super::state::State;
+use crate::base::bounds::{
+    AWAITED_MICROS, BODY_BYTES_MAX, CHUNKS_MAX, DURATION_MICROS_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX,
+    LARGE_FRAME_BYTES, PRIORITIES, RECORDS_PER_BATCH_MAX, SEQUENCE_BITS,
+};
+use crate::base::log::LogId;
+use crate::base::name;
+use crate::base::sync::Arc;
+use crate::base::time::Timestamp;
+use crate::engine::machine::Context;
+use crate::journal::entry::Entry;
+
+/// Bytes of messages in one item, unless a single message has more: see `streams/decide.rs`.
+const ITEM_MESSAGE_BYTES_MAX: usize = LARGE_FRAME_BYTES - 1024;
+
+const SEQUENCES_MAX: u64 = 1 << SEQUENCE_BITS;
+
+pub(super) fn send<'c>(
+    state: &State,
+    queue: &Queue,
+    messages: &'c [Message<'c>],
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Outcome, Refused> {
+    let room = queue.options.max_messages.map(|max| (max, max.saturating_sub(queue.live - queue.flying)));
+    if let Some((max, room)) = room
+        && messages.len() as u64 > room
+    {
+        return Err(Refusal::Full { max }.resting_on(of_contents(queue)));
+    }
+    let appended = append(state, queue, messages, context, emit)?;
+    let priority = appended.priorities.as_ref().map_or(appended.only, |priorities| priorities[0]);
+    let (_, _, offset) = appended.of(priority);
+    Ok(Outcome::Accept(Reply::Sent { priority, offset }))
+}
+
+/// Adds messages, whatever the queue holds; tells where.
+pub(super) fn append<'a, 'c>(
+    state: &'a State,
+    queue: &'a Queue,
+    messages: &'c [Message<'c>],
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Lanes<'a>, Refused> {
+    check(state, messages)?;
+    let mut lanes = Lanes::new(state, queue);
+    lanes.assign(messages);
+    check_lanes(state, lanes.opened.len())?;
+    let longest = queue.lanes.iter().map(|lane| lane.end).max().unwrap_or(0) + messages.len() as u64;
+    if longest > SEQUENCES_MAX {
+        let (limit, max) = ("messages that a priority of a queue ever had", SEQUENCES_MAX);
+        return Err(Refusal::LimitExceeded { limit, max, actual: longest }.into());
+    }
+    emit_all(&lanes, messages, context, emit);
+    Ok(lanes)
+}
+
+fn emit_all<'c>(lanes: &Lanes<'_>, messages: &'c [Message<'c>], context: &Context<'_>, emit: Emit<'_, 'c>) {
+    let queue = lanes.queue;
+    for (lane, priority, log) in &lanes.opened {
+        emit(Event::LaneOpened { queue: queue.number, lane: *lane, priority: *priority, log: *log });
+    }
+    let is_awaited = context.watched.is_watched(news_row(queue.number));
+    let awaited_micros = if is_awaited { AWAITED_MICROS } else { 0 };
+    let sent = context.now.wall;
+    let ttl = queue.options.ttl_micros.map(|ttl| if ttl == 0 { awaited_micros } else { ttl });
+    let expires = ttl.map(|ttl| Timestamp((sent.0 + ttl).max(1)));
+    let mut ends: Map<u8, u64> = Map::default();
+    let mut at = 0;
+    while at < messages.len() {
+        let piece = &messages[at..at + pieced(&messages[at..])];
+        let assigned = lanes.priorities.as_ref().map(|priorities| &priorities[at..at + piece.len()]);
+        let in_use = assigned
+            .map_or(1 << lanes.only, |assigned| assigned.iter().fold(0_u32, |mask, priority| mask | 1 << priority));
+        for priority in (0..PRIORITIES).rev().filter(|priority| in_use & 1 << priority != 0) {
+            let (lane, log, end) = lanes.of(priority);
+            let end = ends.entry(priority).or_insert(end);
+            let of_piece = assigned.map(|assigned| (Arc::from(assigned), priority));
+            let given = Given { messages: piece, assigned: of_piece, awaited_micros };
+            let entry = Entry { log, first: *end, count: 0, timestamp: sent, expiry: 0 };
+            let event = Sent::new(entry, queue.number, lane, expires, given);
+            *end = event.entry.end();
+            emit(Event::Sent(event));
+        }
+        at += piece.len();
+    }
+}
+
+/// How many of the messages one item takes.
+fn pieced(messages: &[Message<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Message<'_>| {
+        bytes += message.record.user_bytes() + 64 + message.group.map_or(0, str::len);
+        bytes <= ITEM_MESSAGE_BYTES_MAX
+    };
+    messages.iter().take_while(fits).count().max(1)
+}
+
+fn check(state: &State, messages: &[Message<'_>]) -> Result<(), Refused> {
+    if messages.is_empty() {
+        return Err(Refusal::InvalidOption { option: "messages", reason: "a batch must hold at least one" }.into());
+    }
+    at_most("messages of a batch", messages.len(), RECORDS_PER_BATCH_MAX)?;
+    at_most("messages of all queues that are more than waiting in line, by 64", state.shared.chunks, CHUNKS_MAX)?;
+    messages.iter().try_for_each(check_message)
+}
+
+fn check_message(message: &Message<'_>) -> Result<(), Refused> {
+    let record = &message.record;
+    at_most("body bytes", record.body_len(), BODY_BYTES_MAX)?;
+    at_most("key bytes", record.key_len(), KEY_BYTES_MAX)?;
+    at_most("header bytes", record.header_block_len(), HEADER_BLOCK_BYTES_MAX)?;
+    at_most("priority", usize::from(message.priority), usize::from(PRIORITIES - 1))?;
+    if let Some(group) = message.group {
+        name::check(group).map_err(Refusal::InvalidName)?;
+    }
+    let delay = message.due.and_then(|due| match due {
+        Due::In(micros) => Some(micros),
+        Due::At(_) => None,
+    });
+    for (option, micros) in [("delay", delay), ("ttl", message.ttl_micros)] {
+        if micros.is_some_and(|micros| micros > DURATION_MICROS_MAX) {
+            return Err(Refusal::InvalidOption { option, reason: "at most 10,000 days are kept" }.into());
+        }
+    }
+    if message.max_attempts == Some(0) {
+        return Err(
+            Refusal::InvalidOption { option: "max attempts", reason: "a message is tried once at least" }.into()
+        );
+    }
+    Ok(())
+}
+
+fn at_most(limit: &'static str, actual: usize, max: usize) -> Result<(), Refused> {
+    let (max, actual) = (max as u64, actual as u64);
+    if actual <= max { Ok(()) } else { Err(Refusal::LimitExceeded { limit, max, actual }.into()) }
+}
+
+/// The lanes that a batch goes into.
+pub(super) struct Lanes<'a> {
+    state: &'a State,
+    queue: &'a Queue,
+    opened: Vec<(LaneNumber, u8, LogId)>,
+    /// The priority that each message is given, if they are not all of one.
+    priorities: Option<Vec<u8>>,
+    /// The priority of all, or of the first.
+    only: u8,
+}
+
+impl<'a> Lanes<'a> {
+    fn new(state: &'a State, queue: &'a Queue) -> Lanes<'a> {
+        Lanes { state, queue, opened: Vec::new(), priorities: None, only: 0 }
+    }
+
+    fn assign(&mut self, messages: &[Message<'_>]) {
+        self.only = messages[0].priority;
+        let are_alike = |message: &Message<'_>| message.priority == self.only && message.group.is_none();
+        if messages.iter().all(are_alike) {
+            return self.open(self.only);
+        }
+        let mut begun: Map<GroupHash, u8> = Map::default();
+        let priorities: Vec<u8> = messages.iter().map(|message| self.priority_of(message, &mut begun)).collect();
+        priorities.iter().for_each(|priority| self.open(*priority));
+        self.only = priorities[0];
+        if priorities.iter().any(|priority| *priority != self.only) {
+            self.priorities = Some(priorities);
+        }
+    }
+
+    /// A group has the priority of the message that began it.
+    fn priority_of(&self, message: &Message<'_>, begun: &mut Map<GroupHash, u8>) -> u8 {
+        let Some(group) = message.group.map(GroupHash::of) else { return message.priority };
+        let lane = self.queue.lane_of_group(group).and_then(|lane| self.queue.lane(lane));
+        *begun.entry(group).or_insert_with(|| lane.map_or(message.priority, |lane| lane.priority))
+    }
+
+    fn open(&mut self, priority: u8) {
+        let is_open = self.queue.lane_of_priority(priority).is_some()
+            || self.opened.iter().any(|(_, opened, _)| *opened == priority);
+        if !is_open {
+            let taken = self.opened.len() as u32;
+            let log = LogId(self.state.counters.log + u64::from(taken));
+            self.opened.push((self.state.free_lane(taken), priority, log));
+        }
+    }
+
+    /// Number, log and end of a lane, as they were before the batch.
+    fn of(&self, priority: u8) -> (LaneNumber, LogId, u64) {
+        if let Some(lane) = self.queue.lane_of_priority(priority) {
+            return (lane.number, lane.log, lane.end);
+        }
+        let opened =
+            self.opened.iter().find(|(_, opened, _)| *opened == priority).expect("it was opened for the batch");
+        (opened.0, opened.2, 0)
+    }
+
+    /// Where each of the messages went.
+    pub(super) fn places(&self, messages: usize) -> Vec<Place> {
+        let mut ends: Map<u8, u64> = Map::default();
+        let place = |number: usize| {
+            let priority = self.priorities.as_ref().map_or(self.only, |priorities| priorities[number]);
+            let (lane, _, end) = self.of(priority);
+            let end = ends.entry(priority).or_insert(end);
+            *end += 1;
+            Place { lane, offset: *end - 1 }
+        };
+        (0..messages).map(place).collect()
+    }
+}

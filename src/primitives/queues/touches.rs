@@ -1,0 +1,213 @@
+//! Which rows an event changes, whom it is news for, and whose timers it brings forward.
+
+use super::chunk::chunk_of;
+use super::command::{Holder, Place, QueueNumber};
+use super::event::{Event, Fate, Run};
+use super::lane::{Lane, LaneNumber};
+use super::queue::Queue;
+use super::rows::{COUNTERS, chunk_rows, lane_row, message_row, news_row, notes_row, queue_row};
+use super::state::State;
+use crate::base::bounds::MESSAGES_PER_ROW;
+use crate::base::log::LogId;
+use crate::base::row::RowKey;
+use crate::base::time::BootTime;
+
+type Visit<'v> = &'v mut dyn FnMut(RowKey);
+
+impl State {
+    /// The queue whose consumers have reason to look, or of which more is to be told than before.
+    pub(super) fn news_of(&self, event: &Event<'_>) -> Option<QueueNumber> {
+        match event {
+            Event::Sent(sent) => Some(sent.queue),
+            Event::Noted(note) => Some(note.queue),
+            // The next of a group may be handed out.
+            Event::Acked { queue, .. } => {
+                self.queues.get(queue).filter(|queue| !queue.groups.is_empty())?.number.into()
+            }
+            Event::Returned { queue, .. }
+            | Event::Back { queue, .. }
+            | Event::FellDue { queue, .. }
+            | Event::Expired { queue, .. }
+            | Event::Gone { queue, .. }
+            | Event::Passed { queue, .. }
+            | Event::Paused { queue, .. }
+            | Event::Altered { queue, .. }
+            | Event::Retired { queue }
+            | Event::Redriven { queue, .. } => Some(*queue),
+            _ => None,
+        }
+    }
+
+    /// Names every row that the event changes. To be asked before it is applied.
+    pub(crate) fn touches(&self, event: &Event<'_>, visit: Visit<'_>) {
+        if let Some(queue) = self.news_of(event) {
+            visit(news_row(queue));
+        }
+        match event {
+            Event::HandedOut { queue, runs, .. } => self.touch_messages(*queue, runs, true, visit),
+            Event::Acked { queue, runs } | Event::Back { queue, runs } | Event::Extended { queue, runs, .. } => {
+                self.touch_messages(*queue, runs, false, visit);
+            }
+            Event::Returned { queue, runs, .. } => self.touch_messages(*queue, runs, false, visit),
+            Event::Gone { queue, runs } | Event::Expired { queue, runs, .. } => {
+                self.touch_messages(*queue, runs, true, visit);
+            }
+            Event::Sent(sent) => {
+                visit(lane_row(sent.lane));
+                if !sent.is_plain() {
+                    let run = Run { lane: sent.lane, first: sent.entry.first, count: u64::from(sent.entry.count) };
+                    touch_run(&run, visit);
+                    self.touch_passed(sent.queue, sent.lane, 0, visit);
+                }
+            }
+            Event::Noted(note) => {
+                visit(notes_row(note.queue));
+                visit(message_row(note.place));
+                self.touch_passed(note.queue, note.place.lane, note.place.offset, visit);
+                visit(lane_row(note.place.lane));
+            }
+            Event::FellDue { messages, .. } => {
+                let mut last = None;
+                for row in messages.iter().map(|(place, _)| message_row(*place)) {
+                    if last.replace(row) != Some(row) {
+                        visit(row);
+                    }
+                }
+            }
+            rare => self.touches_of_rare(rare, visit),
+        }
+    }
+
+    fn touches_of_rare(&self, event: &Event<'_>, visit: Visit<'_>) {
+        match event {
+            Event::Created { queue, .. } => {
+                visit(COUNTERS);
+                visit(queue_row(*queue));
+                visit(notes_row(*queue));
+            }
+            Event::Altered { queue, .. } | Event::Paused { queue, .. } => visit(queue_row(*queue)),
+            Event::Retired { queue } => {
+                visit(COUNTERS);
+                visit(queue_row(*queue));
+            }
+            Event::LaneOpened { lane, .. } => {
+                visit(COUNTERS);
+                visit(lane_row(*lane));
+            }
+            Event::LaneClosed { lane, .. } => visit(lane_row(*lane)),
+            Event::Deleted { queue, .. } => {
+                visit(COUNTERS);
+                visit(queue_row(*queue));
+                visit(notes_row(*queue));
+            }
+            Event::Erased { queue, lane, chunk } => {
+                let Some(lane) = self.lane_of(*queue, *lane) else { return };
+                lane.chunks
+                    .range(..=chunk)
+                    .for_each(|(number, _)| chunk_rows(lane.number, *number).for_each(&mut *visit));
+            }
+            Event::Passed { queue, lane, cursor } => {
+                visit(lane_row(*lane));
+                self.touch_passed(*queue, *lane, *cursor, visit);
+            }
+            Event::Trimmed { queue, lane, .. } => visit(lane.map_or(notes_row(*queue), lane_row)),
+            Event::Redriven { queue, letters } => {
+                for (from, to) in letters {
+                    visit(message_row(*from));
+                    visit(message_row(*to));
+                    visit(lane_row(from.lane));
+                    self.touch_passed(*queue, from.lane, from.offset, visit);
+                }
+            }
+            Event::Adopted { from, .. } => self.touch_held(*from, visit),
+            Event::ClockBegan { .. } => {
+                visit(COUNTERS);
+                for (_, lane, number) in self.queues.values().flat_map(|queue| &queue.boot) {
+                    chunk_rows(*lane, *number).for_each(&mut *visit);
+                }
+            }
+            _ => unreachable!("its rows are named elsewhere"),
+        }
+    }
+
+    fn lane_of(&self, queue: QueueNumber, lane: LaneNumber) -> Option<&Lane> {
+        self.queues.get(&queue).and_then(|queue| queue.lane(lane))
+    }
+
+    fn touch_messages(&self, queue: QueueNumber, runs: &[Run], moves_cursor: bool, visit: Visit<'_>) {
+        for run in runs {
+            touch_run(run, visit);
+        }
+        if moves_cursor {
+            for of_lane in runs.chunk_by(|a, b| a.lane == b.lane) {
+                let last = of_lane[of_lane.len() - 1];
+                visit(lane_row(last.lane));
+                self.touch_passed(queue, last.lane, last.first + last.count, visit);
+            }
+        }
+    }
+
+    /// Rows of chunks that the cursor passes up to here, and on over all that is not in line, as far as they say of a
+    /// message that it is gone.
+    fn touch_passed(&self, queue: QueueNumber, lane: LaneNumber, end: u64, visit: Visit<'_>) {
+        let Some(lane) = self.lane_of(queue, lane) else { return };
+        let last = chunk_of(end.clamp(lane.cursor, lane.end));
+        let mut next = chunk_of(lane.cursor);
+        for (number, chunk) in lane.chunks.range(next..) {
+            if *number > last && *number != next {
+                return;
+            }
+            if chunk.gone != 0 {
+                chunk_rows(lane.number, *number).for_each(&mut *visit);
+            }
+            if *number > last && chunk.exceptions() != u64::MAX {
+                return;
+            }
+            next = number + 1;
+        }
+    }
+
+    fn touch_held(&self, holder: Holder, visit: Visit<'_>) {
+        for lane in self.queues.values().flat_map(Queue::lanes) {
+            for (offset, chunk, bit) in lane.all_flying() {
+                if chunk.tracked(bit).is_some_and(|tracked| tracked.holder == holder.0) {
+                    visit(message_row(Place { lane: lane.number, offset }));
+                }
+            }
+        }
+    }
+
+    /// Logs whose timers may be due earlier now.
+    pub(crate) fn hastens(&self, event: &Event<'_>, visit: &mut dyn FnMut(LogId)) {
+        let (queue, by_wall, by_boot) = match event {
+            Event::HandedOut { queue, .. } | Event::Extended { queue, .. } => (queue, false, true),
+            Event::Returned { queue, until, .. } => (queue, true, *until != BootTime(0)),
+            Event::Noted(note) => match note.fate {
+                Fate::Failed { until, .. } => (&note.queue, true, until != BootTime(0)),
+                Fate::Died { .. } => return,
+            },
+            Event::Sent(sent) if !sent.is_plain() => (&sent.queue, true, false),
+            Event::FellDue { queue, .. } => (queue, true, false),
+            _ => return,
+        };
+        let Some(queue) = self.queues.get(queue) else { return };
+        if by_wall {
+            visit(queue.notes.log);
+        }
+        if by_boot {
+            visit(boot_log(queue));
+        }
+    }
+}
+
+/// The log that carries a queue's timer by the boot clock: the one that was opened with it.
+pub(super) fn boot_log(queue: &Queue) -> LogId {
+    LogId(queue.notes.log.0 + 1)
+}
+
+fn touch_run(run: &Run, visit: Visit<'_>) {
+    let end = run.first + run.count;
+    for row in run.first / MESSAGES_PER_ROW..end.div_ceil(MESSAGES_PER_ROW) {
+        visit(message_row(Place { lane: run.lane, offset: row * MESSAGES_PER_ROW }));
+    }
+}

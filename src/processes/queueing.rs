@@ -1,0 +1,323 @@
+//! The questions about queues, and waiting for what one has to hand out.
+
+use crate::base::bounds::{FREEZE_CHUNK, NAME_BYTES_MAX};
+use crate::base::codec::{Malformed, Take};
+use crate::base::log::LogId;
+use crate::base::row::RowKey;
+use crate::base::sync::Arc;
+use crate::base::time::{BootTime, Timestamp};
+use crate::engine::fault::Fault;
+use crate::engine::{Engine, Refused, micros_left};
+use crate::primitives::queues::{
+    self, KNOWS_NOTHING, LaneNumber, Letter, Options, Place, QueueCounts, QueueNumber, Reason, news_row, queue_row,
+};
+use crate::primitives::{Primitives, Refusal};
+
+use super::link::{Link, Station, answered};
+use super::operation::{Kind, Question};
+use super::questions::{put_list, take_list, unreadable};
+use super::server::Host;
+use super::waiting::{Line, Waiting};
+use super::wire::{Out, take_option};
+
+type Answered<T> = Result<T, Refused<Refusal>>;
+
+/// The queue with this name. Waits for the sync of what creates or deletes it just now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct FindQueue {
+    pub(crate) name: Box<str>,
+}
+
+impl Question for FindQueue {
+    const KIND: Kind = Kind::FindQueue;
+    type Answer = Option<QueueNumber>;
+
+    fn answer(&self, host: &Host) -> Answered<Option<QueueNumber>> {
+        let found = host.engine.inspect(|machine| machine.queues.find(&self.name))?;
+        host.engine.reveal_object(found.map_or(queues::COUNTERS, queue_row))?;
+        Ok(found)
+    }
+
+    fn put(&self, out: &mut Out) {
+        // A longer name is no queue's, and what is left of it is none's either.
+        out.text(if self.name.len() > NAME_BYTES_MAX { "" } else { &self.name });
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<FindQueue, Malformed> {
+        Ok(FindQueue { name: take.text()?.into() })
+    }
+
+    fn put_answer(found: &Option<QueueNumber>, out: &mut Out) {
+        out.option(*found, |out, queue| out.u32(queue.0));
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Option<QueueNumber>, Malformed> {
+        take_option(take, |take| take.u32().map(QueueNumber))
+    }
+}
+
+/// Up to `FREEZE_CHUNK` names of queues behind this one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct QueueNames {
+    pub(crate) after: String,
+}
+
+impl Question for QueueNames {
+    const KIND: Kind = Kind::QueueNames;
+    type Answer = Vec<String>;
+
+    fn answer(&self, host: &Host) -> Answered<Vec<String>> {
+        let names = host.engine.inspect(|machine| machine.queues.names_after(&self.after, FREEZE_CHUNK))?;
+        host.engine.reveal_object(queues::COUNTERS)?;
+        Ok(names)
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.text(&self.after);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<QueueNames, Malformed> {
+        Ok(QueueNames { after: take.text()?.to_owned() })
+    }
+
+    fn put_answer(names: &Vec<String>, out: &mut Out) {
+        put_list(names, out, |out, name| out.text(name));
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Vec<String>, Malformed> {
+        take_list(take, |take| take.text().map(str::to_owned))
+    }
+}
+
+/// A queue as a whole, if it was not deleted. Waits for the sync of what is written of it just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DescribeQueue {
+    pub(crate) queue: QueueNumber,
+}
+
+/// What a queue is as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct QueueFacts {
+    pub(crate) options: Options,
+    pub(crate) is_paused: bool,
+    pub(crate) counts: QueueCounts,
+}
+
+impl Question for DescribeQueue {
+    const KIND: Kind = Kind::DescribeQueue;
+    type Answer = Option<QueueFacts>;
+
+    fn answer(&self, host: &Host) -> Answered<Option<QueueFacts>> {
+        let facts = host.engine.inspect(|machine| {
+            let queue = machine.queues.get(self.queue)?;
+            Some(QueueFacts { options: queue.options, is_paused: queue.is_paused, counts: queue.counts() })
+        })?;
+        host.engine.reveal_object(queue_row(self.queue))?;
+        host.engine.reveal_object(news_row(self.queue))?;
+        Ok(facts)
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.u32(self.queue.0);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<DescribeQueue, Malformed> {
+        Ok(DescribeQueue { queue: QueueNumber(take.u32()?) })
+    }
+
+    fn put_answer(facts: &Option<QueueFacts>, out: &mut Out) {
+        out.option(facts.as_ref(), |out, QueueFacts { options, is_paused, counts }| {
+            out.put(options.encoded_len(), |put| options.encode(put));
+            out.bool(*is_paused);
+            let QueueCounts { ready, delayed, in_flight, dead } = *counts;
+            [ready, delayed, in_flight, dead].into_iter().for_each(|count| out.varint(count));
+        });
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Option<QueueFacts>, Malformed> {
+        take_option(take, |take| {
+            let (options, is_paused) = (Options::decode(take)?, take.u8()? == 1);
+            let (ready, delayed) = (take.varint()?, take.varint()?);
+            let counts = QueueCounts { ready, delayed, in_flight: take.varint()?, dead: take.varint()? };
+            Ok(QueueFacts { options, is_paused, counts })
+        })
+    }
+}
+
+/// Up to `FREEZE_CHUNK` dead letters of a queue behind this place; `None` if it was deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DeadLetters {
+    pub(crate) queue: QueueNumber,
+    pub(crate) after: Option<(u8, u64)>,
+    pub(crate) max: u32,
+}
+
+impl Question for DeadLetters {
+    const KIND: Kind = Kind::DeadLetters;
+    type Answer = Option<Vec<Letter>>;
+
+    fn answer(&self, host: &Host) -> Answered<Option<Vec<Letter>>> {
+        let max = (self.max as usize).min(FREEZE_CHUNK);
+        let letters = host.engine.inspect(|machine| Some(machine.queues.get(self.queue)?.letters(self.after, max)))?;
+        host.engine.reveal_object(news_row(self.queue))?;
+        Ok(letters)
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.u32(self.queue.0);
+        out.option(self.after, |out, (priority, offset)| {
+            out.u8(priority);
+            out.varint(offset);
+        });
+        out.u32(self.max);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<DeadLetters, Malformed> {
+        let queue = QueueNumber(take.u32()?);
+        let after = take_option(take, |take| Ok((take.u8()?, take.varint()?)))?;
+        Ok(DeadLetters { queue, after, max: take.u32()? })
+    }
+
+    fn put_answer(letters: &Option<Vec<Letter>>, out: &mut Out) {
+        out.option(letters.as_ref(), |out, letters| put_list(letters, out, put_letter));
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Option<Vec<Letter>>, Malformed> {
+        take_option(take, |take| take_list(take, take_letter))
+    }
+}
+
+fn put_letter(out: &mut Out, letter: &Letter) {
+    out.varint(u64::from(letter.place.lane.0));
+    out.u8(letter.priority);
+    out.varint(letter.log.0);
+    out.varint(letter.place.offset);
+    out.u8(letter.reason as u8);
+    out.varint(letter.at.0);
+    out.varint(u64::from(letter.failed));
+    out.varint(letter.notes.0);
+    out.option(letter.last_note, Out::varint);
+}
+
+fn take_letter(take: &mut Take<'_>) -> Result<Letter, Malformed> {
+    let (lane, priority, log) = (LaneNumber(take.varint32()?), take.u8()?, LogId(take.varint()?));
+    let place = Place { lane, offset: take.varint()? };
+    Ok(Letter {
+        place,
+        priority,
+        log,
+        reason: Reason::decode(take)?,
+        at: Timestamp(take.varint()?),
+        failed: take.varint32()?,
+        notes: LogId(take.varint()?),
+        last_note: take_option(take, Take::varint)?,
+    })
+}
+
+/// Asks whether there is reason to ask a queue again for messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct WatchQueue {
+    pub(crate) queue: QueueNumber,
+    /// What the queue said when it had nothing.
+    pub(crate) known: u64,
+    /// The answer waits until there is.
+    pub(crate) waits: bool,
+}
+
+impl WatchQueue {
+    fn look_at_queue(&self, machine: &Primitives, rests_on: &mut dyn FnMut(RowKey)) -> Option<()> {
+        let news = machine.queues.get(self.queue).map(|queue| queue.news);
+        if self.known != KNOWS_NOTHING && news == Some(self.known) {
+            return None;
+        }
+        rests_on(news_row(self.queue));
+        Some(())
+    }
+
+    pub(crate) fn look(&self, engine: &Engine<Primitives>) -> Result<bool, Fault> {
+        Ok(engine.observe(|machine, rests_on| self.look_at_queue(machine, rests_on))?.is_some())
+    }
+
+    /// `None` if there is reason already.
+    pub(super) fn wait(&self, engine: &Arc<Engine<Primitives>>) -> Result<Option<Waiting>, Fault> {
+        let look = |machine: &Primitives, rests_on: &mut dyn FnMut(RowKey)| self.look_at_queue(machine, rests_on);
+        let line = Line::of_object(engine, news_row(self.queue), look)?;
+        Ok(line.map(|line| Waiting::in_lines(line, Vec::new())))
+    }
+}
+
+impl Question for WatchQueue {
+    const KIND: Kind = Kind::WatchQueue;
+    type Answer = bool;
+
+    /// Does not wait, whatever was asked: who waits does so in its own way.
+    fn answer(&self, host: &Host) -> Answered<bool> {
+        Ok(self.look(&host.engine)?)
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.u32(self.queue.0);
+        out.varint(self.known);
+        out.bool(self.waits);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<WatchQueue, Malformed> {
+        Ok(WatchQueue { queue: QueueNumber(take.u32()?), known: take.varint()?, waits: take.u8()? == 1 })
+    }
+
+    fn put_answer(has_news: &bool, out: &mut Out) {
+        out.bool(*has_news);
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<bool, Malformed> {
+        take.u8().map(|byte| byte == 1)
+    }
+}
+
+impl Link {
+    /// Waits until there is reason to ask the queue again; `false` once the deadline has passed.
+    pub(crate) fn wait_for_queue(&self, queue: QueueNumber, known: u64, deadline: Option<BootTime>) -> Answered<bool> {
+        let watch = WatchQueue { queue, known, waits: true };
+        loop {
+            let Ok(left) = micros_left(deadline) else { return Ok(false) };
+            match self.station()? {
+                Station::Host(station) => match watch.wait(station.engine())? {
+                    None => return Ok(true),
+                    Some(waiting) => waiting.sleep(left),
+                },
+                Station::Attached(client) => {
+                    let asked = client.begin(&watch).and_then(|pending| pending.wait(deadline));
+                    if let Some(bytes) = answered(asked) {
+                        return bytes?.map_or(Ok(false), |bytes| taken(&bytes));
+                    }
+                    // What was known of another host's queue is not known of this one's.
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// The same for a future, without a deadline.
+    pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: u64) -> Answered<()> {
+        let watch = WatchQueue { queue, known, waits: true };
+        loop {
+            match self.station()? {
+                Station::Host(station) => match watch.wait(station.engine())? {
+                    None => return Ok(()),
+                    Some(waiting) => waiting.await,
+                },
+                Station::Attached(client) => {
+                    let bytes = match client.begin(&watch) {
+                        Ok(pending) => pending.await,
+                        Err(unasked) => Err(unasked),
+                    };
+                    return answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop));
+                }
+            }
+        }
+    }
+}
+
+fn taken(bytes: &[u8]) -> Answered<bool> {
+    Ok(WatchQueue::take_answer(&mut Take::new(bytes)).map_err(unreadable)?)
+}

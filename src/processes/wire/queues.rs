@@ -1,0 +1,278 @@
+//! Writes to queues as bytes.
+//!
+//! ```text
+//! kind u8 · fields
+//!   1 create, 2 ensure   name · options
+//!   3 delete             queue
+//!   4 erase              queue
+//!   5 send               queue · count · messages
+//!   6 receive            queue · max
+//!   7 settle             queue · how u8 · fields · count · deliveries
+//!     how                1 ack, 2 fail (error · delay (option u8, varint)), 3 release (delay), 4 reject (error),
+//!                        5 extend (duration)
+//!   8 pause              queue · u8
+//!   9 purge              queue · count · places
+//!   10 bury              queue · count · places
+//!   11 redrive           queue · count · places · count · messages
+//!   12 release
+//! message                priority u8 · due u8 (0 none, 1 at, 2 in) · its varint · ttl · deadline · group · attempts
+//!                        (each option u8, then it) · record
+//! delivery               lane · offset · acquired
+//! place                  lane · offset
+//! ```
+//!
+//! Numbers are varints unless a width is named. Options are as in `primitives/queues/options.rs`, records as in an item
+//! (`primitives/record.rs`). In whose name is received and released is not said: it is the one that asks.
+
+use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, HEADERS_PER_BATCH_MAX, RECORDS_PER_BATCH_MAX};
+use crate::base::codec::{Malformed, Take};
+use crate::base::time::Timestamp;
+use crate::primitives::queues::{
+    Command as C, DeliveryId, DueTime, Holder, LaneNumber, Message, Options, Place, QueueNumber, Settlement,
+};
+use crate::primitives::streams::{Header, Record, take_record};
+use crate::processes::questions::put_list;
+
+use super::{Out, take_option};
+
+pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
+    match command {
+        C::Create { name, options } => put_definition(1, name, options, out),
+        C::Ensure { name, options } => put_definition(2, name, options, out),
+        C::Delete { queue } => put_head(3, *queue, out),
+        C::Erase { queue } => put_head(4, queue.expect("only the host itself erases what it finds"), out),
+        C::Send { queue, messages } => {
+            put_head(5, *queue, out);
+            put_list(messages, out, put_message);
+        }
+        C::Receive { queue, max, .. } => {
+            put_head(6, *queue, out);
+            out.varint(u64::from(*max));
+        }
+        C::Settle { queue, how, deliveries } => {
+            put_head(7, *queue, out);
+            put_settlement(how, out);
+            put_list(deliveries, out, |out, delivery| {
+                out.varint(u64::from(delivery.lane.0));
+                out.varint(delivery.offset);
+                out.varint(u64::from(delivery.acquired));
+            });
+        }
+        C::Pause { queue, is_paused } => {
+            put_head(8, *queue, out);
+            out.bool(*is_paused);
+        }
+        C::Purge { queue, below } => {
+            put_head(9, *queue, out);
+            put_list(below, out, put_place);
+        }
+        C::Bury { queue, letters } => {
+            put_head(10, *queue, out);
+            put_list(letters, out, put_place);
+        }
+        C::Redrive { queue, letters, messages } => {
+            put_head(11, *queue, out);
+            put_list(letters, out, put_place);
+            put_list(messages, out, put_message);
+        }
+        C::Release { .. } => out.u8(12),
+        C::Tick { .. } | C::End { .. } | C::Adopt { .. } | C::BeginLife => unreachable!("only the host itself says so"),
+    }
+}
+
+fn put_head(kind: u8, queue: QueueNumber, out: &mut Out) {
+    out.u8(kind);
+    out.varint(u64::from(queue.0));
+}
+
+fn put_definition(kind: u8, name: &str, options: &Options, out: &mut Out) {
+    out.u8(kind);
+    out.text(name);
+    out.put(options.encoded_len(), |put| options.encode(put));
+}
+
+fn put_place(out: &mut Out, place: &Place) {
+    out.varint(u64::from(place.lane.0));
+    out.varint(place.offset);
+}
+
+fn put_settlement(how: &Settlement<'_>, out: &mut Out) {
+    match how {
+        Settlement::Ack => out.u8(1),
+        Settlement::Fail { error, delay_micros } => {
+            out.u8(2);
+            out.text(error);
+            out.option(*delay_micros, Out::varint);
+        }
+        Settlement::Release { delay_micros } => {
+            out.u8(3);
+            out.varint(*delay_micros);
+        }
+        Settlement::Reject { error } => {
+            out.u8(4);
+            out.text(error);
+        }
+        Settlement::Extend { micros } => {
+            out.u8(5);
+            out.varint(*micros);
+        }
+    }
+}
+
+fn put_message(out: &mut Out, message: &Message<'_>) {
+    out.u8(message.priority);
+    match message.due {
+        None => out.u8(0),
+        Some(DueTime::At(at)) => {
+            out.u8(1);
+            out.varint(at.0);
+        }
+        Some(DueTime::In(micros)) => {
+            out.u8(2);
+            out.varint(micros);
+        }
+    }
+    out.option(message.ttl_micros, Out::varint);
+    out.option(message.deadline, |out, deadline| out.varint(deadline.0));
+    out.option(message.group, Out::text);
+    out.option(message.max_attempts, |out, attempts| out.varint(u64::from(attempts)));
+    let record = &message.record;
+    out.put(record.encoded_len(record.user_bytes()), |put| record.encode(put));
+}
+
+pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<'_>) -> T) -> Result<T, Malformed> {
+    let kind = take.u8()?;
+    let take = &mut take;
+    if kind == 12 {
+        take.end()?;
+        return Ok(then(C::Release { holder: Holder::HOST }));
+    }
+    if kind <= 2 {
+        let (name, options) = (take.text()?, Options::decode(take)?);
+        take.end()?;
+        return match kind {
+            1 => Ok(then(C::Create { name, options })),
+            2 => Ok(then(C::Ensure { name, options })),
+            _ => Err(Malformed("a command that queues do not have")),
+        };
+    }
+    let queue = QueueNumber(take.varint32()?);
+    let (places, deliveries, parsed, messages);
+    let command = match kind {
+        3 => C::Delete { queue },
+        4 => C::Erase { queue: Some(queue) },
+        5 => {
+            parsed = Parsed::take(take)?;
+            messages = parsed.messages();
+            C::Send { queue, messages: &messages }
+        }
+        6 => C::Receive { queue, holder: Holder::HOST, max: take.varint32()? },
+        7 => {
+            let how = take_settlement(take)?;
+            deliveries = take_each(take, |take| {
+                let (lane, offset) = (LaneNumber(take.varint32()?), take.varint()?);
+                Ok(DeliveryId { lane, offset, acquired: take.varint32()? })
+            })?;
+            C::Settle { queue, how, deliveries: &deliveries }
+        }
+        8 => C::Pause { queue, is_paused: take.u8()? == 1 },
+        9 => {
+            places = take_each(take, take_place)?;
+            C::Purge { queue, below: &places }
+        }
+        10 => {
+            places = take_each(take, take_place)?;
+            C::Bury { queue, letters: &places }
+        }
+        11 => {
+            places = take_each(take, take_place)?;
+            parsed = Parsed::take(take)?;
+            messages = parsed.messages();
+            C::Redrive { queue, letters: &places, messages: &messages }
+        }
+        _ => return Err(Malformed("a command that queues do not have")),
+    };
+    take.end()?;
+    Ok(then(command))
+}
+
+fn take_place(take: &mut Take<'_>) -> Result<Place, Malformed> {
+    Ok(Place { lane: LaneNumber(take.varint32()?), offset: take.varint()? })
+}
+
+fn take_each<'a, T>(
+    take: &mut Take<'a>,
+    one: impl Fn(&mut Take<'a>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let count = take.varint()?;
+    // One more is refused with the limit's name.
+    if count > DELIVERIES_PER_CALL_MAX as u64 + 1 {
+        return Err(Malformed("more than a call names"));
+    }
+    (0..count).map(|_| one(take)).collect()
+}
+
+fn take_settlement<'a>(take: &mut Take<'a>) -> Result<Settlement<'a>, Malformed> {
+    Ok(match take.u8()? {
+        1 => Settlement::Ack,
+        2 => Settlement::Fail { error: take.text()?, delay_micros: take_option(take, Take::varint)? },
+        3 => Settlement::Release { delay_micros: take.varint()? },
+        4 => Settlement::Reject { error: take.text()? },
+        5 => Settlement::Extend { micros: take.varint()? },
+        _ => return Err(Malformed("a settlement that there is not")),
+    })
+}
+
+/// Messages and all their headers, which lie one after the other.
+struct Parsed<'a> {
+    /// Each with the number of its headers.
+    messages: Vec<(Message<'a>, usize)>,
+    headers: Vec<Header<'a>>,
+}
+
+impl<'a> Parsed<'a> {
+    /// It grows with what is there, not with what is announced.
+    fn take(take: &mut Take<'a>) -> Result<Parsed<'a>, Malformed> {
+        let mut parsed = Parsed { messages: Vec::new(), headers: Vec::new() };
+        for number in 0..take.varint()? {
+            if number == RECORDS_PER_BATCH_MAX as u64 {
+                return Err(Malformed("more messages than a batch has"));
+            }
+            let before = parsed.headers.len();
+            let message = take_message(take, &mut parsed.headers)?;
+            parsed.messages.push((message, parsed.headers.len() - before));
+        }
+        Ok(parsed)
+    }
+
+    fn messages(&self) -> Vec<Message<'_>> {
+        let mut rest = &self.headers[..];
+        let messages = self.messages.iter().map(|(message, count)| {
+            let (headers, after) = rest.split_at(*count);
+            rest = after;
+            let record: Record<'_> = message.record;
+            Message { record: record.headers(headers), ..*message }
+        });
+        messages.collect()
+    }
+}
+
+fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Result<Message<'a>, Malformed> {
+    let priority = take.u8()?;
+    let due = match take.u8()? {
+        0 => None,
+        1 => Some(DueTime::At(Timestamp(take.varint()?))),
+        2 => Some(DueTime::In(take.varint()?)),
+        _ => return Err(Malformed("neither at a time nor in a time")),
+    };
+    let (ttl_micros, deadline) = (take_option(take, Take::varint)?, take_option(take, Take::varint)?.map(Timestamp));
+    let (group, max_attempts) = (take_option(take, Take::text)?, take_option(take, Take::varint32)?);
+    let record = take_record(take, |header| {
+        if headers.len() == HEADERS_PER_BATCH_MAX {
+            return Err(Malformed("more headers than a batch has"));
+        }
+        headers.push(header);
+        Ok(())
+    })?;
+    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts })
+}

@@ -1,0 +1,3 @@
+//! Queues, as their users see them.
+
+mod first;
