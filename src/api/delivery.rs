@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::base::level::Level;
+use crate::base::sync::is_panicking;
 use crate::primitives::queues::{Command, DeliveryId, HandedRun, Reply, Settlement};
 
 use super::error::Error;
@@ -163,7 +164,7 @@ impl Drop for Delivery {
         if self.is_settled || !self.is_here() {
             return;
         }
-        let error = if std::thread::panicking() { "the consumer panicked" } else { "dropped" };
+        let error = if is_panicking() { "the consumer panicked" } else { "dropped" };
         // Who drops it is not told what came of it; if it was taken back meanwhile, that is as good.
         let _ = self.queue.settle(&Settlement::Fail { error, delay_micros: None }, &[self.id]);
     }
