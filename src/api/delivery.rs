@@ -32,7 +32,7 @@ pub struct Delivery {
     failed: u32,
     message: StoredMessage,
     /// The process that it was handed to: a forked child does not settle what its parent has.
-    pid: u32,
+    process: Option<u32>,
     is_settled: bool,
 }
 
@@ -56,8 +56,8 @@ impl Deref for Delivery {
 
 impl Delivery {
     pub(super) fn new(queue: Queue, run: &HandedRun, offset: u64, message: StoredMessage) -> Delivery {
-        let id = delivery_id(run, offset);
-        Delivery { queue, id, failed: run.failed, message, pid: std::process::id(), is_settled: false }
+        let (id, process) = (delivery_id(run, offset), queue.process());
+        Delivery { queue, id, failed: run.failed, message, process, is_settled: false }
     }
 
     /// Which attempt this is: one more than failed before.
@@ -149,7 +149,7 @@ impl Delivery {
     }
 
     pub(super) fn is_here(&self) -> bool {
-        self.pid == std::process::id()
+        self.process.is_some() && self.process == self.queue.process()
     }
 
     /// What settles it in a batch; it is over then.
@@ -175,6 +175,10 @@ pub(super) fn delivery_id(run: &HandedRun, offset: u64) -> DeliveryId {
 }
 
 impl Queue {
+    fn process(&self) -> Option<u32> {
+        self.database.shared.link.process()
+    }
+
     /// Settles deliveries; tells the places of those that were taken back before.
     pub(super) fn settle(&self, how: &Settlement<'_>, deliveries: &[DeliveryId]) -> Result<Vec<u32>, Error> {
         let command = Command::Settle { queue: self.number, how: *how, deliveries };
