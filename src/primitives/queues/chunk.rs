@@ -223,6 +223,16 @@ impl Chunk {
         Some(self.tracked.remove(at).1)
     }
 
+    /// Forgets what is said of messages that are in line no more; tells the first notes about them.
+    pub(super) fn forget(&mut self, mask: u64) -> Vec<u64> {
+        let mut notes = Vec::new();
+        for bit in bits(mask) {
+            self.set_expiry(bit, None);
+            notes.extend(self.untrack(bit).map(|tracked| tracked.first_note));
+        }
+        notes
+    }
+
     pub(super) fn all_tracked(&self) -> impl Iterator<Item = (u64, &Tracked)> {
         self.tracked.iter().map(|(place, tracked)| (1 << place, tracked))
     }

@@ -186,12 +186,16 @@ impl Queue {
         if cursor == lane.cursor {
             return;
         }
-        let (first, last) = (chunk_of(lane.cursor), chunk_of(cursor));
-        lane.cursor = cursor;
+        let old = std::mem::replace(&mut lane.cursor, cursor);
+        let (first, last) = (chunk_of(old), chunk_of(cursor));
         let touched: Vec<u64> = lane.chunks.range(first..=last).map(|(number, _)| *number).collect();
         for number in touched {
             let chunk = self.lanes[at].chunks.get_mut(&number).expect("just found");
-            chunk.gone &= if number == last { !(bit(cursor) - 1) } else { 0 };
+            let behind = if number == first { bit(old) - 1 } else { 0 };
+            let ahead = if number == last { !(bit(cursor) - 1) } else { 0 };
+            let notes = chunk.forget(!chunk.exceptions() & !behind & !ahead);
+            chunk.gone &= ahead;
+            notes.into_iter().for_each(|note| self.forget_notes(note));
             self.refresh(at, number, shared);
         }
     }
@@ -294,6 +298,14 @@ impl Queue {
         if found.members.is_empty() && found.delayed == 0 {
             self.groups.remove(&group);
         }
+    }
+
+    /// The member of a group behind this one, if it may be handed out once this one, the head, has gone.
+    pub(super) fn behind_head(&self, group: GroupHash, head: u64) -> Option<u64> {
+        let Group { lane, members, .. } = self.groups.get(&group)?;
+        let next = *members.get(members.partition_point(|member| *member <= head))?;
+        let chunk = self.lane(*lane)?.chunk(next)?;
+        (chunk.ready & bit(next) != 0).then_some(next)
     }
 
     /// The lane in which the messages of this group stand, if it has any.
