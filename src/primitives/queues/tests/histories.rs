@@ -497,7 +497,7 @@ impl History {
 fn generated_histories_are_what_the_twin_tells() {
     for seed in 0..40 {
         let mut history = History::new(seed);
-        for _ in 0..2500 {
+        for _ in 0..1500 {
             history.step();
         }
         history.finish();

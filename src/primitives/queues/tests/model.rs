@@ -184,7 +184,15 @@ impl TwinQueue {
         }
     }
 
-    fn fail(&mut self, at: usize, error: &str, delay: Option<u64>, keeps_suspicion: bool, twin: &Twin, paused: &Pauses) {
+    fn fail(
+        &mut self,
+        at: usize,
+        error: &str,
+        delay: Option<u64>,
+        keeps_suspicion: bool,
+        twin: &Twin,
+        paused: &Pauses,
+    ) {
         let (message, bounds) = (&self.messages[at], self.pause_bounds(&self.messages[at]));
         let (least, most) = delay.map_or(bounds, |delay| (delay, delay));
         let key = (self.number, message.priority, message.offset);

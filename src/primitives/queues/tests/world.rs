@@ -268,6 +268,12 @@ impl World {
         lanes.iter().find(|lane| lane.priority == priority).map(|lane| lane.number)
     }
 
+    /// The offset that the next message of this priority gets.
+    pub(super) fn end(&self, queue: QueueNumber, priority: u8) -> u64 {
+        let queue = self.state.get(queue).expect("a queue of the world");
+        queue.lane_of_priority(priority).map_or(0, |lane| lane.end)
+    }
+
     pub(super) fn place(&self, queue: QueueNumber, priority: u8, offset: u64) -> Place {
         Place { lane: self.lane(queue, priority).expect("a priority in use"), offset }
     }
