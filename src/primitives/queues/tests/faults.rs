@@ -30,48 +30,33 @@ fn notes_of_a_redriven_message_go_with_it_when_it_is_purged() {
 }
 
 #[test]
-fn a_purge_up_to_what_went_meanwhile_leaves_the_cursor_where_the_checkpoint_has_it() {
+fn a_purge_up_to_a_delayed_message_leaves_the_cursor_where_the_checkpoint_has_it() {
     let mut bench = Bench::new(at_once());
-    bench.send_plain(&["ready"]);
+    bench.send_plain(&["in flight", "ready"]);
     let lane = bench.world.lane(bench.queue, 4).expect("the usual priority");
+    assert_eq!(bench.take(0, 1), ["in flight"]);
     bench.send(&[Message { due: Some(Due::In(SECOND)), ..order("delayed") }, order("behind it")]);
-    assert_eq!(bench.purge(&[Place { lane, offset: 1 }]), 1);
-    bench.world.assert_rows_are_kept();
-    bench.world.pass(SECOND);
-    assert_eq!(bench.take(0, 1), ["delayed"]);
-    bench.settle(Settlement::Ack, &["delayed"]);
+    assert_eq!(bench.purge(&[Place { lane, offset: 2 }]), 1);
+    bench.settle(Settlement::Ack, &["in flight"]);
     bench.world.reload();
-    assert_eq!(bench.take(0, 10), ["behind it"]);
+    bench.world.pass(SECOND);
+    assert_eq!(bench.take(0, 10), ["delayed", "behind it"]);
 }
 
 #[test]
 fn messages_that_expire_in_another_order_than_they_stand_leave_no_stale_rows() {
-    let mut bench = Bench::new(at_once());
-    // Three chunks: the last expires first, and the cursor passes all three with one tick.
-    for chunk in 0..3 {
-        for _ in 0..64 {
-            bench.send(&[Message { ttl_micros: Some((3 - chunk) * SECOND), ..order("short-lived") }]);
-        }
-    }
-    bench.world.now.wall = Timestamp(bench.wall().0 + 9 * SECOND);
-    bench.world.run_timers();
-    assert_eq!(bench.counts().dead, 192);
-    bench.world.reload();
-}
-
-#[test]
-fn a_queue_that_discards_its_dead_leaves_no_stale_rows_when_all_expire_at_once() {
     let mut bench = Bench::new(Options { discards_dead: true, ..at_once() });
-    for chunk in 0..3 {
-        for _ in 0..64 {
-            bench.send(&[Message { ttl_micros: Some((3 - chunk) * SECOND), ..order("short-lived") }]);
-        }
+    // Four chunks. The last half of the last one goes first, and leaves a row that says so.
+    for number in 0..256 {
+        let ttl = if number < 224 { 5 - number / 64 } else { 1 };
+        bench.send(&[Message { ttl_micros: Some(ttl * SECOND), ..order("short-lived") }]);
     }
-    // The later chunks expire first and are told as gone before the cursor has come by.
-    bench.world.pass(2 * SECOND);
     bench.world.pass(SECOND);
+    assert_eq!(bench.ready(), 224);
+    // One tick finds all others, the last chunk first, and the cursor passes everything.
+    bench.world.pass(9 * SECOND);
+    assert_eq!(bench.ready(), 0);
     bench.world.reload();
-    assert_eq!(bench.counts().dead + bench.ready(), 0);
 }
 
 #[test]
