@@ -299,6 +299,14 @@ impl Queue {
         }
     }
 
+    /// The member of a group behind this one, if it may be handed out once this one, the head, has gone.
+    pub(super) fn behind_head(&self, group: GroupHash, head: u64) -> Option<u64> {
+        let Group { lane, members, .. } = self.groups.get(&group)?;
+        let next = *members.get(members.partition_point(|member| *member <= head))?;
+        let chunk = self.lane(*lane)?.chunk(next)?;
+        (chunk.ready & bit(next) != 0).then_some(next)
+    }
+
     /// The lane in which the messages of this group stand, if it has any.
     pub(super) fn lane_of_group(&self, group: GroupHash) -> Option<LaneNumber> {
         self.groups.get(&group).map(|group| group.lane)

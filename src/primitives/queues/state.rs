@@ -123,6 +123,9 @@ impl State {
         if let Some(queue) = self.news_of(event).and_then(|queue| self.queues.get_mut(&queue)) {
             queue.news = lsn.get();
         }
+        for queue in self.freed_for_suspects(event) {
+            self.with(queue, |queue, _| queue.news = lsn.get());
+        }
         match event {
             Event::Sent(sent) => self.with(sent.queue, |queue, shared| queue.apply_sent(sent, shared)),
             Event::HandedOut { queue, holder, until, runs } => {
@@ -231,6 +234,7 @@ impl State {
                 let lane = &queue.lanes[at];
                 queue.live -= lane.in_line_below(*cursor);
                 queue.pass(at, (*cursor).min(queue.lanes[at].end), shared);
+                queue.advance(at, shared);
             }),
             Event::Redriven { queue, letters } => self.with(*queue, |queue, shared| {
                 for (from, to) in letters {
