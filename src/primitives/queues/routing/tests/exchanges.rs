@@ -57,7 +57,7 @@ fn exchanges_may_lead_in_a_circle_and_to_themselves() {
     for start in [X, Y, Z] {
         assert_eq!(routed(&table, start, "round"), [1, 2], "from {start:?}");
     }
-    assert_eq!(routed(&table, X, "two.words"), []);
+    assert!(routed(&table, X, "two.words").is_empty());
 }
 
 #[test]
@@ -69,18 +69,18 @@ fn the_alternate_exchange_gets_what_no_binding_matched() {
     assert_eq!((routed(&table, X, "k"), routed(&table, X, "other")), (vec![1], vec![2]));
     // What was matched and led nowhere was matched.
     bind(&mut table, X, to(Z), key("nowhere"));
-    assert_eq!(routed(&table, X, "nowhere"), []);
+    assert!(routed(&table, X, "nowhere").is_empty());
     // An alternate of an alternate.
     table.set_alternate(X, Some(Z)).unwrap();
     table.set_alternate(Z, Some(Y)).unwrap();
     assert_eq!((routed(&table, X, "other"), routed(&table, X, "nowhere")), (vec![2], vec![2]));
     // In a circle, and to itself.
     table.set_alternate(Z, Some(X)).unwrap();
-    assert_eq!(routed(&table, X, "other"), []);
+    assert!(routed(&table, X, "other").is_empty());
     table.set_alternate(X, Some(X)).unwrap();
-    assert_eq!(routed(&table, X, "other"), []);
+    assert!(routed(&table, X, "other").is_empty());
     table.set_alternate(X, None).unwrap();
-    assert_eq!(routed(&table, X, "other"), []);
+    assert!(routed(&table, X, "other").is_empty());
 }
 
 #[test]
@@ -99,12 +99,12 @@ fn each_exchange_on_the_way_has_its_own_alternate() {
 fn an_alternate_that_is_gone_is_none_until_it_is_there() {
     let mut table = table(&[(Y, Kind::Fanout)]);
     table.declare(X, Kind::Direct, Some(Z)).unwrap();
-    assert_eq!(routed(&table, X, "k"), []);
+    assert!(routed(&table, X, "k").is_empty());
     table.declare(Z, Kind::Fanout, None).unwrap();
     bind(&mut table, Z, queue(1), Condition::Always);
     assert_eq!(routed(&table, X, "k"), [1]);
     assert_eq!(table.remove_exchange(Z), Ok(1));
-    assert_eq!(routed(&table, X, "k"), []);
+    assert!(routed(&table, X, "k").is_empty());
     assert_eq!(table.describe(X), Some((&Kind::Direct, Some(Z))));
 }
 
