@@ -15,7 +15,7 @@ use super::error::Error;
 use super::message::Message;
 use super::queue::Queue;
 use super::queue_outcomes::{DeathReason, Failure};
-use super::stored_message::{StoredMessage, read_messages};
+use super::stored_message::StoredMessage;
 
 /// A message in the dead set of its queue.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl Queue {
     /// `None` if it went meanwhile.
     fn read_letter(&self, letter: Letter) -> Result<Option<DeadLetter>, Error> {
         let link = &self.database.shared.link;
-        let read = read_messages(link, letter.log, letter.priority, letter.place.offset, 1)?;
+        let read = self.reader.read(link, letter.log, letter.priority, letter.place.offset, 1)?;
         let Some((_, message)) = read.into_iter().next() else { return Ok(None) };
         let failures = self.read_failures(&letter)?;
         Ok(Some(DeadLetter { letter, message, failures }))

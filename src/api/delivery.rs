@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::base::level::Level;
+use crate::base::sync::is_panicking;
 use crate::primitives::queues::{Command, DeliveryId, HandedRun, Reply, Settlement};
 
 use super::error::Error;
@@ -31,7 +32,7 @@ pub struct Delivery {
     failed: u32,
     message: StoredMessage,
     /// The process that it was handed to: a forked child does not settle what its parent has.
-    pid: u32,
+    process: Option<u32>,
     is_settled: bool,
 }
 
@@ -55,8 +56,8 @@ impl Deref for Delivery {
 
 impl Delivery {
     pub(super) fn new(queue: Queue, run: &HandedRun, offset: u64, message: StoredMessage) -> Delivery {
-        let id = delivery_id(run, offset);
-        Delivery { queue, id, failed: run.failed, message, pid: std::process::id(), is_settled: false }
+        let (id, process) = (delivery_id(run, offset), queue.process());
+        Delivery { queue, id, failed: run.failed, message, process, is_settled: false }
     }
 
     /// Which attempt this is: one more than failed before.
@@ -148,7 +149,7 @@ impl Delivery {
     }
 
     pub(super) fn is_here(&self) -> bool {
-        self.pid == std::process::id()
+        self.process.is_some() && self.process == self.queue.process()
     }
 
     /// What settles it in a batch; it is over then.
@@ -163,7 +164,7 @@ impl Drop for Delivery {
         if self.is_settled || !self.is_here() {
             return;
         }
-        let error = if std::thread::panicking() { "the consumer panicked" } else { "dropped" };
+        let error = if is_panicking() { "the consumer panicked" } else { "dropped" };
         // Who drops it is not told what came of it; if it was taken back meanwhile, that is as good.
         let _ = self.queue.settle(&Settlement::Fail { error, delay_micros: None }, &[self.id]);
     }
@@ -174,6 +175,10 @@ pub(super) fn delivery_id(run: &HandedRun, offset: u64) -> DeliveryId {
 }
 
 impl Queue {
+    fn process(&self) -> Option<u32> {
+        self.database.shared.link.process()
+    }
+
     /// Settles deliveries; tells the places of those that were taken back before.
     pub(super) fn settle(&self, how: &Settlement<'_>, deliveries: &[DeliveryId]) -> Result<Vec<u32>, Error> {
         let command = Command::Settle { queue: self.number, how: *how, deliveries };

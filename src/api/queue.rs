@@ -18,7 +18,7 @@ use super::message::Message;
 use super::outcomes::Receipt;
 use super::queue_options::QueueOptions;
 use super::queue_outcomes::{QueueDescription, Sent};
-use super::stored_message::read_messages;
+use super::stored_message::MessageReader;
 
 /// A queue: each message is handed to one consumer at a time, and stays until it is settled.
 ///
@@ -49,6 +49,7 @@ pub struct Queue {
     pub(super) database: Database,
     name: Arc<str>,
     pub(super) number: QueueNumber,
+    pub(super) reader: Arc<MessageReader>,
 }
 
 /// What was handed out, or what the queue knew when it had nothing.
@@ -59,7 +60,7 @@ enum HandedOut {
 
 impl Queue {
     pub(super) fn new(database: Database, name: &str, number: QueueNumber) -> Queue {
-        Queue { database, name: name.into(), number }
+        Queue { database, name: name.into(), number, reader: Arc::default() }
     }
 
     /// Its name.
@@ -225,7 +226,7 @@ impl Queue {
     fn take_hold_of(&self, run: &HandedRun, deliveries: &mut Vec<Delivery>) -> Result<(), Error> {
         let link = &self.database.shared.link;
         let (first, count) = (run.first, u64::from(run.count));
-        match read_messages(link, run.log, run.priority, first, count) {
+        match self.reader.read(link, run.log, run.priority, first, count) {
             Ok(messages) => {
                 let delivery = |(offset, message)| Delivery::new(self.clone(), run, offset, message);
                 deliveries.extend(messages.into_iter().map(delivery));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Mutex};
 use crate::base::time::Timestamp;
 use crate::engine::batch::{Batch, ReadItem};
 use crate::engine::read::{Cursor, Read};
@@ -109,53 +109,123 @@ impl StoredMessage {
     }
 }
 
-/// Reads up to `count` messages of a log from an offset on, with their offsets. Those that have gone meanwhile are left
-/// out.
-pub(super) fn read_messages(
-    link: &Link,
-    log: LogId,
-    priority: u8,
-    first: u64,
-    count: u64,
-) -> Result<Vec<(u64, StoredMessage)>, Error> {
-    let (mut messages, mut cursor) = (Vec::with_capacity(count.min(1024) as usize), Cursor::default());
-    let (mut next, end) = (first, first + count);
-    while next < end {
-        let batch = match link.read(log, next, (end - next) as usize, &mut cursor).map_err(unnamed)? {
-            Read::Items(batch) => Arc::new(batch),
-            Read::Below { start, .. } if start > next => {
-                next = start;
-                continue;
-            }
-            Read::Below { .. } | Read::AtEnd | Read::Gone => break,
-        };
-        for (number, item) in (0..).zip(batch.items()) {
-            let bytes = batch.bytes(item);
-            let not_understood = |fault| Error::from(batch.not_understood(item, &fault));
-            for message in queues::read_messages(bytes).map_err(not_understood)? {
-                let message = message.map_err(not_understood)?;
-                let offset = message.record.offset;
-                if offset >= next && offset < end {
-                    messages.push((offset, stored(&batch, number, bytes, priority, &message)));
-                }
-            }
-        }
-        let last = batch.items().last().map_or(end, |item| item.entry.end());
-        next = next.max(last);
-    }
-    Ok(messages)
+/// Where one message lies in its item.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    key: Option<Stretch>,
+    headers: Stretch,
+    body: Stretch,
+    group: Option<Stretch>,
 }
 
-fn stored(batch: &Arc<Batch>, item: u32, bytes: &[u8], priority: u8, message: &MessageRef<'_>) -> StoredMessage {
-    let MessageRef { attributes, record } = message;
-    let part = |part: &[u8]| Stretch::of(bytes, part);
-    StoredMessage {
-        batch: batch.clone(),
-        item,
-        sequence: queues::sequence(priority, record.offset),
-        key: record.key.map(part),
-        headers: part(record.header_block),
-        body: part(record.body.unwrap_or(&record.header_block[..0])),
-        group: attributes.group.map(|group| part(group.as_bytes())),
+/// Messages that are read ahead for a consumer who takes one after the other.
+const AHEAD: usize = 64;
+
+/// What was read last, as far as more of it may be asked for: what holds a thousand messages is opened, verified and
+/// taken apart once.
+#[derive(Debug, Default)]
+struct Ahead {
+    log: Option<LogId>,
+    /// Where the next is expected to be asked for.
+    next: u64,
+    batch: Arc<Batch>,
+    /// With the item that each lies in, in the order of their offsets.
+    places: Vec<(u32, Place)>,
+    cursor: Cursor,
+}
+
+/// Reads the messages of a queue for its handle.
+#[derive(Debug, Default)]
+pub(super) struct MessageReader {
+    ahead: Mutex<Ahead>,
+}
+
+impl MessageReader {
+    /// Reads up to `count` messages of a log from an offset on, with their offsets. Those that have gone meanwhile are
+    /// left out.
+    pub(super) fn read(
+        &self,
+        link: &Link,
+        log: LogId,
+        priority: u8,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<(u64, StoredMessage)>, Error> {
+        let mut messages = Vec::with_capacity(count.min(1024) as usize);
+        let (mut next, end) = (first, first + count);
+        let mut ahead = self.ahead.lock();
+        ahead.turn_to(log, first);
+        ahead.take(priority, &mut next, end, &mut messages);
+        while next < end {
+            let is_sequential = ahead.next == first;
+            let records = ((end - next) as usize).max(if is_sequential { AHEAD } else { 1 });
+            match link.read(log, next, records, &mut ahead.cursor).map_err(unnamed)? {
+                Read::Items(batch) => ahead.hold(batch)?,
+                Read::Below { start, .. } if start > next => {
+                    next = start;
+                    continue;
+                }
+                Read::Below { .. } | Read::AtEnd | Read::Gone => break,
+            }
+            let past = ahead.places.last().map_or(end, |(_, place)| place.offset + 1);
+            ahead.take(priority, &mut next, end, &mut messages);
+            next = next.max(past.min(end));
+        }
+        ahead.next = end;
+        Ok(messages)
     }
+}
+
+impl Ahead {
+    fn turn_to(&mut self, log: LogId, first: u64) {
+        if self.log != Some(log) {
+            *self = Ahead { log: Some(log), next: first, ..Ahead::default() };
+        }
+    }
+
+    /// Hands out what is known of the messages from `next` on.
+    fn take(&self, priority: u8, next: &mut u64, end: u64, messages: &mut Vec<(u64, StoredMessage)>) {
+        let at = self.places.partition_point(|(_, place)| place.offset < *next);
+        for (item, place) in &self.places[at..] {
+            if place.offset >= end {
+                return;
+            }
+            messages.push((place.offset, stored(&self.batch, *item, priority, place)));
+            *next = place.offset + 1;
+        }
+    }
+
+    fn hold(&mut self, batch: Batch) -> Result<(), Error> {
+        self.places.clear();
+        for (number, item) in (0..).zip(batch.items()) {
+            self.places.extend(places_of(&batch, item)?.into_iter().map(|place| (number, place)));
+        }
+        self.batch = Arc::new(batch);
+        Ok(())
+    }
+}
+
+fn places_of(batch: &Batch, item: &ReadItem) -> Result<Vec<Place>, Error> {
+    let bytes = batch.bytes(item);
+    let not_understood = |fault| Error::from(batch.not_understood(item, &fault));
+    let mut places = Vec::with_capacity(item.entry.count.min(1024) as usize);
+    for message in queues::read_messages(bytes).map_err(not_understood)? {
+        let MessageRef { attributes, record } = message.map_err(not_understood)?;
+        let part = |part: &[u8]| Stretch::of(bytes, part);
+        places.push(Place {
+            offset: record.offset,
+            key: record.key.map(part),
+            headers: part(record.header_block),
+            body: part(record.body.unwrap_or(&record.header_block[..0])),
+            group: attributes.group.map(|group| part(group.as_bytes())),
+        });
+    }
+    Ok(places)
+}
+
+fn stored(batch: &Arc<Batch>, item: u32, priority: u8, place: &Place) -> StoredMessage {
+    let Place { offset, key, headers, body, group } = *place;
+    let sequence = queues::sequence(priority, offset);
+    StoredMessage { batch: batch.clone(), item, sequence, key, headers, body, group }
 }

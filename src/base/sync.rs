@@ -9,6 +9,7 @@ pub(crate) use real_facade::*;
 /// For what is held across a fork, which no model knows. The mutex is a word of memory, which the child of a fork can
 /// let go of; parking_lot's threads wait in a table that a fork may copy half changed.
 pub(crate) use std::sync::{Mutex as ForkMutex, MutexGuard as ForkGuard};
+pub(crate) use std::thread::panicking as is_panicking;
 pub(crate) use std::thread_local;
 
 #[cfg(not(loom))]

@@ -17,6 +17,7 @@ use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 pub(crate) use super::logs::Logs;
 pub(crate) use super::watched::Watched;
 pub(crate) use crate::journal::entry::{LOG_TAG, RecordPart};
+pub(crate) use crate::storage::control::FEATURE_QUEUES;
 
 /// A primitive, or several composed into one.
 pub(crate) trait Machine: Sized + Default + Send + 'static {
@@ -49,6 +50,11 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
 
     /// Which share of journal space the command may use.
     fn class(command: &Self::Command<'_>) -> Class;
+
+    /// What programs must know, besides the first format, to read what the command may write.
+    fn features(_command: &Self::Command<'_>) -> u64 {
+        0
+    }
 
     /// The level that the object written to has, if it has one of its own.
     fn level(&self, command: &Self::Command<'_>) -> Option<Level>;

@@ -18,6 +18,7 @@ mod core;
 mod create;
 mod extent;
 pub(crate) mod fault;
+mod features;
 mod keeper;
 pub(crate) mod logs;
 mod lookup;

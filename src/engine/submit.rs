@@ -114,6 +114,10 @@ impl<M: Machine> Engine<M> {
         arm_flush: bool,
         deadline: Option<BootTime>,
     ) -> Result<Submitted<M::Reply>, Refused<M::Refusal>> {
+        let features = M::features(command);
+        if features != 0 {
+            self.require_features(features)?;
+        }
         let mut after = Afterwards { arm_flush, ..Afterwards::default() };
         let attempt = self.attempt_one(command, &Known::default(), wanted, &mut after);
         if after.is_due() {
@@ -142,6 +146,11 @@ impl<M: Machine> Engine<M> {
         level: Level,
         deadline: Option<BootTime>,
     ) -> Result<Submitted<Vec<M::Reply>>, Refused<M::Refusal>> {
+        commands
+            .iter()
+            .map(M::features)
+            .filter(|features| *features != 0)
+            .try_for_each(|f| self.require_features(f))?;
         let attempt = |known: &Known, after: &mut Afterwards| self.attempt_all(commands, known, level, after);
         let mut after = Afterwards::default();
         let first = attempt(&Known::default(), &mut after);

@@ -31,8 +31,8 @@ use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
 use crate::engine::machine::{
-    Class, CompactedLog, Context, Decision, Due, Events, LOG_TAG, LogChange, LogCursor, LogTimer, Machine, RecordPart,
-    Recount,
+    Class, CompactedLog, Context, Decision, Due, Events, FEATURE_QUEUES, LOG_TAG, LogChange, LogCursor, LogTimer,
+    Machine, RecordPart, Recount,
 };
 
 /// All primitives.
@@ -165,6 +165,15 @@ impl Machine for Primitives {
             Command::Sessions(command) => command.class(),
             Command::Queues(command) => command.class(),
             Command::Once(once) => Primitives::class(once.command),
+        }
+    }
+
+    #[inline]
+    fn features(command: &Command<'_>) -> u64 {
+        match command {
+            Command::Queues(queues::Command::Create { .. } | queues::Command::Ensure { .. }) => FEATURE_QUEUES,
+            Command::Once(once) => Primitives::features(once.command),
+            _ => 0,
         }
     }
 

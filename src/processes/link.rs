@@ -423,6 +423,13 @@ impl Link {
         Err(Fault::Forked)
     }
 
+    /// Which process this is among the one that opened it and its forked children: what it says in one is not said in
+    /// another. `None` in a child that has not used it yet. Makes no system call.
+    pub(crate) fn process(&self) -> Option<u32> {
+        let nodes = std::iter::successors(Some(&self.first), |node| node.of_child.get());
+        (0..).zip(nodes).find(|(_, node)| node.station.is_here()).map(|(number, _)| number)
+    }
+
     /// Whether this is the process that opened it, and no child of that one.
     pub(crate) fn is_home(&self) -> bool {
         self.first.station.is_here()

@@ -48,7 +48,10 @@ const BLOCK_BYTES: usize = 4096;
 pub(crate) const FORMAT: u32 = 1;
 
 /// Feature bits that this program knows and an older one must refuse. Compatible ones need not be known.
-pub(crate) const INCOMPATIBLE_KNOWN: u64 = 0;
+pub(crate) const INCOMPATIBLE_KNOWN: u64 = FEATURE_QUEUES;
+
+/// There are, or were, queues.
+pub(crate) const FEATURE_QUEUES: u64 = 1;
 
 /// Where a life went on after an unclean end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

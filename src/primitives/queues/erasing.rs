@@ -43,7 +43,7 @@ pub(super) fn purge(queue: &Queue, below: &[Place], emit: Emit<'_, '_>) -> Outco
     if !runs.is_empty() {
         emit(Event::Gone { queue: queue.number, runs });
     }
-    passed.into_iter().for_each(|event| emit(event));
+    passed.into_iter().for_each(&mut *emit);
     trimming::trim(queue, emit);
     Outcome::Accept(Reply::Purged { messages, left })
 }

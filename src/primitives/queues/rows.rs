@@ -77,7 +77,7 @@ pub(crate) fn news_row(queue: QueueNumber) -> RowKey {
 
 /// The row that a message stands in.
 pub(super) fn message_row(place: Place) -> RowKey {
-    RowKey { kind: KIND_MESSAGES, id: u64::from(place.lane.0) << ROW_BITS | place.offset / MESSAGES_PER_ROW }
+    RowKey { kind: KIND_MESSAGES, id: (u64::from(place.lane.0) << ROW_BITS) | (place.offset / MESSAGES_PER_ROW) }
 }
 
 /// The rows that a chunk stands in.
