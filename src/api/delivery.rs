@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::base::level::Level;
-use crate::base::sync::is_panicking;
+use crate::base::sync::{Arc, is_panicking};
 use crate::primitives::queues::{Command, DeliveryId, HandedRun, Reply, Settlement};
 
 use super::error::Error;
@@ -150,6 +150,10 @@ impl Delivery {
 
     pub(super) fn is_here(&self) -> bool {
         self.process.is_some() && self.process == self.queue.process()
+    }
+
+    pub(super) fn is_of(&self, queue: &Queue) -> bool {
+        self.queue.number == queue.number && Arc::ptr_eq(&self.queue.database.shared, &queue.database.shared)
     }
 
     /// What settles it in a batch; it is over then.

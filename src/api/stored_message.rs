@@ -182,6 +182,10 @@ impl Ahead {
         if self.log != Some(log) {
             *self = Ahead { log: Some(log), next: first, ..Ahead::default() };
         }
+        // What lies before all that is known is not gone: it was not read.
+        if self.places.first().is_some_and(|(_, place)| place.offset > first) {
+            self.places.clear();
+        }
     }
 
     /// Hands out what is known of the messages from `next` on.

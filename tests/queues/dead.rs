@@ -219,7 +219,7 @@ fn a_letter_that_is_named_twice_is_redriven_once_or_not_at_all() {
     assert_eq!(counts(&mails), expected, "{redriven:?}");
     reject_all(&mails, "no such address");
     let letter = letters(&mails).remove(0);
-    assert_eq!(mails.purge_dead(&[letter.clone(), letter]).unwrap(), 1);
+    mails.purge_dead(&[letter.clone(), letter]).unwrap();
     assert_eq!(counts(&mails), [0; 4]);
 }
 

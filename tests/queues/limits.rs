@@ -103,18 +103,28 @@ fn a_batch_has_at_most_65536_messages_and_at_least_one() {
 fn a_message_that_makes_no_sense_is_refused_with_its_whole_batch() {
     let (_db, mails) = queue(QueueOptions::new());
     let message = Message::from("a mail");
-    let senseless = [
-        message.priority(32),
-        message.priority(255),
-        message.max_attempts(0),
-        message.delay(TOO_LONG),
-        message.delay(Duration::MAX),
-        message.ttl(TOO_LONG),
-    ];
+    let senseless =
+        [message.max_attempts(0), message.delay(TOO_LONG), message.delay(Duration::MAX), message.ttl(TOO_LONG)];
     for message in senseless {
         expect_invalid(mails.send(message));
         expect_invalid(mails.send_batch(&[Message::from("before"), message, Message::from("behind")]));
         assert_eq!(counts(&mails), [0; 4], "{message:?}");
+    }
+}
+
+#[test]
+fn a_priority_is_at_most_31() {
+    let (_db, mails) = queue(QueueOptions::new());
+    for priority in [32, 255] {
+        let message = Message::from("a mail").priority(priority);
+        expect_limit(&mails, mails.send(message), "priority", 31, usize::from(priority));
+        expect_limit(
+            &mails,
+            mails.send_batch(&[Message::from("before"), message]),
+            "priority",
+            31,
+            usize::from(priority),
+        );
     }
 }
 
@@ -191,8 +201,6 @@ fn options_that_make_no_sense_are_refused_and_no_queue_is_made() {
         options().ttl(TOO_LONG),
         options().max_messages(0),
         options().backoff(Backoff::fixed(TOO_LONG)),
-        options().backoff(Backoff::exponential(MINUTE, SECOND)),
-        options().backoff(Backoff::linear(MINUTE, SECOND)),
         options().backoff(Backoff::exponential(SECOND, TOO_LONG)),
     ];
     for options in senseless {

@@ -98,6 +98,22 @@ fn a_batch_is_received_in_order_and_as_large_as_asked_for() {
 }
 
 #[test]
+fn a_batch_that_begins_before_what_was_received_last_is_whole() {
+    let (_db, mails) = queue(QueueOptions::new().level(Level::Buffered));
+    let bodies: Vec<String> = (0..200).map(|number| format!("mail {number}")).collect();
+    for body in &bodies {
+        mails.send(body).unwrap();
+    }
+    let (first, next) = (mails.receive_batch(100).unwrap(), take(&mails));
+    first.into_iter().chain([next]).for_each(|mail| mail.release().unwrap());
+    let again = mails.receive_batch(150).unwrap();
+    assert_eq!(texts(&again), bodies[..150]);
+    mails.ack_batch(again).unwrap();
+    assert_eq!(drain(&mails), bodies[150..]);
+    assert_eq!(counts(&mails), [0; 4]);
+}
+
+#[test]
 fn asking_for_0_means_1_and_for_more_than_1024_means_1024() {
     let (_db, mails) = queue(QueueOptions::new());
     mails.send_batch(&[Message::from("newsletter"); 1200]).unwrap();
