@@ -18,7 +18,7 @@ fn expect_limit<T: std::fmt::Debug>(queue: &Queue, refused: Result<T, Error>, na
         Err(error @ Error::LimitExceeded { limit, max: m, actual: a }) => {
             assert_eq!((limit, m, a), (name, max as u64, actual as u64));
             let text = error.to_string();
-            assert!(text.contains(&format!(" at most {max} ")) && text.contains(&format!("not {actual}; ")), "{text}");
+            assert!(text.contains(&format!(" at most {max}")) && text.contains(&format!("not {actual}; ")), "{text}");
         }
         other => panic!("{other:?}"),
     }
