@@ -9,6 +9,7 @@ mod full_disk;
 mod groups;
 mod letting_go;
 mod poison;
+mod queues;
 mod recovery;
 mod reveal;
 mod timers;

@@ -184,6 +184,16 @@ impl Chunk {
         }
     }
 
+    /// The cursor passes these: what is said of those that were in line, or gone already, is forgotten. Tells the first
+    /// notes about them.
+    pub(super) fn pass(&mut self, passed: u64) -> Vec<u64> {
+        self.gone &= !passed;
+        let in_line = passed & !self.exceptions();
+        bits(in_line & self.expiring).for_each(|bit| self.set_expiry(bit, None));
+        let tracked: Vec<u64> = self.all_tracked().map(|(bit, _)| bit).filter(|bit| in_line & bit != 0).collect();
+        tracked.into_iter().filter_map(|bit| self.untrack(bit)).map(|tracked| tracked.first_note).collect()
+    }
+
     pub(super) fn group(&self, bit: u64) -> Option<GroupHash> {
         (self.grouped & bit != 0).then(|| self.groups[rank(self.grouped, bit)])
     }

@@ -82,6 +82,8 @@ pub(crate) use rows::{COUNTERS, news_row, queue_row};
 pub(crate) use sent::read_messages;
 pub(crate) use state::State;
 
+#[cfg(test)]
+use queue::Queue;
 use rows::{KIND_BOOT, KIND_WALL};
 
 use crate::base::codec::Malformed;
@@ -134,6 +136,13 @@ impl State {
             _ => None,
         }
     }
+}
+
+/// The logs that carry timers, and the clock of each.
+#[cfg(test)]
+pub(crate) fn tick_logs(state: &State) -> Vec<(LogId, Clock)> {
+    let of_queue = |queue: &Queue| [(queue.notes.log, Clock::Wall), (touches::boot_log(queue), Clock::Boot)];
+    state.queues.values().filter(|queue| !queue.is_retired).flat_map(of_queue).collect()
 }
 
 /// The command that the due timer of this row stands for.

@@ -186,12 +186,15 @@ impl Queue {
         if cursor == lane.cursor {
             return;
         }
-        let (first, last) = (chunk_of(lane.cursor), chunk_of(cursor));
-        lane.cursor = cursor;
-        let touched: Vec<u64> = lane.chunks.range(first..=last).map(|(number, _)| *number).collect();
+        let before = std::mem::replace(&mut lane.cursor, cursor);
+        let touched: Vec<u64> =
+            lane.chunks.range(chunk_of(before)..=chunk_of(cursor)).map(|(number, _)| *number).collect();
         for number in touched {
             let chunk = self.lanes[at].chunks.get_mut(&number).expect("just found");
-            chunk.gone &= if number == last { !(bit(cursor) - 1) } else { 0 };
+            let ahead = if number == chunk_of(cursor) { !(bit(cursor) - 1) } else { 0 };
+            let behind = if number == chunk_of(before) { bit(before) - 1 } else { 0 };
+            let first_notes = chunk.pass(!ahead & !behind);
+            first_notes.into_iter().for_each(|first_note| self.forget_notes(first_note));
             self.refresh(at, number, shared);
         }
     }

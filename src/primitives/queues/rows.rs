@@ -126,6 +126,30 @@ impl State {
         (!row.0.is_empty()).then_some(row.0)
     }
 
+    /// Every row that there is, in the order of keys.
+    #[cfg(test)]
+    pub(crate) fn dump(&self) -> Vec<(RowKey, Vec<u8>)> {
+        let mut keys = vec![COUNTERS];
+        for queue in self.queues.values() {
+            keys.extend([queue_row(queue.number), notes_row(queue.number)]);
+            for lane in queue.lanes() {
+                keys.push(lane_row(lane.number));
+                keys.extend(lane.chunks.keys().flat_map(|number| chunk_rows(lane.number, *number)));
+            }
+        }
+        keys.sort_unstable();
+        keys.into_iter().filter_map(|key| Some((key, self.row(key)?))).collect()
+    }
+
+    /// Every message that there is, with the log that it lies in, dead or alive.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> Vec<(LogId, u64)> {
+        let lanes = self.queues.values().filter(|queue| !queue.is_retired).flat_map(Queue::lanes);
+        let of_lane =
+            |lane: &Lane| (lane.start..lane.end).filter(|offset| lane.has(*offset)).map(|o| (lane.log, o)).collect();
+        lanes.flat_map(|lane| -> Vec<(LogId, u64)> { of_lane(lane) }).collect()
+    }
+
     fn lane(&self, lane: LaneNumber) -> Option<(&Queue, &Lane)> {
         let queue = self.queues.get(self.lanes.get(&lane)?)?;
         Some((queue, queue.lane(lane)?))

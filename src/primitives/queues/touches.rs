@@ -108,7 +108,11 @@ impl State {
             }
             Event::Passed { queue, lane, cursor } => {
                 visit(lane_row(*lane));
-                self.touch_passed(*queue, *lane, *cursor, visit);
+                let Some(lane) = self.lane_of(*queue, *lane) else { return };
+                for (number, _) in lane.chunks.range(chunk_of(lane.cursor)..=chunk_of(*cursor)) {
+                    chunk_rows(lane.number, *number).for_each(&mut *visit);
+                }
+                self.touch_passed(*queue, lane.number, *cursor, visit);
             }
             Event::Trimmed { queue, lane, .. } => visit(lane.map_or(notes_row(*queue), lane_row)),
             Event::Redriven { queue, letters } => {

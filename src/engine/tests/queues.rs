@@ -1,0 +1,380 @@
+//! Queues through kills, power cuts, closes and checkpoints: what is there afterwards is what some of the first commands
+//! made, no fewer than were durable; after a kill all of them. And every message that is there can be read.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::*;
+use crate::base::row::RowKey;
+use crate::base::time::Now;
+use crate::engine::machine::Due;
+use crate::engine::workers::{Next, Worker};
+use crate::primitives::queues::{
+    Backoff, Clock as ByClock, Command as C, DeliveryId, DueTime, Growth, Holder, JitterKind, Message, Options, Place,
+    QueueNumber, Reply as QueueReply, Settlement, read_messages, tick_logs,
+};
+use crate::primitives::streams::Record;
+use crate::sim::random::Random;
+
+type Dump = Vec<(RowKey, Vec<u8>)>;
+
+/// What was there after a command, and where the journal ended.
+struct Step {
+    end: Lsn,
+    dump: Dump,
+}
+
+struct World {
+    bench: Bench,
+    random: Random,
+    steps: Vec<Step>,
+    /// Bodies by log and offset, with the step that sent them.
+    bodies: HashMap<(LogId, u64), (usize, Vec<u8>)>,
+    queues: Vec<QueueNumber>,
+    held: Vec<(QueueNumber, DeliveryId)>,
+    sent: u32,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let bench = Bench::open(SimDisk::new(seed), ManualClock::starting_at(Timestamp(NOON)));
+        let (queues, held, bodies) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut world = World { bench, random: Random::new(seed), steps: Vec::new(), bodies, queues, held, sent: 0 };
+        world.note();
+        world
+    }
+
+    fn dump(&self) -> Dump {
+        self.bench.engine.core.lock().machine.queues.dump()
+    }
+
+    fn note(&mut self) {
+        let step = Step { end: self.bench.engine.positions().issued, dump: self.dump() };
+        self.steps.push(step);
+    }
+
+    /// `None` if it was refused.
+    fn submit(&mut self, command: C<'_>, level: Level) -> Option<QueueReply> {
+        let submitted = self.bench.engine.submit(&Command::Queues(command), level, None);
+        self.note();
+        match submitted {
+            Ok(submitted) => match submitted.reply {
+                Reply::Queues(reply) => Some(reply),
+                other => panic!("{other:?} is no reply of queues"),
+            },
+            Err(Refused::Refusal(_)) => None,
+            Err(Refused::Fault(fault)) => panic!("nothing fails: {fault}"),
+        }
+    }
+
+    fn level(&mut self) -> Level {
+        if self.random.below(4) == 0 { Level::Sync } else { Level::Buffered }
+    }
+
+    fn act(&mut self) {
+        match self.random.below(20) {
+            0 => self.create(),
+            1..=5 => self.send(),
+            6..=9 => self.receive(),
+            10..=14 => self.settle(),
+            15 => self.pass_time(),
+            16 => self.tidy(),
+            17 => self.look_at_letters(),
+            18 => {
+                let holder = self.holder();
+                let dies = self.random.below(2) == 0;
+                self.submit(if dies { C::End { holder } } else { C::Release { holder } }, Level::Buffered);
+            }
+            _ => self.work(),
+        }
+    }
+
+    fn holder(&mut self) -> Holder {
+        Holder(self.random.below(3))
+    }
+
+    fn queue(&mut self) -> Option<QueueNumber> {
+        let at = self.random.below(self.queues.len().max(1) as u64) as usize;
+        self.queues.get(at).copied()
+    }
+
+    fn create(&mut self) {
+        let name = ["mails", "bills", "parcels"][self.random.below(3) as usize];
+        let (first_micros, most_micros) = (1_000_000, 60_000_000);
+        let growth = [Growth::None, Growth::Fixed, Growth::Exponential][self.random.below(3) as usize];
+        let backoff = Backoff { growth, first_micros, most_micros, jitter: JitterKind::Full };
+        let ttl_micros = (self.random.below(3) == 0).then_some(90_000_000);
+        let (max_attempts, discards_dead) = (1 + self.random.below(3) as u32, self.random.below(4) == 0);
+        let options = Options { backoff, ttl_micros, max_attempts, discards_dead, ..Options::default() };
+        if let Some(QueueReply::Queue(queue)) = self.submit(C::Ensure { name, options }, Level::Sync)
+            && !self.queues.contains(&queue)
+        {
+            self.queues.push(queue);
+        }
+    }
+
+    fn send(&mut self) {
+        let Some(queue) = self.queue() else { return };
+        let (count, big) = (1 + self.random.below(6), self.random.below(3) == 0);
+        let bodies: Vec<Vec<u8>> = (0..count)
+            .map(|_| {
+                self.sent += 1;
+                format!("order {} ", self.sent).repeat(if big { 3000 } else { 3 }).into_bytes()
+            })
+            .collect();
+        let priority = [4, 4, 4, 0, 9][self.random.below(5) as usize];
+        let is_plain = self.random.below(2) == 0;
+        let groups = ["ann", "bob"];
+        let messages: Vec<Message<'_>> = bodies
+            .iter()
+            .map(|body| {
+                let mut pick = |chance: u64| !is_plain && self.random.below(chance) == 0;
+                let due = pick(3).then_some(DueTime::In(20_000_000));
+                let ttl_micros = pick(4).then_some(30_000_000);
+                let deadline = pick(6).then_some(Timestamp(NOON + 60_000_000));
+                let (grouped, max_attempts) = (pick(3), pick(5).then_some(1));
+                let group = grouped.then(|| groups[usize::from(pick(2))]);
+                Message { record: Record::new(body), priority, due, ttl_micros, deadline, group, max_attempts }
+            })
+            .collect();
+        let level = self.level();
+        let before: Vec<(LogId, u64)> = self.ends(queue);
+        if self.submit(C::Send { queue, messages: &messages }, level).is_some() {
+            self.remember(queue, &before, bodies);
+        }
+    }
+
+    /// Log and end of each lane.
+    fn ends(&self, queue: QueueNumber) -> Vec<(LogId, u64)> {
+        let core = self.bench.engine.core.lock();
+        let lanes = core.machine.queues.get(queue).into_iter().flat_map(|queue| queue.lanes());
+        lanes.map(|lane| (lane.log, lane.end)).collect()
+    }
+
+    /// The messages of a batch go into lanes in their order; each body says which it is.
+    fn remember(&mut self, queue: QueueNumber, before: &[(LogId, u64)], bodies: Vec<Vec<u8>>) {
+        let step = self.steps.len() - 1;
+        let mut bodies = bodies;
+        for (log, end) in self.ends(queue) {
+            let start = before.iter().find(|(other, _)| *other == log).map_or(0, |(_, end)| *end);
+            for offset in start..end {
+                let body = self.read(log, offset);
+                let at = bodies.iter().position(|other| *other == body).expect("it was in the batch");
+                bodies.remove(at);
+                self.bodies.insert((log, offset), (step, body));
+            }
+        }
+        assert!(bodies.is_empty(), "all of a batch is stored");
+    }
+
+    fn read(&self, log: LogId, offset: u64) -> Vec<u8> {
+        let read = self.bench.engine.read(log, offset, 1, &mut Cursor::default()).expect("nothing is damaged");
+        let Read::Items(batch) = read else { panic!("message {offset} of {log:?} is not there") };
+        let item = &batch.items()[0];
+        let messages = read_messages(batch.bytes(item)).expect("an item of a lane");
+        let mut bodies = messages.map(|message| message.expect("a message that was written").record);
+        let record = bodies.find(|record| record.offset == offset).expect("it is in its item");
+        record.body.unwrap_or_default().to_vec()
+    }
+
+    fn receive(&mut self) {
+        let Some(queue) = self.queue() else { return };
+        let (holder, max) = (self.holder(), 1 + self.random.below(5) as u32);
+        if let Some(QueueReply::Handed(runs)) = self.submit(C::Receive { queue, holder, max }, Level::Buffered) {
+            for run in runs {
+                for offset in run.first..run.first + u64::from(run.count) {
+                    let known = &self.bodies[&(run.log, offset)].1;
+                    assert_eq!(&self.read(run.log, offset), known, "what is handed out is what was sent");
+                    self.held.push((queue, DeliveryId { lane: run.lane, offset, acquired: run.acquired }));
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let at = self.random.below(self.held.len() as u64) as usize;
+        let (queue, delivery) = self.held.swap_remove(at);
+        let how = match self.random.below(8) {
+            0 => Settlement::Fail { error: "no such address", delay_micros: None },
+            1 => Settlement::Release { delay_micros: self.random.below(2) * 5_000_000 },
+            2 => Settlement::Reject { error: "not an order" },
+            3 => Settlement::Extend { micros: 7_000_000 },
+            _ => Settlement::Ack,
+        };
+        self.submit(C::Settle { queue, how, deliveries: &[delivery] }, Level::Buffered);
+    }
+
+    fn pass_time(&mut self) {
+        self.bench.clock.advance(Duration::from_secs(self.random.below(40)));
+        loop {
+            let due = {
+                let core = self.bench.engine.core.lock();
+                let now = Now { wall: self.bench.clock.wall(), boot: self.bench.engine.clock.boot() };
+                tick_logs(&core.machine.queues).into_iter().find(|(log, by)| {
+                    let timer = core.machine.queues.log_timer(*log).expect("it has a timer");
+                    match core.machine.queues.next_due(timer.key) {
+                        Some(Due::At(at)) => *by == ByClock::Wall && at <= now.wall,
+                        Some(Due::AtBoot(at)) => *by == ByClock::Boot && at <= now.boot,
+                        _ => false,
+                    }
+                })
+            };
+            let Some((log, clock)) = due else { return };
+            let before = self.dump();
+            self.submit(C::Tick { log, clock }, Level::Buffered);
+            let due = || {
+                let core = self.bench.engine.core.lock();
+                let timer = core.machine.queues.log_timer(log).expect("it has a timer");
+                (core.machine.queues.next_due(timer.key), self.bench.clock.wall(), self.bench.engine.clock.boot())
+            };
+            assert!(before != self.dump(), "a tick of {log:?} by {clock:?} that is due changes something: {:?}", due());
+        }
+    }
+
+    fn tidy(&mut self) {
+        let Some(queue) = self.queue() else { return };
+        match self.random.below(6) {
+            0 => drop(self.submit(C::Purge { queue, below: &[] }, Level::Sync)),
+            1 => {
+                if self.submit(C::Delete { queue }, Level::Sync).is_some() {
+                    self.queues.retain(|other| *other != queue);
+                    let erase = C::Erase { queue: Some(queue) };
+                    while self.random.below(3) > 0 && self.submit(erase, Level::Buffered) == Some(QueueReply::More) {}
+                }
+            }
+            _ => {
+                let is_paused = self.random.below(2) == 0;
+                self.submit(C::Pause { queue, is_paused }, Level::Sync);
+            }
+        }
+    }
+
+    fn look_at_letters(&mut self) {
+        let Some(queue) = self.queue() else { return };
+        let letters = {
+            let core = self.bench.engine.core.lock();
+            core.machine.queues.get(queue).map(|queue| queue.letters(None, 3)).unwrap_or_default()
+        };
+        let places: Vec<Place> = letters.iter().map(|letter| letter.place).collect();
+        if self.random.below(3) == 0 {
+            self.submit(C::Bury { queue, letters: &places }, Level::Sync);
+            return;
+        }
+        let bodies: Vec<Vec<u8>> = letters.iter().map(|l| self.read(l.log, l.place.offset)).collect();
+        let message = |body| Message { record: Record::new(body), priority: 4, ..PLAIN };
+        let messages: Vec<Message<'_>> = bodies.iter().map(|body| message(body)).collect();
+        let before = self.ends(queue);
+        if self.submit(C::Redrive { queue, letters: &places, messages: &messages }, Level::Sync).is_some() {
+            self.remember(queue, &before, bodies);
+        }
+    }
+
+    fn work(&self) {
+        match self.random_free() % 3 {
+            0 => self.bench.engine.checkpoint().expect("nothing fails"),
+            _ => while self.bench.engine.step(Worker::Maker, &mut None) == Next::Again {},
+        }
+    }
+
+    fn random_free(&self) -> u64 {
+        self.steps.len() as u64
+    }
+
+    /// Ends the life of the engine in one of its ways and looks at what the next finds.
+    fn end(mut self) -> World {
+        let way = self.random.below(3);
+        let durable = self.bench.engine.positions().durable;
+        match way {
+            0 => self.bench.engine.close().expect("nothing fails"),
+            1 => self.bench.engine.abandon(),
+            _ => {
+                self.bench.disk.power_cut();
+                self.bench.engine.abandon();
+            }
+        }
+        let Bench { disk, clock, engine } = self.bench;
+        drop(engine);
+        self.bench = Bench::open(disk, clock);
+        let found = self.dump();
+        let first = self.steps.iter().rposition(|step| step.end <= durable).unwrap_or(0);
+        let last = self.steps.len() - 1;
+        let range = if way < 2 { last..=last } else { first..=last };
+        let kept = range.rev().find(|at| self.steps[*at].dump == found);
+        let kept = kept.unwrap_or_else(|| {
+            panic!("way {way}: {}", difference(&self.steps[last].dump, &found));
+        });
+        self.steps.truncate(kept + 1);
+        self.bodies.retain(|_, (step, _)| *step <= kept);
+        let core = self.bench.engine.core.lock();
+        let queues: Vec<QueueNumber> =
+            self.queues.iter().copied().filter(|q| core.machine.queues.get(*q).is_some()).collect();
+        let there = core.machine.queues.kept();
+        drop(core);
+        self.queues = queues;
+        for (log, offset) in there {
+            assert_eq!(self.read(log, offset), self.bodies[&(log, offset)].1, "{offset} of {log:?}");
+        }
+        self.steps.clear();
+        self.bodies.values_mut().for_each(|(step, _)| *step = 0);
+        self.note();
+        self
+    }
+}
+
+const PLAIN: Message<'static> = Message {
+    record: Record::new(b""),
+    priority: 4,
+    due: None,
+    ttl_micros: None,
+    deadline: None,
+    group: None,
+    max_attempts: None,
+};
+
+fn difference(expected: &Dump, found: &Dump) -> String {
+    let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).collect();
+    let surplus: Vec<_> = found.iter().filter(|row| !expected.contains(row)).collect();
+    format!("missing {missing:?}, instead {surplus:?}")
+}
+
+#[test]
+fn after_any_end_a_queue_is_what_its_first_commands_made_and_every_message_in_it_can_be_read() {
+    for seed in 0..12 {
+        let mut world = World::new(seed);
+        world.create();
+        for _ in 0..6 {
+            for _ in 0..80 {
+                world.act();
+            }
+            world = world.end();
+        }
+    }
+}
+
+#[test]
+fn a_queue_that_was_drained_gives_its_disk_back() {
+    let mut world = World::new(1);
+    let options = Options::default();
+    let Some(QueueReply::Queue(queue)) = world.submit(C::Create { name: "mails", options }, Level::Sync) else {
+        panic!("a queue can be created")
+    };
+    let body = vec![7; 60_000];
+    let segments = |world: &World| world.bench.disk.paths().iter().filter(|path| path.ends_with(".seg")).count();
+    let before = segments(&world);
+    for _ in 0..600 {
+        let messages = [Message { record: Record::new(&body), ..PLAIN }];
+        let engine = &world.bench.engine;
+        engine.submit(&Command::Queues(C::Send { queue, messages: &messages }), Level::Buffered, None).expect("room");
+        let receive = C::Receive { queue, holder: Holder::HOST, max: 1 };
+        let received = engine.submit(&Command::Queues(receive), Level::Buffered, None).expect("nothing fails");
+        let Reply::Queues(QueueReply::Handed(runs)) = received.reply else { panic!("there is a message") };
+        let id = DeliveryId { lane: runs[0].lane, offset: runs[0].first, acquired: 1 };
+        let settle = C::Settle { queue, how: Settlement::Ack, deliveries: &[id] };
+        engine.submit(&Command::Queues(settle), Level::Buffered, None).expect("nothing fails");
+    }
+    (0..6).for_each(|_| world.bench.engine.checkpoint().expect("nothing fails"));
+    assert!(segments(&world) <= before + 6, "{} segments, {before} before", segments(&world));
+}
