@@ -87,6 +87,29 @@ fn settling_a_suspect_in_any_way_wakes_who_waits_for_the_next() {
 }
 
 #[test]
+fn a_process_has_one_suspect_of_all_queues_and_settling_it_wakes_who_waits_at_another() {
+    let place = Place::new();
+    let db = place.open();
+    let [mails, orders] = ["mails", "orders"].map(|name| db.create_queue(name, options()).unwrap());
+    for _ in 0..2 {
+        mails.send("a mail").unwrap();
+        orders.send(Message::from("an order").group("alice")).unwrap();
+    }
+    let mut worker = Worker::start(&place.data());
+    assert_eq!(worker.told("receive 1"), "a mail 1/1");
+    assert_eq!(worker.told("receive_order"), "an order 1/1");
+    worker.0.kill();
+    eventually("they come back", || (counts(&mails)[0], counts(&orders)[0]) == (2, 2));
+    let mail = take_now(&mails, "a mail");
+    assert_eq!(told_of(&mail), "a mail 1/2");
+    expect_nothing(&orders);
+    let consumer = orders.clone();
+    let waiting = Waiting::begun(move || take(&consumer));
+    mail.ack().unwrap();
+    assert_eq!(told_of(&waiting.comes()), "an order 1/2");
+}
+
+#[test]
 fn a_suspect_that_was_settled_is_none_any_more() {
     let (_place, _db, mails) = killed_with(&["one", "two", "three"], 3);
     take_now(&mails, "one").release().unwrap();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use towpath::{Backoff, Database, Delivery, Error, Level, Message, Queue, QueueOptions};
+use towpath::{Backoff, Database, Delivery, Error, Level, Queue, QueueOptions};
 
 use crate::child::{self, ChildProcess, asked, tell};
 use crate::consumer::text;
@@ -95,9 +95,11 @@ fn obey(db: &Database, mails: &Queue, (what, rest): (&str, &str), held: &mut Vec
             held.extend(received);
             told.join(", ")
         }
-        "send_group" => {
-            let (group, body) = rest.split_once(' ').unwrap();
-            outcome(mails.send(Message::from(body).group(group)).map(drop))
+        "receive_order" => {
+            let order = db.queue("orders").unwrap().receive_timeout(PATIENCE).unwrap().unwrap();
+            let told = told_of(&order);
+            held.push(order);
+            told
         }
         "ack" => outcome(held.drain(..).try_for_each(Delivery::ack)),
         "fail" => outcome(held.drain(..).try_for_each(|delivery| delivery.fail(rest))),

@@ -116,6 +116,11 @@ impl Queue {
         QueueCounts { ready, delayed: self.waiting, in_flight: self.flying, dead: self.dead }
     }
 
+    /// Whether suspects wait to be handed out, among the heads of groups perhaps.
+    pub(super) fn may_have_suspects(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.suspects.is_empty() || !lane.heads.is_empty())
+    }
+
     pub(crate) fn lanes(&self) -> &[Lane] {
         &self.lanes
     }

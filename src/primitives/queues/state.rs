@@ -123,6 +123,10 @@ impl State {
         if let Some(queue) = self.news_of(event).and_then(|queue| self.queues.get_mut(&queue)) {
             queue.news = lsn.get();
         }
+        if self.may_free_suspects(event) {
+            let waiting = self.queues.values_mut().filter(|queue| queue.may_have_suspects());
+            waiting.for_each(|queue| queue.news = lsn.get());
+        }
         match event {
             Event::Sent(sent) => self.with(sent.queue, |queue, shared| queue.apply_sent(sent, shared)),
             Event::HandedOut { queue, holder, until, runs } => {

@@ -38,10 +38,23 @@ impl State {
         }
     }
 
+    /// Whether a process may be handed another suspect, of whichever queue, because it has settled the one that it held.
+    pub(super) fn may_free_suspects(&self, event: &Event<'_>) -> bool {
+        let settles = matches!(
+            event,
+            Event::Acked { .. } | Event::Noted(_) | Event::Returned { .. } | Event::Expired { .. } | Event::Gone { .. }
+        );
+        settles && self.shared.held.values().any(|held| held.suspects > 0)
+    }
+
     /// Names every row that the event changes. To be asked before it is applied.
     pub(crate) fn touches(&self, event: &Event<'_>, visit: Visit<'_>) {
         if let Some(queue) = self.news_of(event) {
             visit(news_row(queue));
+        }
+        if self.may_free_suspects(event) {
+            let waiting = self.queues.values().filter(|queue| queue.may_have_suspects());
+            waiting.for_each(|queue| visit(news_row(queue.number)));
         }
         match event {
             Event::HandedOut { queue, runs, .. } => self.touch_messages(*queue, runs, true, visit),
