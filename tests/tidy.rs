@@ -102,7 +102,7 @@ enum Asks {
 use Asks::{Local, Operations};
 
 /// Every public method of a handle. What an operation is used by is also exercised attached: `tests/attached` asks for
-/// every operation and runs all tests of streams.
+/// every operation and runs all tests of streams and queues.
 const METHODS: &[(&str, &str, Asks)] = &[
     ("database", "create_stream", Operations(&["Submit", "FindStream"])),
     ("database", "ensure_stream", Operations(&["Submit", "FindStream"])),
@@ -117,6 +117,11 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("database", "close", Operations(&["Sync", "Leave"])),
     ("database", "is_host", Local("a process knows whether it hosts")),
     ("database", "path", Local("as it was opened")),
+    ("database", "create_queue", Operations(&["Submit"])),
+    ("database", "ensure_queue", Operations(&["Submit"])),
+    ("database", "queue", Operations(&["FindQueue"])),
+    ("database", "queue_names", Operations(&["QueueNames"])),
+    ("database", "delete_queue", Operations(&["FindQueue", "Submit"])),
     ("stream", "name", Local("as it was opened")),
     ("stream", "partitions", Local("as the handle was told last")),
     ("stream", "partition_of", Local("a hash of the key")),
@@ -198,11 +203,57 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("ticket", "is_done", Local("the answer comes by itself")),
     ("ticket", "wait", Local("the answer comes by itself")),
     ("ticket", "wait_timeout", Local("the answer comes by itself")),
+    ("queue", "name", Local("as it was opened")),
+    ("queue", "send", Operations(&["Submit"])),
+    ("queue", "send_at", Operations(&["Submit"])),
+    ("queue", "send_batch", Operations(&["Submit"])),
+    ("queue", "ack_batch", Operations(&["Submit"])),
+    ("queue", "pause", Operations(&["Submit"])),
+    ("queue", "resume", Operations(&["Submit"])),
+    ("queue", "purge", Operations(&["Submit"])),
+    ("queue", "receive", Operations(&["Submit", "Read", "WatchQueue"])),
+    ("queue", "receive_timeout", Operations(&["Submit", "Read", "WatchQueue"])),
+    ("queue", "receive_async", Operations(&["Submit", "Read", "WatchQueue"])),
+    ("queue", "receive_batch", Operations(&["Submit", "Read", "WatchQueue"])),
+    ("queue", "receive_batch_timeout", Operations(&["Submit", "Read", "WatchQueue"])),
+    ("queue", "receive_batch_async", Operations(&["Submit", "Read", "WatchQueue"])),
+    ("queue", "try_receive", Operations(&["Submit", "Read"])),
+    ("queue", "try_receive_batch", Operations(&["Submit", "Read"])),
+    ("queue", "describe", Operations(&["DescribeQueue"])),
+    ("delivery", "attempt", Local("as it was handed out")),
+    ("delivery", "hand_outs", Local("as it was handed out")),
+    ("delivery", "message", Local("as it was handed out")),
+    ("delivery", "ack", Operations(&["Submit"])),
+    ("delivery", "fail", Operations(&["Submit"])),
+    ("delivery", "fail_with_delay", Operations(&["Submit"])),
+    ("delivery", "release", Operations(&["Submit"])),
+    ("delivery", "release_with_delay", Operations(&["Submit"])),
+    ("delivery", "reject", Operations(&["Submit"])),
+    ("delivery", "extend", Operations(&["Submit"])),
+    ("dead_letter", "reason", Local("as it was read")),
+    ("dead_letter", "died_at", Local("as it was read")),
+    ("dead_letter", "failed_attempts", Local("as it was read")),
+    ("dead_letter", "failures", Local("as it was read")),
+    ("dead_letter", "dead_letters", Operations(&["DeadLetters", "Read"])),
+    ("dead_letter", "redrive", Operations(&["Submit"])),
+    ("dead_letter", "purge_dead", Operations(&["Submit"])),
 ];
 
 /// The files of handles, and the one list of operations.
-const HANDLES: &[&str] =
-    &["database", "stream", "producer", "reader", "group", "member", "member/commit", "member/records", "ticket"];
+const HANDLES: &[&str] = &[
+    "database",
+    "stream",
+    "producer",
+    "reader",
+    "group",
+    "member",
+    "member/commit",
+    "member/records",
+    "ticket",
+    "queue",
+    "delivery",
+    "dead_letter",
+];
 const OPERATIONS: &str = "src/processes/operation.rs";
 
 const FILE_LINES_MAX: usize = 600;

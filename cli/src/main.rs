@@ -1,8 +1,8 @@
 //! The `towpath` command.
 //!
-//! One file or folder per noun: [`stream`], [`group`], [`queue`], [`dead`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`],
-//! [`demo`]. What they share is how they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how
-//! they write ([`output`], [`log`]) and how they read times and sizes ([`units`]).
+//! One file or folder per noun: [`stream`], [`group`], [`queue`], [`dead`], [`host`], [`top`], [`stats`], [`check`],
+//! [`mod@bench`], [`demo`]. What they share is how they come to the database ([`place`]), how they end ([`exit`],
+//! [`signals`]), how they write ([`output`], [`log`]) and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;

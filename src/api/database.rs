@@ -192,8 +192,8 @@ impl Database {
         }
     }
 
-    /// Opens a queue that exists. Waits for nothing, unless the queue is just being created or deleted: then for the sync
-    /// of that.
+    /// Opens a queue that exists. Waits for nothing, unless the queue is just being created or deleted: then for the
+    /// sync of that.
     ///
     /// # Errors
     /// As for [`Database::stream`].

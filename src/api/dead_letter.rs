@@ -70,8 +70,8 @@ impl DeadLetter {
 
 impl Queue {
     /// Up to `max` letters of the queue's dead set behind this one, or from the first on: those of the higher priority
-    /// first, then in the order in which they were sent. At most 256 are given at once. Reads their bodies, which may be
-    /// on disk.
+    /// first, then in the order in which they were sent. At most 256 are given at once. Reads their bodies, which may
+    /// be on disk.
     ///
     /// ```
     /// # let db = towpath::Options::temporary().open_temporary()?;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::base::level::Level;
-use crate::base::sync::is_panicking;
+use crate::base::sync::{Arc, is_panicking};
 use crate::primitives::queues::{Command, DeliveryId, HandedRun, Reply, Settlement};
 
 use super::error::Error;
@@ -20,8 +20,8 @@ use super::stored_message::StoredMessage;
 /// Dropping it is `fail("dropped")`; while its thread panics, `fail("the consumer panicked")`. If it is kept beyond the
 /// queue's visibility timeout it is taken back, which counts as a failed attempt, and settling it is
 /// [`Error::Stale`] from then on: whoever has it now is not disturbed. When its process dies it is taken back at once.
-/// A process that had this message alone has failed; several come back uncounted, and are handed out one at a time, until
-/// it is known which of them it was.
+/// A process that had this message alone has failed; several come back uncounted, and are handed out one at a time,
+/// until it is known which of them it was.
 ///
 /// # Durability
 /// Settlements are made at [`Level::Buffered`]: they survive the death of the process. A power cut may undo the newest,
@@ -82,8 +82,8 @@ impl Delivery {
     /// The message is done, and goes. Does not wait for the disk.
     ///
     /// # Errors
-    /// [`Error::Stale`] if it was taken back; [`Error::NotFound`] if the queue was deleted, and what any write may meet.
-    /// The delivery is over in any case.
+    /// [`Error::Stale`] if it was taken back; [`Error::NotFound`] if the queue was deleted, and what any write may
+    /// meet. The delivery is over in any case.
     pub fn ack(self) -> Result<(), Error> {
         self.settle(&Settlement::Ack)
     }
@@ -150,6 +150,10 @@ impl Delivery {
 
     pub(super) fn is_here(&self) -> bool {
         self.process.is_some() && self.process == self.queue.process()
+    }
+
+    pub(super) fn is_of(&self, queue: &Queue) -> bool {
+        self.queue.number == queue.number && Arc::ptr_eq(&self.queue.database.shared, &queue.database.shared)
     }
 
     /// What settles it in a batch; it is over then.

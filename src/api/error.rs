@@ -135,8 +135,8 @@ pub enum Error {
         /// The most that may wait in it.
         max: u64,
     },
-    /// What was to be settled is in flight no longer: it was settled, or taken back because its time was over. Or a dead
-    /// letter is in the dead set no longer.
+    /// What was to be settled is in flight no longer: it was settled, or taken back because its time was over. Or a
+    /// dead letter is in the dead set no longer.
     #[error("it was settled or taken back before in queue `{queue}`; leave it to whoever has it now")]
     Stale {
         /// The queue.
@@ -430,10 +430,17 @@ fn over_limit(limit: &str, max: u64, actual: u64) -> String {
             "let some of them end first, or see whether the host was stopped",
         ),
         "records per batch" => ("a batch has at most {} records", "split it"),
+        "messages per batch" => ("a batch has at most {} messages", "split it"),
+        "dead letters per call" => ("a call takes at most {} dead letters", "make several calls"),
+        "priority" => ("a priority is at most {}", "choose a lower one"),
+        "queues" => ("at most {} queues are possible", "delete one"),
+        "messages in flight of all queues" => {
+            ("all queues together have at most {} messages in flight", "have some of them settled first")
+        }
         "batch bytes" => ("a batch has at most {} bytes", "split it"),
         "body bytes" => ("a body has at most {} bytes", "split it, or store a reference to it"),
         "key bytes" => ("a key has at most {} bytes", "choose a shorter one"),
-        "header block bytes" => ("the headers of a record have at most {} bytes", "shorten them"),
+        "header block bytes" => ("the headers of a record or message have at most {} bytes", "shorten them"),
         other => return format!("{other}: at most {max} are possible, not {actual}"),
     };
     format!("{}, not {actual}; {advice}", most.replace("{}", &max.to_string()))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, MESSAGES_PER_RECEIVE_MAX};
 use crate::base::level::{Level, Wanted};
+use crate::base::name;
 use crate::base::sync::Arc;
 use crate::base::time::BootTime;
 use crate::engine::{Refused, Submitted, deadline_in};
@@ -30,8 +31,8 @@ use super::stored_message::MessageReader;
 ///
 /// # What is promised
 /// A message is handed out again until it is settled: after a crash, and after its consumer died. So a consumer may see
-/// one twice, and never two consumers at the same time have one that is not overdue. What was sent at [`Level::Sync`] is
-/// handed out once it is on disk.
+/// one twice, and never two consumers at the same time have one that is not overdue. What was sent at [`Level::Sync`]
+/// is handed out once it is on disk.
 ///
 /// ```
 /// use towpath::QueueOptions;
@@ -99,7 +100,7 @@ impl Queue {
 
     fn send_messages(&self, messages: &[queues::Message<'_>], wanted: Wanted) -> Result<Sent, Error> {
         let command = OfQueues::Send { queue: self.number, messages };
-        match self.submit(command, wanted).map_err(|refused| self.refusal(refused))? {
+        match self.submit(command, wanted).map_err(|refused| self.refusal_of(messages, refused))? {
             (queues::Reply::Sent { priority, offset }, receipt) => {
                 let messages = messages.len() as u64;
                 Ok(Sent { sequence: queues::sequence(priority, offset), messages, receipt })
@@ -133,8 +134,8 @@ impl Queue {
         self.receive_until(1, true, deadline_in(Some(timeout))).map(one)
     }
 
-    /// The same without blocking the thread while there is none, on any runtime. Dropping the future loses nothing. What
-    /// is there is handed out in `poll`, which may read from disk.
+    /// The same without blocking the thread while there is none, on any runtime. Dropping the future loses nothing.
+    /// What is there is handed out in `poll`, which may read from disk.
     ///
     /// # Errors
     /// As for [`Queue::receive`].
@@ -257,10 +258,15 @@ impl Queue {
     /// Acknowledges several at once. Tells how many had been taken back before, and were not.
     ///
     /// # Errors
-    /// [`Error::Stale`] if all were; else as for [`Delivery::ack`].
+    /// [`Error::Stale`] if all were; [`Error::InvalidOption`] if one is of another queue, and then all are as if they
+    /// had been dropped; else as for [`Delivery::ack`].
     pub fn ack_batch(&self, deliveries: Vec<Delivery>) -> Result<usize, Error> {
         if deliveries.iter().any(|delivery| !delivery.is_here()) {
             return Err(Error::Forked);
+        }
+        if deliveries.iter().any(|delivery| !delivery.is_of(self)) {
+            let reason = "one of them is of another queue, or of another handle of the database".to_owned();
+            return Err(Error::InvalidOption { option: "deliveries", reason });
         }
         let ids: Vec<DeliveryId> = deliveries.into_iter().map(Delivery::into_id).collect();
         let mut stale = 0;
@@ -347,6 +353,18 @@ impl Queue {
         match reply {
             Reply::Queues(reply) => Ok((reply, Receipt { lsn, level })),
             _ => unreachable!("queues answer what queues are asked"),
+        }
+    }
+
+    /// Of the names in a message only the group's may be wrong.
+    fn refusal_of(&self, messages: &[queues::Message<'_>], refused: Refused<Refusal>) -> Error {
+        let mut groups = messages.iter().filter_map(|message| message.group);
+        match refused {
+            Refused::Refusal(Refusal::Queues(queues::Refusal::InvalidName(fault))) => {
+                let group = groups.find(|group| name::check(group) == Err(fault));
+                Error::invalid_name(group.unwrap_or(self.name()), fault)
+            }
+            refused => self.refusal(refused),
         }
     }
 

@@ -51,15 +51,15 @@ impl QueueOptions {
         self.with(|options| options.backoff = backoff.0)
     }
 
-    /// How long a message lives from when it became ready; zero: it is for a consumer who waits, or for nobody. A change
-    /// holds for messages that become ready after it.
+    /// How long a message lives from when it became ready; zero: it is for a consumer who waits, or for nobody. A
+    /// change holds for messages that become ready after it.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> QueueOptions {
         self.with(|options| options.ttl_micros = Some(micros(ttl)))
     }
 
-    /// The most messages that are ready or delayed: a `send` beyond is refused with [`Error::Full`](crate::Error::Full).
-    /// What comes back enters always.
+    /// The most messages that are ready or delayed: a `send` beyond is refused with
+    /// [`Error::Full`](crate::Error::Full). What comes back enters always.
     #[must_use]
     pub fn max_messages(self, messages: u64) -> QueueOptions {
         self.with(|options| options.max_messages = Some(messages))

@@ -46,7 +46,8 @@ impl Stretch {
 }
 
 impl StoredMessage {
-    /// Its number in the queue. Of two messages of the same priority the one that was sent later has the greater number.
+    /// Its number in the queue. Of two messages of the same priority the one that was sent later has the greater
+    /// number.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
@@ -181,6 +182,10 @@ impl Ahead {
     fn turn_to(&mut self, log: LogId, first: u64) {
         if self.log != Some(log) {
             *self = Ahead { log: Some(log), next: first, ..Ahead::default() };
+        }
+        // What lies before all that is known is not gone: it was not read.
+        if self.places.first().is_some_and(|(_, place)| place.offset > first) {
+            self.places.clear();
         }
     }
 

@@ -154,8 +154,8 @@ impl Host {
         let _ = self.engine.submit(&end, Level::Buffered, None);
     }
 
-    /// Starts the engine, and ends the members of consumer groups that were in the process of an earlier host, and takes
-    /// back the messages that it had in flight.
+    /// Starts the engine, and ends the members of consumer groups that were in the process of an earlier host, and
+    /// takes back the messages that it had in flight.
     pub(super) fn begin(&self) -> Result<(), Fault> {
         self.engine.start()?;
         loop {

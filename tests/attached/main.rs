@@ -1,5 +1,5 @@
-//! What is promised, from a process that is attached to the host: the tests of `tests/streams` once more, and of
-//! `tests/durability` and `tests/bad_input` those that concern more than the process which hosts.
+//! What is promised, from a process that is attached to the host: the tests of `tests/streams` and `tests/queues` once
+//! more, and of `tests/durability` and `tests/bad_input` those that concern more than the process which hosts.
 //!
 //! The host is another process, which ends with the test; where the test moves the clock or asks for other options, it
 //! is another handle of this one.
@@ -12,8 +12,18 @@ mod append;
 mod child;
 #[path = "../streams/compaction.rs"]
 mod compaction;
+#[path = "../queues/consumer.rs"]
+mod consumer;
+#[path = "../queues/content.rs"]
+mod content;
+#[path = "../queues/crowd.rs"]
+mod crowd;
+#[path = "../queues/dead.rs"]
+mod dead;
 #[path = "../streams/definition.rs"]
 mod definition;
+#[path = "../queues/expiry.rs"]
+mod expiry;
 #[path = "../bad_input/full_disk.rs"]
 mod full_disk;
 #[path = "../streams/group_records.rs"]
@@ -22,14 +32,26 @@ mod group_records;
 mod groups;
 #[path = "../streams/limits.rs"]
 mod limits;
+#[path = "../queues/message_groups.rs"]
+mod message_groups;
 #[path = "../streams/opening.rs"]
 mod opening;
 mod operations;
+#[path = "../queues/order.rs"]
+mod order;
 #[path = "../streams/partitions.rs"]
 mod partitions;
 mod place;
 #[path = "../streams/producers.rs"]
 mod producers;
+#[path = "../queues/definition.rs"]
+mod queue_definition;
+#[path = "../queues/limits.rs"]
+mod queue_limits;
+#[path = "../queues/reopening.rs"]
+mod queue_reopening;
+#[path = "../queues/wait.rs"]
+mod queue_wait;
 #[path = "../streams/read.rs"]
 mod read;
 #[path = "../durability/reopening.rs"]
@@ -40,10 +62,14 @@ mod retention;
 mod sample;
 #[path = "../bad_input/served.rs"]
 mod served;
+#[path = "../queues/settling.rs"]
+mod settling;
 #[path = "../bad_input/small.rs"]
 mod small;
 #[path = "../streams/tickets.rs"]
 mod tickets;
+#[path = "../queues/timeouts.rs"]
+mod timeouts;
 #[path = "../streams/wait.rs"]
 mod wait;
 

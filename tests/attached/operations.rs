@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use towpath::{
-    AppendOptions, Error, GroupOptions, Level, MemberOptions, OpenMode, Options, ProducerOptions, Record, Start,
-    StreamOptions, Timestamp,
+    AppendOptions, Backoff, Database, Error, GroupOptions, Level, MemberOptions, Message, OpenMode, Options,
+    ProducerOptions, QueueOptions, Record, Start, StreamOptions, Timestamp,
 };
 
 use crate::place::executor::block_on;
@@ -48,6 +48,7 @@ fn every_operation_is_asked_for_by_an_attached_process() {
     assert!(matches!(audit.append("login of carol"), Err(Error::NotFound { .. })));
     assert!(matches!(audit.describe(), Err(Error::NotFound { .. })));
     assert!(reader.seek(Start::Offset(0)).is_err());
+    ask_of_queues(&db);
     db.sync().unwrap();
     block_on(db.sync_async()).unwrap();
     db.checkpoint().unwrap();
@@ -61,6 +62,39 @@ fn every_operation_is_asked_for_by_an_attached_process() {
         assert!(missing.iter().all(|operation| *operation == "leave"), "nobody asked for {missing:?}");
         missing.is_empty()
     });
+}
+
+/// Asks for what a queue is asked.
+fn ask_of_queues(db: &Database) {
+    db.create_queue("mails", QueueOptions::new()).unwrap();
+    let mails = db.ensure_queue("mails", QueueOptions::new().backoff(Backoff::none())).unwrap();
+    assert_eq!(db.queue("mails").unwrap().name(), "mails");
+    mails.send("one").unwrap();
+    mails.send_at(Level::Buffered, "two").unwrap();
+    mails.send_batch(&[Message::from("three"), Message::from("four")]).unwrap();
+    let one = mails.receive().unwrap();
+    one.extend(Duration::from_secs(60)).unwrap();
+    one.fail("busy").unwrap();
+    mails.try_receive().unwrap().unwrap().fail_with_delay("busy", Duration::ZERO).unwrap();
+    mails.receive_timeout(Duration::from_millis(1)).unwrap().unwrap().release().unwrap();
+    block_on(mails.receive_async()).unwrap().release_with_delay(Duration::ZERO).unwrap();
+    let [one, two] = [mails.receive().unwrap(), mails.receive().unwrap()];
+    one.reject("no such address").unwrap();
+    two.ack().unwrap();
+    let letters = mails.dead_letters(None, 1).unwrap();
+    mails.redrive(&letters).unwrap();
+    mails.receive_batch(1).unwrap().pop().unwrap().reject("no such address").unwrap();
+    assert_eq!(mails.purge_dead(&mails.dead_letters(None, 1).unwrap()).unwrap(), 0);
+    assert_eq!(mails.ack_batch(mails.try_receive_batch(1).unwrap()).unwrap(), 0);
+    mails.pause().unwrap();
+    mails.resume().unwrap();
+    mails.purge().unwrap();
+    assert!(mails.receive_batch_timeout(1, Duration::from_millis(1)).unwrap().is_empty());
+    mails.send("five").unwrap();
+    drop(block_on(mails.receive_batch_async(1)).unwrap());
+    assert_eq!(mails.describe().unwrap().ready, 1);
+    assert_eq!(db.queue_names().unwrap(), ["mails"]);
+    db.delete_queue("mails").unwrap();
 }
 
 /// The operations that the host has not been asked for.

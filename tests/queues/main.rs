@@ -1,3 +1,35 @@
-//! Queues, as their users see them.
+//! What queues promise, one rule a test, through the public interface only. `tests/attached` runs the same tests from
+//! an attached process, but for those that begin processes of their own.
 
-mod first;
+#[path = "../streams/opening.rs"]
+mod opening;
+#[path = "../place/mod.rs"]
+mod place;
+
+#[path = "../place/child.rs"]
+mod child;
+mod consumer;
+mod content;
+mod crowd;
+mod dead;
+mod definition;
+mod expiry;
+#[path = "../place/forking.rs"]
+mod forking;
+mod forks;
+mod killed;
+mod limits;
+mod message_groups;
+mod order;
+mod processes;
+mod reopening;
+mod settling;
+mod timeouts;
+mod wait;
+mod worker;
+
+/// Does nothing unless it is the child.
+#[test]
+fn child_plays_its_role() {
+    child::play(worker::play);
+}

@@ -1,5 +1,7 @@
 //! How these tests come to their databases: by whatever place they are built with.
 
+#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
+
 use std::ops::Deref;
 
 use towpath::{Database, Error, Options, Stream, StreamOptions, Ticket};

@@ -1,5 +1,5 @@
-//! `towpath queue send`: standard input, one message per line (see [`lines`](crate::lines)). A failure or a signal tells
-//! how many lines are in the queue, so that the rest can be fed again.
+//! `towpath queue send`: standard input, one message per line (see [`lines`](crate::lines)). A failure or a signal
+//! tells how many lines are in the queue, so that the rest can be fed again.
 
 use std::ops::Range;
 use std::time::Duration;

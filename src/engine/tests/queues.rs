@@ -1,5 +1,5 @@
-//! Queues through kills, power cuts, closes and checkpoints: what is there afterwards is what some of the first commands
-//! made, no fewer than were durable; after a kill all of them. And every message that is there can be read.
+//! Queues through kills, power cuts, closes and checkpoints: what is there afterwards is what some of the first
+//! commands made, no fewer than were durable; after a kill all of them. And every message that is there can be read.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -94,7 +94,7 @@ pub(super) fn redrive<'c>(
 fn check_count(letters: &[Place]) -> Result<(), Refused> {
     if letters.len() > DELIVERIES_PER_CALL_MAX {
         let (max, actual) = (DELIVERIES_PER_CALL_MAX as u64, letters.len() as u64);
-        return Err(Refusal::LimitExceeded { limit: "dead letters of a call", max, actual }.into());
+        return Err(Refusal::LimitExceeded { limit: "dead letters per call", max, actual }.into());
     }
     Ok(())
 }

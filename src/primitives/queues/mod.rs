@@ -1,9 +1,10 @@
 //! Queues: messages that are handed out to one consumer at a time, and settled one by one.
 //!
-//! A queue has a *lane* for each priority in use, which is a log of the store: a message's sequence is its offset there.
-//! A lane has a cursor. What it has not come by is *in line*, what it has passed is gone; a message of which neither is
-//! true (in flight, returned, delayed, grouped, dead) has a bit in its *chunk* of 64, and what more there is to know of
-//! it. So a message that waits in line takes no memory, and one that says something of itself takes a few bytes.
+//! A queue has a *lane* for each priority in use, which is a log of the store: a message's sequence is its offset
+//! there. A lane has a cursor. What it has not come by is *in line*, what it has passed is gone; a message of which
+//! neither is true (in flight, returned, delayed, grouped, dead) has a bit in its *chunk* of 64, and what more there is
+//! to know of it. So a message that waits in line takes no memory, and one that says something of itself takes a few
+//! bytes.
 //!
 //! What became of a message that failed or died is a *note*, a record of a log that the queue has for them: error texts
 //! stay where they were written.

@@ -142,11 +142,13 @@ pub(super) fn tracked_of(queue: &Queue, place: Place) -> Tracked {
     chunk.and_then(|chunk| chunk.tracked(bit(place.offset))).copied().unwrap_or_default()
 }
 
-/// Why a message dies that expires: whichever of its times came first.
+/// Why a message dies that expires: whichever of its times came first. One that is delayed has only a deadline.
 pub(super) fn reason_of_expiry(queue: &Queue, place: Place) -> Reason {
-    let time = queue.lane(place.lane).and_then(|lane| lane.chunk(place.offset)).and_then(|c| c.time(bit(place.offset)));
-    let deadline = tracked_of(queue, place).deadline;
-    if deadline > 0 && time.is_some_and(|time| time.0 >= deadline) { Reason::Deadline } else { Reason::Expired }
+    let (bit, deadline) = (bit(place.offset), tracked_of(queue, place).deadline);
+    let chunk = queue.lane(place.lane).and_then(|lane| lane.chunk(place.offset));
+    let is_first =
+        chunk.is_some_and(|chunk| chunk.due(bit).is_some() || chunk.time(bit).is_some_and(|time| time.0 >= deadline));
+    if deadline > 0 && is_first { Reason::Deadline } else { Reason::Expired }
 }
 
 /// As much of a text as is kept.

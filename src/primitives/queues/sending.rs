@@ -111,7 +111,7 @@ fn check(state: &State, messages: &[Message<'_>]) -> Result<(), Refused> {
     if messages.is_empty() {
         return Err(Refusal::InvalidOption { option: "messages", reason: "a batch must hold at least one" }.into());
     }
-    at_most("messages of a batch", messages.len(), RECORDS_PER_BATCH_MAX)?;
+    at_most("messages per batch", messages.len(), RECORDS_PER_BATCH_MAX)?;
     at_most("messages of all queues that are more than waiting in line, by 64", state.shared.chunks, CHUNKS_MAX)?;
     messages.iter().try_for_each(check_message)
 }
@@ -120,7 +120,7 @@ fn check_message(message: &Message<'_>) -> Result<(), Refused> {
     let record = &message.record;
     at_most("body bytes", record.body_len(), BODY_BYTES_MAX)?;
     at_most("key bytes", record.key_len(), KEY_BYTES_MAX)?;
-    at_most("header bytes", record.header_block_len(), HEADER_BLOCK_BYTES_MAX)?;
+    at_most("header block bytes", record.header_block_len(), HEADER_BLOCK_BYTES_MAX)?;
     at_most("priority", usize::from(message.priority), usize::from(PRIORITIES - 1))?;
     if let Some(group) = message.group {
         name::check(group).map_err(Refusal::InvalidName)?;

@@ -58,7 +58,7 @@ pub(super) fn settle<'c>(
 fn check(how: &Settlement<'_>, deliveries: &[DeliveryId]) -> Result<(), Refused> {
     if deliveries.len() > DELIVERIES_PER_CALL_MAX {
         let (max, actual) = (DELIVERIES_PER_CALL_MAX as u64, deliveries.len() as u64);
-        return Err(Refusal::LimitExceeded { limit: "deliveries of a call", max, actual }.into());
+        return Err(Refusal::LimitExceeded { limit: "deliveries per call", max, actual }.into());
     }
     let micros = match *how {
         Settlement::Extend { micros: 0 } => {
