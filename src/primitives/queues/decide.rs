@@ -92,7 +92,7 @@ fn decide_on<'c>(
         Command::Redrive { queue, letters, messages } => {
             letters::redrive(state, find(state, queue)?, letters, messages, context, emit)
         }
-        Command::Tick { log, clock } => Ok(ticking::tick(state, log, clock, context.now, emit)),
+        Command::Tick { log, clock } => Ok(ticking::tick(state, log, clock, context, emit)),
         Command::Release { holder } => Ok(returning::release_all(state, holder, context.now, emit)),
         Command::End { holder } => Ok(returning::end(state, holder, context.now, emit)),
         Command::Adopt { from } => Ok(returning::adopt(state, from, emit)),

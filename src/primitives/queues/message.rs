@@ -75,15 +75,17 @@ impl<'a> Message<'a> {
             && self.max_attempts.is_none()
     }
 
-    /// What it says of itself when it is sent at this time. One that lives for no time lives `awaited_micros`.
+    /// What it says of itself when it is sent at this time. One that is ready and lives for no time lives
+    /// `awaited_micros`; of a delayed one that is known when it is due.
     pub(super) fn attributes(&self, sent: Timestamp, awaited_micros: u64) -> Attributes<'a> {
         let due = self.due.map(|due| match due {
             Due::At(at) => at,
             Due::In(micros) => Timestamp(sent.0.saturating_add(micros)),
         });
+        let due = due.filter(|due| *due > sent);
         Attributes {
-            due: due.filter(|due| *due > sent),
-            ttl_micros: self.ttl_micros.map(|ttl| if ttl == 0 { awaited_micros } else { ttl }),
+            due,
+            ttl_micros: self.ttl_micros.map(|ttl| if ttl == 0 && due.is_none() { awaited_micros } else { ttl }),
             deadline: self.deadline,
             group: self.group,
             max_attempts: self.max_attempts,

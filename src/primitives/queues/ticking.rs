@@ -8,17 +8,19 @@ use super::handing::Expired;
 use super::queue::Queue;
 use super::reply::Reply;
 use super::returning::{NOT_SETTLED, Return, Returning, tracked_of};
+use super::rows::news_row;
 use super::state::State;
 use super::trimming;
-use crate::base::bounds::MESSAGES_PER_TICK_MAX;
+use crate::base::bounds::{AWAITED_MICROS, MESSAGES_PER_TICK_MAX};
 use crate::base::log::LogId;
 use crate::base::time::{Now, Timestamp};
+use crate::engine::machine::Context;
 
-pub(super) fn tick(state: &State, log: LogId, clock: Clock, now: Now, emit: Emit<'_, '_>) -> Outcome {
+pub(super) fn tick(state: &State, log: LogId, clock: Clock, context: &Context<'_>, emit: Emit<'_, '_>) -> Outcome {
     let queue = state.logs.get(&log).and_then(|(queue, _)| state.get(*queue));
     let changes = queue.map_or(0, |queue| match clock {
-        Clock::Wall => by_wall(queue, now, emit),
-        Clock::Boot => by_boot(queue, now, emit),
+        Clock::Wall => by_wall(queue, context, emit),
+        Clock::Boot => by_boot(queue, context.now, emit),
     });
     match changes {
         0 => Outcome::Unchanged { reply: Reply::Done, rests_on: None },
@@ -27,7 +29,9 @@ pub(super) fn tick(state: &State, log: LogId, clock: Clock, now: Now, emit: Emit
 }
 
 /// Delayed messages fall due, and others expire.
-fn by_wall(queue: &Queue, now: Now, emit: Emit<'_, '_>) -> usize {
+fn by_wall(queue: &Queue, context: &Context<'_>, emit: Emit<'_, '_>) -> usize {
+    let now = context.now;
+    let is_awaited = context.watched.is_watched(news_row(queue.number));
     let (mut due, mut expired) = (Vec::new(), Expired::default());
     for (time, lane, number) in &queue.wall {
         if *time > now.wall || due.len() + expired.count >= MESSAGES_PER_TICK_MAX {
@@ -42,7 +46,7 @@ fn by_wall(queue: &Queue, now: Now, emit: Emit<'_, '_>) -> usize {
             // One that is due before its deadline falls due, however late: what it dies of then is told rightly.
             let is_over = deadline > 0 && deadline <= time.0;
             match chunk.due(bit).filter(|_| !is_over) {
-                Some(_) => due.push((place, expiry(queue, place, time))),
+                Some(_) => due.push((place, expiry(queue, place, time, is_awaited.then_some(now.wall)))),
                 None => expired.add(queue, place),
             }
         }
@@ -58,14 +62,18 @@ fn by_wall(queue: &Queue, now: Now, emit: Emit<'_, '_>) -> usize {
     changes
 }
 
-/// When a message expires that was delayed until then.
-fn expiry(queue: &Queue, place: Place, due: Timestamp) -> Option<Timestamp> {
+/// When a message expires that was delayed until then; `awaited` is now if somebody waits for it.
+fn expiry(queue: &Queue, place: Place, due: Timestamp, awaited: Option<Timestamp>) -> Option<Timestamp> {
     let tracked = tracked_of(queue, place);
     let own = (tracked.ttl_micros > 0).then_some(tracked.ttl_micros);
-    let ttl = own.into_iter().chain(queue.options.ttl_micros).min();
-    let by_ttl = ttl.map(|ttl| Timestamp(due.0.saturating_add(ttl)));
+    let by_ttl = own.into_iter().chain(queue.options.ttl_micros).map(|ttl| match awaited {
+        // Its own is kept as 1 if it is 0.
+        _ if ttl > 1 => Timestamp(due.0.saturating_add(ttl)),
+        Some(now) => Timestamp(now.0.saturating_add(AWAITED_MICROS)),
+        None => due,
+    });
     let by_deadline = (tracked.deadline > 0).then_some(Timestamp(tracked.deadline));
-    by_ttl.into_iter().chain(by_deadline).min()
+    by_ttl.chain(by_deadline).min()
 }
 
 /// Backoffs are over, and visibility timeouts.

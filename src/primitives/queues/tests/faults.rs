@@ -108,3 +108,20 @@ fn who_waits_looks_again_for_a_suspect_once_another_has_been_settled() {
         assert_ne!(bench.world.news(letters), of_letters, "{how:?}");
     }
 }
+
+#[test]
+fn a_delayed_message_that_lives_for_no_time_is_for_who_waits_when_it_is_due() {
+    for waits_when_sent in [false, true] {
+        let mut bench = Bench::new(at_once());
+        bench.world.set_awaited(bench.queue, waits_when_sent);
+        let now_or_never =
+            |seconds, body| Message { due: Some(Due::In(seconds * SECOND)), ttl_micros: Some(0), ..order(body) };
+        bench.send(&[now_or_never(1, "nobody waits"), now_or_never(2, "somebody waits")]);
+        bench.world.set_awaited(bench.queue, false);
+        bench.world.pass(SECOND);
+        assert_eq!(bench.dead(), [("nobody waits", Reason::Expired, 0)]);
+        bench.world.set_awaited(bench.queue, true);
+        bench.world.pass(SECOND);
+        assert_eq!(bench.take(0, 10), ["somebody waits"]);
+    }
+}

@@ -114,9 +114,7 @@ impl History {
     fn wish(&mut self) -> Wish {
         let (now, random) = (self.twin.wall, &mut self.random);
         let due = random.chance(40).then(|| now + random.below(3 * SECOND)).filter(|due| *due > now);
-        // What lives for no time is not delayed here: see `rules.rs`.
-        let ttls = [if due.is_none() { 0 } else { SECOND / 2 }, SECOND, 4 * SECOND];
-        let ttl = random.chance(32).then(|| random.pick(&ttls));
+        let ttl = random.chance(32).then(|| random.pick(&[0, SECOND, 4 * SECOND]));
         Wish {
             priority: random.pick(&[4, 4, 4, 9, 0, 31]),
             due,
@@ -181,6 +179,7 @@ impl History {
         let expected = self.twin.receive(queue.0, holder, max as usize);
         match reply {
             Reply::Handed(runs) => {
+                assert_eq!(handed(&runs), expected);
                 assert_eq!(handed(&runs), expected);
                 let told_nothing = self.nothing.remove(&(queue, holder));
                 assert_ne!(told_nothing, Some(news), "who waits for news would have missed {expected:?}");
@@ -250,9 +249,13 @@ impl History {
         self.look_at_clocks();
         self.world.pauses.clear();
         while let Some((queue, key)) = self.world.due_timers().first().copied() {
+            let is_awaited = self.random.chance(64);
+            self.world.set_awaited(queue, is_awaited);
             self.world.run_timer(key);
             match super::super::tick(key) {
-                Some(Command::Tick { clock: Clock::Wall, .. }) => self.twin.tick_by_wall(queue.0),
+                Some(Command::Tick { clock: Clock::Wall, .. }) => {
+                    self.twin.tick_by_wall(queue.0, is_awaited.then_some(AWAITED_MICROS))
+                }
                 _ => self.twin.tick_by_boot(queue.0, NOT_SETTLED, &self.world.pauses),
             }
         }

@@ -155,12 +155,16 @@ impl TwinQueue {
         self.messages.retain(|message| message.stands != Stands::Gone);
     }
 
-    fn becomes_ready(&mut self, at: usize, since: u64) {
+    /// A message that lives for no time stays for a consumer who waits, if one does: so long from now on.
+    fn becomes_ready(&mut self, at: usize, since: u64, now: u64, awaited: Option<u64>) {
+        let expires = |ttl: u64| match awaited {
+            Some(awaited) if ttl == 0 => now + awaited,
+            _ => since + ttl,
+        };
         let queues = self.options.ttl_micros;
         let message = &mut self.messages[at];
-        let ttl = message.ttl.into_iter().chain(queues).min();
         message.stands = Stands::Ready;
-        message.expires = ttl.map(|ttl| since + ttl);
+        message.expires = message.ttl.into_iter().chain(queues).map(expires).min();
     }
 
     /// The least and the longest pause that may follow a failure.
@@ -287,22 +291,11 @@ impl TwinQueue {
             });
             if due.is_none() {
                 let at = self.messages.len() - 1;
-                self.becomes_ready(at, wall);
-                self.await_a_moment(at, wall, awaited);
+                self.becomes_ready(at, wall, wall, awaited);
             }
             places.push((priority, offset));
         }
         places
-    }
-
-    /// A message that lives for no time stays for a consumer who waits.
-    fn await_a_moment(&mut self, at: usize, now: u64, awaited: Option<u64>) {
-        let shown = |ttl: Option<u64>| match (ttl, awaited) {
-            (Some(0), Some(awaited)) => Some(awaited),
-            (ttl, _) => ttl,
-        };
-        let ttl = [shown(self.messages[at].ttl), shown(self.options.ttl_micros)].into_iter().flatten().min();
-        self.messages[at].expires = ttl.map(|ttl| now + ttl);
     }
 
     pub(super) fn waiting(&self) -> u64 {
@@ -425,7 +418,7 @@ impl Twin {
     }
 
     /// Due messages become ready, and those that are over die.
-    pub(super) fn tick_by_wall(&mut self, number: u32) {
+    pub(super) fn tick_by_wall(&mut self, number: u32, awaited: Option<u64>) {
         self.with(number, |queue, twin| {
             for at in 0..queue.messages.len() {
                 let message = &queue.messages[at];
@@ -435,7 +428,7 @@ impl Twin {
                         Some(deadline) if deadline <= due && deadline <= twin.wall => {
                             queue.die(at, Reason::Deadline, twin.wall);
                         }
-                        _ if due <= twin.wall => queue.becomes_ready(at, due),
+                        _ if due <= twin.wall => queue.becomes_ready(at, due, twin.wall, awaited),
                         _ => {}
                     }
                 }
