@@ -17,10 +17,10 @@ pub(crate) const CODES: &str = "Exit codes:
   6   damaged data; `towpath check` names the places
   75  the database is in use by another process that does not share it; or
       another one hosts it already, or it is to be checked: try again later; or
-      the group has members
+      the group has members, or the queue messages in flight
   130, 143  stopped by SIGINT (Ctrl-C) or SIGTERM
-After 4 and 5 nothing of the refused call is stored. `stream append` makes many
-calls and tells how many lines are in, after a signal too.";
+After 4 and 5 nothing of the refused call is stored. `stream append` and `queue
+send` make many calls and tell how many lines are in, after a signal too.";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -145,11 +145,12 @@ fn code_of(error: &Error) -> u8 {
         _ if error.is_corruption() => DAMAGED,
         Error::NotFound { .. } | Error::Missing { .. } | Error::NoHost => NOT_FOUND,
         Error::StorageFull => STORAGE_FULL,
-        Error::Locked { .. } | Error::InUse { .. } => IN_USE,
+        Error::Locked { .. } | Error::InUse { .. } | Error::MessagesInFlight { .. } => IN_USE,
         Error::Mismatch { .. }
         | Error::InvalidName { .. }
         | Error::InvalidOption { .. }
         | Error::LimitExceeded { .. }
+        | Error::Full { .. }
         | Error::WrongOffset { .. }
         | Error::OffsetOutOfRange { .. }
         | Error::NotADatabase { .. }

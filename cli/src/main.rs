@@ -1,19 +1,22 @@
 //! The `towpath` command.
 //!
-//! One file or folder per noun: [`stream`], [`group`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`],
+//! One file or folder per noun: [`stream`], [`group`], [`queue`], [`dead`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`],
 //! [`demo`]. What they share is how they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how
 //! they write ([`output`], [`log`]) and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;
+mod dead;
 mod demo;
 mod exit;
 mod group;
 mod host;
+mod lines;
 mod log;
 mod notify;
 mod output;
 mod place;
+mod queue;
 mod signals;
 mod stats;
 mod stream;
@@ -30,7 +33,7 @@ use clap_complete::Shell;
 use crate::exit::Failure;
 use crate::place::{ModeName, Place};
 
-/// Streams, from the shell, in a directory of this machine: no server to run.
+/// Streams and queues, from the shell, in a directory of this machine: no server to run.
 #[derive(Parser)]
 #[command(name = "towpath", version, arg_required_else_help = true)]
 struct Arguments {
@@ -52,6 +55,12 @@ enum Noun {
     /// List, describe, reset and delete consumer groups of streams
     #[command(subcommand, arg_required_else_help = true)]
     Group(group::Verb),
+    /// Create, send to, receive from, work on, describe and delete queues
+    #[command(subcommand, arg_required_else_help = true)]
+    Queue(queue::Verb),
+    /// List, send again and delete the dead letters of queues
+    #[command(subcommand, arg_required_else_help = true)]
+    Dead(dead::Verb),
     /// Keep the database open for other processes, until SIGTERM or SIGINT
     ///
     /// Any process that opens a directory hosts it for the others, and another takes over when it ends. A process of
@@ -112,6 +121,8 @@ fn run() -> Result<(), Failure> {
     match noun {
         Noun::Stream(verb) => verb.run(&place),
         Noun::Group(verb) => verb.run(&place),
+        Noun::Queue(verb) => verb.run(&place),
+        Noun::Dead(verb) => verb.run(&place),
         Noun::Host(host) => host.run(place),
         Noun::Top(top) => top.run(place),
         Noun::Stats(stats) => stats.run(&place),

@@ -404,3 +404,46 @@ fn help_names_the_exit_codes() {
     assert!(place.text(&["bench", "append", "--help"]).contains("130, 143  stopped by SIGINT"));
     assert!(place.text(&["completions", "bash"]).contains("_towpath"));
 }
+
+#[test]
+fn lines_are_sent_worked_on_and_come_to_be_dead_letters_that_are_sent_again() {
+    let place = Place::new("queue");
+    let created = ["queue", "create", "mails", "--max-attempts", "2", "--backoff", "none"];
+    place.text(&created);
+    let sent = place.feed(&["queue", "send", "mails"], b"ann\nnobody\nbob\n");
+    assert!(String::from_utf8_lossy(&sent.stdout).contains("3 messages sent to mails"), "{:?}", sent.stderr);
+    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&place.text(arguments)).unwrap();
+    assert_eq!(json(&["queue", "describe", "mails", "--json"])["ready"], 3);
+    let script = "read -r mail; test \"$mail\" != nobody || { echo \"no such address\" >&2; exit 7; }";
+    let work = place.text(&["queue", "work", "mails", "--until-empty", "--", "sh", "-c", script]);
+    assert_eq!(work, "2 messages done, 2 attempts failed.\n");
+    let letter = json(&["dead", "list", "mails", "--json"]);
+    let told_of = letter["failures"][0]["error"].as_str().unwrap();
+    assert!(told_of.contains("no such address") && told_of.contains('7'), "{told_of}");
+    assert_eq!((&letter["body"], &letter["reason"]), (&"nobody".into(), &"attempts exhausted".into()));
+    assert!(place.text(&["dead", "list", "mails"]).contains("no such address"));
+    let sequence = letter["sequence"].to_string();
+    assert!(place.text(&["dead", "show", "mails", &sequence]).contains("2 failed attempts"));
+    assert_eq!(place.text(&["dead", "redrive", "mails"]), "1 dead letter of mails sent again.\n");
+    assert_eq!(place.text(&["queue", "receive", "mails", "--ack"]), "nobody\n");
+    let mails = json(&["queue", "list", "--json"]);
+    assert_eq!((&mails["ready"], &mails["in_flight"], &mails["dead"]), (&0.into(), &0.into(), &0.into()));
+}
+
+#[test]
+fn a_queue_is_paused_purged_and_deleted_and_a_full_one_refuses() {
+    let place = Place::new("full-queue");
+    place.text(&["queue", "create", "mails", "--max-messages", "2"]);
+    let refused = place.feed(&["queue", "send", "mails"], b"a\nb\nc\n");
+    assert!(code(&refused) == 4 && told(&refused).contains("holds 2 messages"), "{}", told(&refused));
+    assert!(place.feed(&["queue", "send", "mails", "--priority", "9"], b"a\nb\n").status.success());
+    place.text(&["queue", "pause", "mails"]);
+    assert_eq!(place.text(&["queue", "receive", "mails", "--ack"]), "");
+    place.text(&["queue", "resume", "mails"]);
+    let received = place.text(&["queue", "receive", "mails", "--ack", "--max", "1", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&received).unwrap()["priority"], 9);
+    assert_eq!(place.text(&["queue", "purge", "mails"]), "1 message of mails deleted.\n");
+    assert_eq!(place.text(&["queue", "delete", "mails"]), "mails is deleted.\n");
+    let gone = place.run(&["queue", "describe", "mails"]);
+    assert!(code(&gone) == 3 && told(&gone).contains("`towpath queue list`"), "{}", told(&gone));
+}

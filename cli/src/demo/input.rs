@@ -9,8 +9,8 @@ use towpath::Record;
 use super::chance::Chance;
 use super::key_of;
 use crate::exit::Failure;
+use crate::lines::LINE_BYTES_MAX;
 use crate::output::grouped;
-use crate::stream::LINE_BYTES_MAX;
 
 const CUSTOMERS: u64 = 4_000;
 const PIECES_MAX: u64 = 5;

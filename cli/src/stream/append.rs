@@ -1,32 +1,18 @@
-//! `towpath stream append`: standard input, one record per line.
-//!
-//! * A line is bytes up to a newline, which is not part of it; the last line may lack one.
-//! * Nothing waits for a full batch: what one read of standard input gave is appended before the next read, so a slow
-//!   `tail -f` is never sat upon, and a fast file still comes in batches of [`BATCH_RECORDS`] or [`BATCH_BYTES`].
-//! * A failure or a signal tells how many lines are in the stream, so that the rest can be fed again.
+//! `towpath stream append`: standard input, one record per line (see [`lines`](crate::lines)). A failure or a signal
+//! tells how many lines are in the stream, so that the rest can be fed again.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::AsFd;
 
 use clap::Args;
-use indicatif::ProgressBar;
 use towpath::{AppendOptions, Error, Record, Stream};
 
-use super::{LINE_BYTES_MAX, LevelName};
+use super::LevelName;
 use crate::exit::Failure;
-use crate::output::{counted, grouped, progress, say};
+use crate::lines::{self, TakesLines};
+use crate::output::{counted, grouped, say};
 use crate::place::Place;
-use crate::signals;
 use crate::units;
-
-const BATCH_RECORDS: usize = 1_000;
-const BATCH_BYTES: usize = 256 << 10;
-
-/// What one read asks for, and the room that the buffer has beyond an unfinished line.
-const READ_BYTES: usize = 256 << 10;
 
 #[derive(Args)]
 pub(crate) struct Append {
@@ -52,11 +38,7 @@ impl Append {
             options = options.level(level.level());
         }
         let mut appender = Appender { stream: &stream, options, key: self.key(), summary: Summary::default() };
-        let bar = input_bytes().map(|bytes| progress(bytes, "bytes"));
-        let outcome = pump(io::stdin().lock(), &mut appender, bar.as_ref());
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
+        let outcome = lines::from_standard_input(&mut appender);
         let summary = appender.summary;
         drop(stream);
         let closed = database.close();
@@ -70,45 +52,6 @@ impl Append {
     fn key(&self) -> Option<KeyField> {
         let number = self.key_field?;
         Some(KeyField { number: number as usize, separator: self.key_separator.to_string().into_bytes() })
-    }
-}
-
-/// The length of standard input where it has one.
-fn input_bytes() -> Option<u64> {
-    let file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
-    file.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len())
-}
-
-/// Reads to the end and appends every line.
-fn pump(mut input: impl Read + AsFd, appender: &mut Appender<'_>, bar: Option<&ProgressBar>) -> Result<(), Failure> {
-    let signals = signals::catch()?;
-    let mut buffer = vec![0; READ_BYTES];
-    let mut filled = 0;
-    loop {
-        if buffer.len() - filled < READ_BYTES {
-            buffer.resize(filled + READ_BYTES, 0);
-        }
-        signals.wait_for_input(&input)?;
-        let read = match input.read(&mut buffer[filled..]) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
-        };
-        let end = filled + read;
-        let complete = match read {
-            0 => end,
-            _ => buffer[filled..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |place| filled + place + 1),
-        };
-        appender.append_lines(&buffer[..complete])?;
-        buffer.copy_within(complete..end, 0);
-        filled = end - complete;
-        if let Some(bar) = bar {
-            bar.inc(read as u64);
-        }
-        if read == 0 {
-            return Ok(());
-        }
-        appender.refuse_endless_line(filled)?;
     }
 }
 
@@ -144,22 +87,18 @@ struct Appender<'a> {
     summary: Summary,
 }
 
-impl Appender<'_> {
-    /// Appends every line of `bytes`; the last one may lack its newline.
-    fn append_lines(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (lines, used) = batch(rest);
-            self.append_batch(rest, &lines)?;
-            rest = &rest[used..];
-        }
-        Ok(())
+impl TakesLines for Appender<'_> {
+    fn take(&mut self, bytes: &[u8], lines: &[Range<usize>]) -> Result<(), Failure> {
+        self.append_batch(bytes, lines)
     }
 
+    fn taken(&self) -> u64 {
+        self.summary.records
+    }
+}
+
+impl Appender<'_> {
     fn append_batch(&mut self, bytes: &[u8], lines: &[Range<usize>]) -> Result<(), Failure> {
-        if let [line] = lines {
-            self.refuse_endless_line(line.len())?;
-        }
         let records: Vec<Record<'_>> = lines.iter().map(|line| self.record(&bytes[line.clone()])).collect();
         let appended = match self.stream.append_batch(&records, &self.options) {
             Err(error) => return Err(self.append_up_to_the_refused(bytes, lines, error)),
@@ -197,30 +136,6 @@ impl Appender<'_> {
     fn key_of<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
         self.key.as_ref().and_then(|key| key.of(line))
     }
-
-    fn refuse_endless_line(&self, bytes: usize) -> Result<(), Failure> {
-        if bytes <= LINE_BYTES_MAX {
-            return Ok(());
-        }
-        let line = grouped(self.summary.records + 1);
-        Err(Failure::refused(format!("line {line} is longer than {} bytes", grouped(LINE_BYTES_MAX as u64))))
-    }
-}
-
-/// Where the lines of the next batch lie in `bytes`, and how many bytes they take with their newlines.
-fn batch(bytes: &[u8]) -> (Vec<Range<usize>>, usize) {
-    let mut lines = Vec::new();
-    let mut used = 0;
-    while used < bytes.len() && lines.len() < BATCH_RECORDS {
-        let length = bytes[used..].iter().position(|&byte| byte == b'\n');
-        let end = length.map_or(bytes.len(), |length| used + length);
-        if !lines.is_empty() && end > BATCH_BYTES {
-            break;
-        }
-        lines.push(used..end);
-        used = (end + 1).min(bytes.len());
-    }
-    (lines, used)
 }
 
 #[derive(Default)]
@@ -250,29 +165,6 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn lines(bytes: &[u8]) -> Vec<&[u8]> {
-        let (lines, used) = batch(bytes);
-        assert_eq!(used, bytes.len());
-        lines.into_iter().map(|line| &bytes[line]).collect()
-    }
-
-    #[test]
-    fn a_line_is_bytes_without_its_newline() {
-        assert_eq!(lines(b"a\nbc\n"), [&b"a"[..], b"bc"]);
-        assert_eq!(lines(b"a\n\n\xff\r\nlast"), [&b"a"[..], b"", b"\xff\r", b"last"]);
-        assert!(lines(b"").is_empty());
-    }
-
-    #[test]
-    fn a_batch_ends_at_its_bounds() {
-        let many = b"x\n".repeat(BATCH_RECORDS + 1);
-        assert_eq!(batch(&many).0.len(), BATCH_RECORDS);
-        let mut large = vec![b'x'; BATCH_BYTES];
-        large.extend_from_slice(b"\nnext\n");
-        let (lines, used) = batch(&large);
-        assert_eq!((lines.len(), lines[0].end, used), (1, BATCH_BYTES, BATCH_BYTES + 1));
-    }
 
     #[test]
     fn the_key_is_the_nth_field() {

@@ -9,16 +9,12 @@ mod row;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use towpath::{Level, PartitionDescription, Record, Stream, StreamOptions};
+use towpath::{Level, PartitionDescription, Stream, StreamOptions};
 
 use crate::exit::Failure;
 use crate::output::{counted, grouped, say};
 use crate::place::Place;
 use crate::units;
-
-/// A line longer than this is refused before it is read to its end, so that input without newlines does not fill the
-/// memory.
-pub(crate) const LINE_BYTES_MAX: usize = Record::BODY_BYTES_MAX;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {

@@ -56,7 +56,12 @@ impl Place {
     }
 
     pub fn append(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self.piped(&[&["stream", "append"], arguments].concat());
+        self.feed(&[&["stream", "append"], arguments].concat(), input)
+    }
+
+    /// Runs it with this on its standard input.
+    pub fn feed(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = self.piped(arguments);
         // It may refuse and end before it has read everything.
         let _ = child.stdin.take().unwrap().write_all(input);
         child.wait_with_output().unwrap()

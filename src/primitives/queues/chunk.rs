@@ -189,6 +189,9 @@ impl Chunk {
     pub(super) fn pass(&mut self, passed: u64) -> Vec<u64> {
         self.gone &= !passed;
         let in_line = passed & !self.exceptions();
+        if in_line == 0 {
+            return Vec::new();
+        }
         bits(in_line & self.expiring).for_each(|bit| self.set_expiry(bit, None));
         let tracked: Vec<u64> = self.all_tracked().map(|(bit, _)| bit).filter(|bit| in_line & bit != 0).collect();
         tracked.into_iter().filter_map(|bit| self.untrack(bit)).map(|tracked| tracked.first_note).collect()

@@ -3,6 +3,8 @@
 //! A lane has three sources, each in order: what is in line, what is ready though the cursor has passed it, and the
 //! heads of groups. Suspects are a fourth, from which a process takes one at a time.
 
+use std::collections::BTreeSet;
+
 use crate::base::time::Timestamp;
 
 use super::chunk::bit;
@@ -25,6 +27,7 @@ pub(super) enum Found {
 
 /// Goes over what a queue could hand out.
 pub(super) struct Candidates<'a> {
+    queue: &'a Queue,
     lanes: std::slice::Iter<'a, Lane>,
     now: Timestamp,
     takes_suspects: bool,
@@ -41,6 +44,8 @@ struct InLane<'a> {
     ready: u64,
     suspects: u64,
     heads: u64,
+    /// Members of groups whose heads were found to be over.
+    followers: BTreeSet<u64>,
 }
 
 impl<'a> Candidates<'a> {
@@ -50,7 +55,7 @@ impl<'a> Candidates<'a> {
         takes_suspects: bool,
         shown: &'a dyn Fn(&Lane) -> u64,
     ) -> Candidates<'a> {
-        Candidates { lanes: queue.lanes.iter(), now, takes_suspects, shown, at: None }
+        Candidates { queue, lanes: queue.lanes.iter(), now, takes_suspects, shown, at: None }
     }
 
     /// From now on the process holds a suspect.
@@ -67,7 +72,7 @@ impl Iterator for Candidates<'_> {
             if self.at.is_none() {
                 let lane = self.lanes.next()?;
                 let shown = (self.shown)(lane);
-                self.at = Some(InLane { lane, shown, in_line: lane.cursor, ready: 0, suspects: 0, heads: 0 });
+                self.at = Some(InLane::of(lane, shown));
             }
             let at = self.at.as_mut().expect("just made");
             match at.next(self.takes_suspects) {
@@ -79,18 +84,25 @@ impl Iterator for Candidates<'_> {
 }
 
 impl Candidates<'_> {
-    fn found(&self, offset: u64, is_suspect: bool) -> Found {
-        let lane = self.at.as_ref().expect("the lane in which it was found").lane;
-        let place = Place { lane: lane.number, offset };
-        let expiry = lane.chunk(offset).and_then(|chunk| chunk.expiry(bit(offset)));
-        match expiry.is_some_and(|expiry| expiry <= self.now) {
-            true => Found::Expired { place },
-            false => Found::Message { place, is_suspect },
+    fn found(&mut self, offset: u64, is_suspect: bool) -> Found {
+        let at = self.at.as_mut().expect("the lane in which it was found");
+        let place = Place { lane: at.lane.number, offset };
+        let Some(chunk) = at.lane.chunk(offset) else { return Found::Message { place, is_suspect } };
+        if chunk.expiry(bit(offset)).is_none_or(|expiry| expiry > self.now) {
+            return Found::Message { place, is_suspect };
         }
+        let group = chunk.group(bit(offset));
+        at.followers.extend(group.and_then(|group| self.queue.behind_head(group, offset)));
+        Found::Expired { place }
     }
 }
 
-impl InLane<'_> {
+impl<'a> InLane<'a> {
+    fn of(lane: &'a Lane, shown: u64) -> InLane<'a> {
+        let followers = BTreeSet::new();
+        InLane { lane, shown, in_line: lane.cursor, ready: 0, suspects: 0, heads: 0, followers }
+    }
+
     /// The lowest of what the sources have, and whether it is a suspect.
     fn next(&mut self, takes_suspects: bool) -> Option<(u64, bool)> {
         let in_line = self.lane.next_in_line(self.in_line, self.shown);
@@ -105,15 +117,17 @@ impl InLane<'_> {
             self.ready = found + 1;
         } else if Some(found) == suspect {
             self.suspects = found + 1;
-        } else {
+        } else if !self.followers.remove(&found) {
             self.heads = found + 1;
         }
         Some((found, Some(found) == suspect || self.is_suspect(found)))
     }
 
     fn next_head(&self, takes_suspects: bool) -> Option<u64> {
-        let mut heads = self.lane.heads.range(self.heads..self.shown.max(self.heads));
-        heads.find(|offset| takes_suspects || !self.is_suspect(**offset)).copied()
+        let may_be_taken = |offset: &&u64| takes_suspects || !self.is_suspect(**offset);
+        let head = self.lane.heads.range(self.heads..self.shown.max(self.heads)).find(may_be_taken);
+        let follower = self.followers.range(..self.shown).find(may_be_taken);
+        head.into_iter().chain(follower).min().copied()
     }
 
     fn is_suspect(&self, offset: u64) -> bool {

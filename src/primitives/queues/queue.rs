@@ -116,11 +116,6 @@ impl Queue {
         QueueCounts { ready, delayed: self.waiting, in_flight: self.flying, dead: self.dead }
     }
 
-    /// Whether suspects wait to be handed out, among the heads of groups perhaps.
-    pub(super) fn may_have_suspects(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.suspects.is_empty() || !lane.heads.is_empty())
-    }
-
     pub(crate) fn lanes(&self) -> &[Lane] {
         &self.lanes
     }
@@ -302,6 +297,14 @@ impl Queue {
         if found.members.is_empty() && found.delayed == 0 {
             self.groups.remove(&group);
         }
+    }
+
+    /// The member of a group behind this one, if it may be handed out once this one, the head, has gone.
+    pub(super) fn behind_head(&self, group: GroupHash, head: u64) -> Option<u64> {
+        let Group { lane, members, .. } = self.groups.get(&group)?;
+        let next = *members.get(members.partition_point(|member| *member <= head))?;
+        let chunk = self.lane(*lane)?.chunk(next)?;
+        (chunk.ready & bit(next) != 0).then_some(next)
     }
 
     /// The lane in which the messages of this group stand, if it has any.

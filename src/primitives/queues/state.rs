@@ -123,9 +123,8 @@ impl State {
         if let Some(queue) = self.news_of(event).and_then(|queue| self.queues.get_mut(&queue)) {
             queue.news = lsn.get();
         }
-        if self.may_free_suspects(event) {
-            let waiting = self.queues.values_mut().filter(|queue| queue.may_have_suspects());
-            waiting.for_each(|queue| queue.news = lsn.get());
+        for queue in self.freed_for_suspects(event) {
+            self.with(queue, |queue, _| queue.news = lsn.get());
         }
         match event {
             Event::Sent(sent) => self.with(sent.queue, |queue, shared| queue.apply_sent(sent, shared)),
@@ -235,6 +234,7 @@ impl State {
                 let lane = &queue.lanes[at];
                 queue.live -= lane.in_line_below(*cursor);
                 queue.pass(at, (*cursor).min(queue.lanes[at].end), shared);
+                queue.advance(at, shared);
             }),
             Event::Redriven { queue, letters } => self.with(*queue, |queue, shared| {
                 for (from, to) in letters {

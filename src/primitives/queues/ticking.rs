@@ -39,7 +39,8 @@ fn by_wall(queue: &Queue, now: Now, emit: Emit<'_, '_>) -> usize {
             let Some(time) = chunk.time(bit).filter(|time| *time <= now.wall) else { continue };
             let place = Place { lane: lane.number, offset: number * 64 + u64::from(bit.trailing_zeros()) };
             let deadline = tracked_of(queue, place).deadline;
-            let is_over = deadline > 0 && deadline <= now.wall.0;
+            // One that is due before its deadline falls due, however late: what it dies of then is told rightly.
+            let is_over = deadline > 0 && deadline <= time.0;
             match chunk.due(bit).filter(|_| !is_over) {
                 Some(_) => due.push((place, expiry(queue, place, time))),
                 None => expired.add(queue, place),

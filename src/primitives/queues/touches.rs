@@ -1,6 +1,6 @@
 //! Which rows an event changes, whom it is news for, and whose timers it brings forward.
 
-use super::chunk::chunk_of;
+use super::chunk::{bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
 use super::event::{Event, Fate, Run};
 use super::lane::{Lane, LaneNumber};
@@ -38,13 +38,32 @@ impl State {
         }
     }
 
-    /// Whether a process may be handed another suspect, of whichever queue, because it has settled the one that it held.
-    pub(super) fn may_free_suspects(&self, event: &Event<'_>) -> bool {
-        let settles = matches!(
-            event,
-            Event::Acked { .. } | Event::Noted(_) | Event::Returned { .. } | Event::Expired { .. } | Event::Gone { .. }
-        );
-        settles && self.shared.held.values().any(|held| held.suspects > 0)
+    /// Queues in which suspects may wait for the process that lets go of one by this event.
+    pub(super) fn freed_for_suspects(&self, event: &Event<'_>) -> Vec<QueueNumber> {
+        let run;
+        let (queue, runs) = match event {
+            Event::Acked { queue, runs } | Event::Returned { queue, runs, .. } => (queue, &runs[..]),
+            Event::Expired { queue, runs, .. } => (queue, &runs[..]),
+            Event::Noted(note) => {
+                run = [Run { lane: note.place.lane, first: note.place.offset, count: 1 }];
+                (&note.queue, &run[..])
+            }
+            _ => return Vec::new(),
+        };
+        if self.shared.held.values().all(|held| held.suspects == 0) || !self.has_flying_suspect(*queue, runs) {
+            return Vec::new();
+        }
+        let waits = |lane: &Lane| !lane.suspects.is_empty() || !lane.heads.is_empty();
+        let queues = self.queues.values().filter(|queue| queue.lanes.iter().any(waits));
+        queues.map(|queue| queue.number).collect()
+    }
+
+    fn has_flying_suspect(&self, queue: QueueNumber, runs: &[Run]) -> bool {
+        let mut messages = runs.iter().flat_map(|run| {
+            let lane = self.lane_of(queue, run.lane);
+            (run.first..run.first + run.count).filter_map(move |offset| Some((lane?.chunk(offset)?, bit(offset))))
+        });
+        messages.any(|(chunk, bit)| chunk.flying & bit != 0 && chunk.tracked(bit).is_some_and(|t| t.is_suspect))
     }
 
     /// Names every row that the event changes. To be asked before it is applied.
@@ -52,10 +71,7 @@ impl State {
         if let Some(queue) = self.news_of(event) {
             visit(news_row(queue));
         }
-        if self.may_free_suspects(event) {
-            let waiting = self.queues.values().filter(|queue| queue.may_have_suspects());
-            waiting.for_each(|queue| visit(news_row(queue.number)));
-        }
+        self.freed_for_suspects(event).into_iter().for_each(|queue| visit(news_row(queue)));
         match event {
             Event::HandedOut { queue, runs, .. } => self.touch_messages(*queue, runs, true, visit),
             Event::Acked { queue, runs } | Event::Back { queue, runs } | Event::Extended { queue, runs, .. } => {
@@ -121,11 +137,8 @@ impl State {
             }
             Event::Passed { queue, lane, cursor } => {
                 visit(lane_row(*lane));
-                let Some(lane) = self.lane_of(*queue, *lane) else { return };
-                for (number, _) in lane.chunks.range(chunk_of(lane.cursor)..=chunk_of(*cursor)) {
-                    chunk_rows(lane.number, *number).for_each(&mut *visit);
-                }
-                self.touch_passed(*queue, lane.number, *cursor, visit);
+                self.touch_purged(*queue, *lane, *cursor, visit);
+                self.touch_passed(*queue, *lane, *cursor, visit);
             }
             Event::Trimmed { queue, lane, .. } => visit(lane.map_or(notes_row(*queue), lane_row)),
             Event::Redriven { queue, letters } => {
@@ -157,9 +170,11 @@ impl State {
         }
         if moves_cursor {
             for of_lane in runs.chunk_by(|a, b| a.lane == b.lane) {
-                let last = of_lane[of_lane.len() - 1];
-                visit(lane_row(last.lane));
-                self.touch_passed(queue, last.lane, last.first + last.count, visit);
+                let lane = of_lane[0].lane;
+                // What expires comes in the order of time.
+                let end = of_lane.iter().map(|run| run.first + run.count).max();
+                visit(lane_row(lane));
+                self.touch_passed(queue, lane, end.unwrap_or(0), visit);
             }
         }
     }
@@ -182,6 +197,13 @@ impl State {
             }
             next = number + 1;
         }
+    }
+
+    /// Rows of chunks that say something of messages in line below this.
+    fn touch_purged(&self, queue: QueueNumber, lane: LaneNumber, end: u64, visit: Visit<'_>) {
+        let Some(lane) = self.lane_of(queue, lane) else { return };
+        let chunks = lane.chunks.range(chunk_of(lane.cursor)..=chunk_of(end.clamp(lane.cursor, lane.end)));
+        chunks.for_each(|(number, _)| chunk_rows(lane.number, *number).for_each(&mut *visit));
     }
 
     fn touch_held(&self, holder: Holder, visit: Visit<'_>) {

@@ -1,0 +1,505 @@
+//! Generated histories: after each step the machine says what the twin says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::command::{Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Refusal, Settlement};
+use super::super::handing::KNOWS_NOTHING;
+use super::super::message::{Due, Message};
+use super::super::options::{Backoff, Growth, JitterKind, Options};
+use super::super::reply::{HandedRun, Reply};
+use super::SECOND;
+use super::model::{Handed, Twin, TwinQueue, Wish};
+use super::world::{World, handed};
+use crate::base::bounds::AWAITED_MICROS;
+use crate::base::lsn::Lsn;
+use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
+use crate::primitives::record::Record;
+use crate::sim::random::Random;
+
+const HOLDERS: [u64; 4] = [0, 0, 7, 8];
+const NAMES: [&str; 3] = ["orders", "mails", "reports"];
+const GROUPS: [&str; 4] = ["customer-17", "customer-23", "depot-east", "depot-west"];
+static BODY: [u8; 40_000] = [b'x'; 40_000];
+
+/// What the machine says of a message whose process died.
+const DIED: &str = "the process that had it died";
+const NOT_SETTLED: &str = "it was not settled within its visibility timeout";
+
+struct History {
+    random: Random,
+    world: World,
+    twin: Twin,
+    /// By name.
+    numbers: BTreeMap<&'static str, QueueNumber>,
+    /// Hand-outs that were told, settled ones among them: queue, holder, delivery, priority.
+    told: Vec<(QueueNumber, u64, DeliveryId, u8)>,
+    /// News with which a holder was told that there is nothing.
+    nothing: BTreeMap<(QueueNumber, u64), u64>,
+    /// Ends of lanes as they once were.
+    once: BTreeMap<QueueNumber, Vec<(u8, u64)>>,
+    lags: bool,
+}
+
+fn options(random: &mut Random, name: &str) -> Options {
+    let growth = random.pick(&[Growth::None, Growth::Fixed, Growth::Linear, Growth::Exponential]);
+    let jitter = random.pick(&[JitterKind::None, JitterKind::None, JitterKind::Full, JitterKind::Decorrelated]);
+    let backoff = Backoff { growth, first_micros: SECOND / 2, most_micros: 3 * SECOND, jitter };
+    let ttl_micros = (name == "mails").then(|| random.pick(&[0, 3 * SECOND, 20 * SECOND]));
+    Options {
+        max_attempts: 1 + random.below(4) as u32,
+        visibility_micros: random.pick(&[2 * SECOND, 30 * SECOND]),
+        backoff,
+        ttl_micros,
+        max_messages: random.chance(64).then(|| 1 + random.below(40)),
+        discards_dead: random.chance(64),
+        ..Options::default()
+    }
+}
+
+impl History {
+    fn new(seed: u64) -> History {
+        let mut world = World::new();
+        world.sample = seed;
+        let (twin, random) = (Twin::default(), Random::new(seed));
+        let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false };
+        NAMES.iter().for_each(|name| history.create(name));
+        history
+    }
+
+    fn create(&mut self, name: &'static str) {
+        let options = options(&mut self.random, name);
+        let Reply::Queue(number) = self.world.accept(&Command::Create { name, options }) else { panic!("no queue") };
+        self.numbers.insert(name, number);
+        self.twin.queues.insert(number.0, TwinQueue::new(number.0, options));
+    }
+
+    fn look_at_clocks(&mut self) {
+        let World { now, durable, .. } = &self.world;
+        (self.twin.wall, self.twin.boot, self.twin.durable) = (now.wall.0, now.boot.0, durable.0);
+    }
+
+    fn queue(&mut self) -> QueueNumber {
+        let name = self.random.pick(&NAMES);
+        self.numbers[name]
+    }
+
+    fn step(&mut self) {
+        self.world.replays = self.random.chance(128);
+        self.world.is_sync = self.random.chance(64);
+        if self.random.chance(128) {
+            self.world.durable = self.world.next_frame;
+        }
+        self.look_at_clocks();
+        self.world.pauses.clear();
+        match self.random.below(100) {
+            0..=29 => self.send(),
+            30..=52 => self.receive(),
+            53..=75 => self.settle(),
+            76..=89 => self.wait(),
+            90 => self.pause(),
+            91 => self.purge(),
+            92..=93 => self.bury(),
+            94..=95 => self.redrive(),
+            96..=97 => self.leave(),
+            98 => self.restart(),
+            _ => self.rare(),
+        }
+        if !self.lags {
+            self.tick();
+        }
+        self.assert_agrees();
+    }
+
+    fn wish(&mut self) -> Wish {
+        let (now, random) = (self.twin.wall, &mut self.random);
+        let due = random.chance(40).then(|| now + random.below(3 * SECOND)).filter(|due| *due > now);
+        // What lives for no time is not delayed here: see `rules.rs`.
+        let ttls = [if due.is_none() { 0 } else { SECOND / 2 }, SECOND, 4 * SECOND];
+        let ttl = random.chance(32).then(|| random.pick(&ttls));
+        Wish {
+            priority: random.pick(&[4, 4, 4, 9, 0, 31]),
+            due,
+            ttl,
+            deadline: random.chance(20).then(|| now - SECOND / 2 + random.below(5 * SECOND)),
+            group: random.chance(80).then(|| random.pick(&GROUPS).to_owned()),
+            max_attempts: random.chance(20).then(|| 1 + random.below(3) as u32),
+        }
+    }
+
+    fn send(&mut self) {
+        let queue = self.queue();
+        let count = if self.random.chance(8) { 150 } else { 1 + self.random.below(3) };
+        let is_plain = self.random.chance(64);
+        let wish = |history: &mut History| match is_plain {
+            true => Wish { priority: 4, ..Wish::default() },
+            false => history.wish(),
+        };
+        let wishes: Vec<Wish> = (0..count).map(|_| wish(self)).collect();
+        let messages: Vec<Message<'_>> = wishes.iter().map(|wish| self.message(wish)).collect();
+        let is_awaited = self.random.chance(64);
+        self.world.set_awaited(queue, is_awaited);
+        let barrier = self.world.is_sync.then_some(self.world.next_frame.0 + 64);
+        let outcome = self.world.submit(&Command::Send { queue, messages: &messages });
+        let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
+        if let Some(max) = twin.options.max_messages.filter(|max| twin.waiting() + count > *max) {
+            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { max: told }, .. } if told == max));
+            return;
+        }
+        let awaited = is_awaited.then_some(AWAITED_MICROS);
+        let places = twin.append(&wishes, self.twin.wall, awaited, barrier);
+        let (priority, offset) = places[0];
+        assert_eq!(outcome, Outcome::Accept(Reply::Sent { priority, offset }));
+    }
+
+    fn message(&mut self, wish: &Wish) -> Message<'static> {
+        let len = if self.random.chance(12) { BODY.len() } else { self.random.below(50) as usize };
+        let group = GROUPS.into_iter().find(|group| wish.group.as_deref() == Some(group));
+        let due = wish.due.map(|due| match self.random.chance(128) {
+            true => Due::At(Timestamp(due)),
+            false => Due::In(due - self.twin.wall),
+        });
+        Message {
+            record: Record::new(&BODY[..len]),
+            priority: wish.priority,
+            due,
+            ttl_micros: wish.ttl,
+            deadline: wish.deadline.map(Timestamp),
+            group,
+            max_attempts: wish.max_attempts,
+        }
+    }
+
+    fn receive(&mut self) {
+        let (queue, holder) = (self.queue(), self.random.pick(&HOLDERS));
+        let max = self.random.pick(&[1, 1, 2, 3, 10, 200]);
+        let news = self.world.news(queue);
+        let reply = match self.world.submit(&Command::Receive { queue, holder: Holder(holder), max }) {
+            Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => reply,
+            other => panic!("{other:?}"),
+        };
+        let expected = self.twin.receive(queue.0, holder, max as usize);
+        match reply {
+            Reply::Handed(runs) => {
+                assert_eq!(handed(&runs), expected);
+                let told_nothing = self.nothing.remove(&(queue, holder));
+                assert_ne!(told_nothing, Some(news), "who waits for news would have missed {expected:?}");
+                for run in runs {
+                    for offset in run.first..run.first + u64::from(run.count) {
+                        let delivery = DeliveryId { lane: run.lane, offset, acquired: run.acquired };
+                        self.told.push((queue, holder, delivery, run.priority));
+                    }
+                }
+                let forgotten = self.told.len().saturating_sub(300);
+                self.told.drain(..forgotten);
+            }
+            Reply::Nothing { known } => {
+                assert_eq!(expected, Vec::<Handed>::new());
+                if known == KNOWS_NOTHING {
+                    self.nothing.remove(&(queue, holder));
+                } else {
+                    self.nothing.insert((queue, holder), known);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.told.is_empty() {
+            return;
+        }
+        let queue = self.told[self.random.below(self.told.len() as u64) as usize].0;
+        let of_queue: Vec<(DeliveryId, u8)> =
+            self.told.iter().filter(|told| told.0 == queue).map(|told| (told.2, told.3)).collect();
+        // The latest, more often than others, are in flight still.
+        let from = if self.random.chance(192) { of_queue.len().saturating_sub(5) } else { 0 };
+        let count = if self.random.chance(24) { 60 } else { 1 + self.random.below(3) };
+        let chosen: Vec<(DeliveryId, u8)> = (0..count).map(|_| self.random.pick(&of_queue[from..])).collect();
+        let deliveries: Vec<DeliveryId> = chosen.iter().map(|(delivery, _)| *delivery).collect();
+        let delay = self.random.pick(&[0, 0, SECOND, 3 * SECOND]);
+        let how = match self.random.below(10) {
+            0..=3 => Settlement::Ack,
+            4..=5 => Settlement::Fail { error: "no route to the depot", delay_micros: None },
+            6 => Settlement::Fail { error: "asked to come later", delay_micros: Some(delay) },
+            7 => Settlement::Release { delay_micros: delay },
+            8 => Settlement::Reject { error: "no such customer" },
+            _ => Settlement::Extend { micros: delay + SECOND },
+        };
+        let outcome = self.world.submit(&Command::Settle { queue, how, deliveries: &deliveries });
+        let named: Vec<(u8, u64, u32)> =
+            chosen.iter().map(|(delivery, priority)| (*priority, delivery.offset, delivery.acquired)).collect();
+        let stale = self.twin.settle(queue.0, how, &named, &self.world.pauses);
+        match stale.len() == named.len() {
+            true => assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Stale, .. })),
+            false => assert_eq!(outcome, Outcome::Accept(Reply::Settled { stale })),
+        }
+    }
+
+    fn wait(&mut self) {
+        let Now { wall, boot } = self.world.now;
+        let micros = self.random.pick(&[1, SECOND / 7, SECOND, 5 * SECOND]);
+        let step = if self.random.chance(16) { 60 * SECOND } else { 0 };
+        self.world.now = Now { wall: Timestamp(wall.0 + micros + step), boot: boot.plus(micros) };
+        self.lags = self.random.chance(40);
+        self.look_at_clocks();
+    }
+
+    /// All that is due by either clock happens, in the machine and in the twin.
+    fn tick(&mut self) {
+        self.look_at_clocks();
+        self.world.pauses.clear();
+        while let Some((queue, key)) = self.world.due_timers().first().copied() {
+            self.world.run_timer(key);
+            match super::super::tick(key) {
+                Some(Command::Tick { clock: Clock::Wall, .. }) => self.twin.tick_by_wall(queue.0),
+                _ => self.twin.tick_by_boot(queue.0, NOT_SETTLED, &self.world.pauses),
+            }
+        }
+        assert!(self.twin.overdue().is_none(), "no tick is due: {:?}", self.twin.overdue());
+    }
+
+    fn pause(&mut self) {
+        let queue = self.queue();
+        let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
+        let is_paused = !twin.is_paused && self.random.chance(128);
+        let outcome = self.world.submit(&Command::Pause { queue, is_paused });
+        assert_eq!(matches!(outcome, Outcome::Accept(Reply::Done)), twin.is_paused != is_paused);
+        twin.is_paused = is_paused;
+    }
+
+    fn purge(&mut self) {
+        let queue = self.queue();
+        let ends: Vec<(u8, u64)> = self.twin.queues[&queue.0].ends.iter().map(|(p, end)| (*p, *end)).collect();
+        let below = match self.once.remove(&queue) {
+            Some(once) if self.random.chance(128) => once,
+            _ if self.random.chance(128) => {
+                self.once.insert(queue, ends);
+                return;
+            }
+            _ => Vec::new(),
+        };
+        let place = |(priority, end): &(u8, u64)| self.world.place(queue, *priority, *end);
+        let places: Vec<Place> = below.iter().map(place).collect();
+        let outcome = self.world.submit(&Command::Purge { queue, below: &places });
+        let below = if below.is_empty() { ends } else { below };
+        let messages = self.twin.queues.get_mut(&queue.0).expect("a queue of the world").purge(&below);
+        let reply = Reply::Purged { messages, left: Vec::new() };
+        match outcome {
+            Outcome::Accept(told) => assert_eq!(told, reply),
+            Outcome::Unchanged { reply: told, .. } => assert_eq!((told, messages), (reply, 0)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Some letters of a queue, and perhaps one that is none.
+    fn some_letters(&mut self, queue: QueueNumber) -> Vec<(u8, u64)> {
+        let letters = self.twin.queues[&queue.0].letters();
+        let few: Vec<_> = letters.iter().filter(|_| self.random.chance(100)).map(|told| (told.0, told.1)).collect();
+        few
+    }
+
+    fn bury(&mut self) {
+        let queue = self.queue();
+        let chosen = self.some_letters(queue);
+        let mut places: Vec<Place> = chosen.iter().map(|(p, offset)| self.world.place(queue, *p, *offset)).collect();
+        let lane = self.world.lane(queue, 4).expect("the priority of a new queue");
+        places.push(Place { lane, offset: 1 << 40 });
+        let outcome = self.world.submit(&Command::Bury { queue, letters: &places });
+        if chosen.is_empty() {
+            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Stale, .. }));
+            return;
+        }
+        assert_eq!(outcome, Outcome::Accept(Reply::Settled { stale: vec![chosen.len() as u32] }));
+        let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
+        chosen.iter().for_each(|(priority, offset)| drop(twin.take_letter(*priority, *offset)));
+    }
+
+    fn redrive(&mut self) {
+        let queue = self.queue();
+        let mut chosen = self.some_letters(queue);
+        chosen.reverse();
+        if chosen.is_empty() {
+            return;
+        }
+        let places: Vec<Place> = chosen.iter().map(|(p, offset)| self.world.place(queue, *p, *offset)).collect();
+        let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
+        let old: Vec<_> =
+            chosen.iter().map(|(priority, offset)| twin.take_letter(*priority, *offset).expect("a letter")).collect();
+        let wish = |old: &super::model::TwinMessage| {
+            let (priority, group) = (old.priority, old.group.clone());
+            Wish { priority, group, ..Wish::default() }
+        };
+        let wishes: Vec<Wish> = old.iter().map(wish).collect();
+        let barrier = self.world.is_sync.then_some(self.world.next_frame.0 + 64);
+        let new = twin.append(&wishes, self.twin.wall, None, barrier);
+        for ((priority, offset), old) in new.into_iter().zip(old) {
+            twin.message_mut(priority, offset).expect("just sent").errors = old.errors;
+        }
+        let messages: Vec<Message<'_>> = wishes.iter().map(|wish| self.message(wish)).collect();
+        self.world.set_awaited(queue, false);
+        self.world.accept(&Command::Redrive { queue, letters: &places, messages: &messages });
+    }
+
+    /// A process leaves in order, dies, or becomes the host.
+    fn leave(&mut self) {
+        let holder = self.random.pick(&HOLDERS);
+        match self.random.below(4) {
+            0 => {
+                self.world.submit(&Command::Release { holder: Holder(holder) });
+                self.twin.release(holder);
+            }
+            1 if holder != 0 => {
+                self.world.submit(&Command::Adopt { from: Holder(holder) });
+                self.twin.adopt(holder, 0);
+            }
+            _ => {
+                self.world.submit(&Command::End { holder: Holder(holder) });
+                self.twin.end(holder, DIED, &self.world.pauses);
+            }
+        }
+        self.nothing.retain(|(_, other), _| *other != holder);
+    }
+
+    /// The host's process ends, and the next one loads the checkpoint; perhaps the machine was restarted too.
+    fn restart(&mut self) {
+        self.world.reload();
+        self.nothing.clear();
+        if self.random.chance(128) {
+            return;
+        }
+        if self.random.chance(128) {
+            self.world.clock = ClockIdentity { boot_id: [self.random.below(256) as u8; 16], time_namespace: 1 };
+            self.world.now.boot = BootTime(SECOND);
+        }
+        self.look_at_clocks();
+        let is_other = self.world.clock != self.world.state.clock;
+        self.world.begin_life();
+        if is_other {
+            self.twin.begin_clock();
+        }
+        self.twin.end(0, DIED, &self.world.pauses);
+    }
+
+    /// Options change, or a queue is deleted and made anew.
+    fn rare(&mut self) {
+        let name = self.random.pick(&NAMES);
+        let queue = self.numbers[name];
+        if self.random.chance(160) {
+            let options = options(&mut self.random, name);
+            let outcome = self.world.submit(&Command::Ensure { name, options });
+            assert!(!matches!(outcome, Outcome::Refuse { .. }));
+            self.twin.queues.get_mut(&queue.0).expect("a queue of the world").options = options;
+            return;
+        }
+        let outcome = self.world.submit(&Command::Delete { queue });
+        match self.twin.queues[&queue.0].counts().in_flight {
+            0 => assert_eq!(outcome, Outcome::Accept(Reply::Done)),
+            count => {
+                let is_in_flight = |refusal: &Refusal| *refusal == Refusal::InFlight { count };
+                assert!(matches!(&outcome, Outcome::Refuse { refusal, .. } if is_in_flight(refusal)));
+                return;
+            }
+        }
+        self.twin.queues.remove(&queue.0);
+        self.once.remove(&queue);
+        self.told.retain(|told| told.0 != queue);
+        self.nothing.retain(|(other, _), _| *other != queue);
+        if self.random.chance(128) {
+            self.create(name);
+            self.erase();
+        } else {
+            self.erase();
+            self.create(name);
+        }
+    }
+
+    fn erase(&mut self) {
+        if self.random.chance(128) {
+            self.world.reload();
+            self.nothing.clear();
+        }
+        while self.world.accept(&Command::Erase { queue: None }) == Reply::More {}
+        assert!(matches!(self.world.submit(&Command::Erase { queue: None }), Outcome::Unchanged { .. }));
+    }
+
+    fn assert_agrees(&mut self) {
+        for (number, twin) in &self.twin.queues {
+            let queue = QueueNumber(*number);
+            assert_eq!(self.world.counts(queue), twin.counts(), "{number}");
+            let (letters, expected) = (self.world.letters(queue), twin.letters());
+            let differs = letters.iter().zip(&expected).find(|(letter, expected)| letter != expected);
+            assert!(differs.is_none() && letters.len() == expected.len(), "{number}: {differs:?}");
+            for (priority, end) in &twin.ends {
+                let first = twin.messages.iter().filter(|m| m.priority == *priority).map(|m| m.offset).min();
+                let lane = self.world.state.queues[&queue].lane_of_priority(*priority).expect("a lane in use");
+                assert!(lane.start <= first.unwrap_or(*end), "{lane:?} starts behind {first:?}");
+                let logged = self.world.logs.get(lane.log).map(|cell| cell.shown(Lsn(u64::MAX)));
+                assert_eq!((lane.end, logged), (*end, Some(*end)));
+            }
+        }
+        if self.random.chance(32) {
+            self.world.assert_rows_are_kept();
+        }
+    }
+
+    /// In the end every message is handed out or dead, and none is left.
+    fn finish(mut self) {
+        self.lags = false;
+        self.world.durable = self.world.next_frame;
+        self.tick();
+        self.world.reload();
+        let mut queues = BTreeSet::new();
+        for (number, twin) in &mut self.twin.queues {
+            queues.insert(QueueNumber(*number));
+            twin.is_paused = false;
+        }
+        for queue in &queues {
+            self.world.submit(&Command::Pause { queue: *queue, is_paused: false });
+        }
+        // One process after the other: each takes one suspect, and acknowledges what it has.
+        for holder in 100.. {
+            self.look_at_clocks();
+            for queue in &queues {
+                self.take_all(*queue, holder);
+            }
+            if self.twin.queues.values().all(|twin| twin.waiting() + twin.counts().in_flight == 0) {
+                break;
+            }
+            self.world.pauses.clear();
+            self.world.submit(&Command::End { holder: Holder(holder) });
+            self.twin.end(holder, DIED, &self.world.pauses);
+            let Now { wall, boot } = self.world.now;
+            self.world.now = Now { wall: Timestamp(wall.0 + 40 * SECOND), boot: boot.plus(40 * SECOND) };
+            self.tick();
+            self.assert_agrees();
+        }
+        self.world.reload();
+    }
+
+    fn take_all(&mut self, queue: QueueNumber, holder: u64) {
+        let receive = Command::Receive { queue, holder: Holder(holder), max: 1024 };
+        let Outcome::Accept(Reply::Handed(runs)) = self.world.submit(&receive) else { return };
+        let expected = self.twin.receive(queue.0, holder, 1024);
+        assert_eq!(handed(&runs), expected);
+        let delivery = |run: &HandedRun| {
+            let HandedRun { lane, first, count, acquired, .. } = *run;
+            (first..first + u64::from(count)).map(move |offset| DeliveryId { lane, offset, acquired })
+        };
+        let deliveries: Vec<DeliveryId> = runs.iter().flat_map(delivery).collect();
+        self.world.accept(&Command::Settle { queue, how: Settlement::Ack, deliveries: &deliveries });
+        let named: Vec<(u8, u64, u32)> = expected.iter().map(|h| (h.priority, h.offset, h.acquired)).collect();
+        self.twin.settle(queue.0, Settlement::Ack, &named, &self.world.pauses);
+    }
+}
+
+#[test]
+fn generated_histories_are_what_the_twin_tells() {
+    for seed in 0..40 {
+        let mut history = History::new(seed);
+        for _ in 0..1500 {
+            history.step();
+        }
+        history.finish();
+    }
+}
