@@ -9,7 +9,7 @@ use std::fmt;
 use once_cell::race::OnceBox;
 
 use crate::base::bounds::{HOST_AWAITED_MICROS_MAX, LOOK_AGAIN_MICROS_MAX};
-use crate::base::level::{Level, Wanted};
+use crate::base::level::Wanted;
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, Event, wait_listener};
 use crate::base::time::BootTime;
