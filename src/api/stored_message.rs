@@ -154,7 +154,7 @@ impl MessageReader {
     ) -> Result<Vec<(u64, StoredMessage)>, Error> {
         let mut messages = Vec::with_capacity(count.min(1024) as usize);
         let (mut next, end) = (first, first + count);
-        // Who finds it in use reads for itself. So does a forked child if it was in use at the fork: there nobody is left
+        // Who finds it in use reads for itself. So does a forked child if it was in use at the fork: nobody is left there
         // who would let go of it.
         let (mut shared, mut own) = (self.ahead.try_lock(), Ahead::alone(log));
         let ahead = shared.as_deref_mut().unwrap_or(&mut own);

@@ -306,8 +306,8 @@ impl Client {
         Ok(take_read(&mut Take::new(bytes), read.log, &segments)?)
     }
 
-    /// Gives back the messages that this process has in flight, unless it can have none, or there is no host to ask. What
-    /// cannot be given back is taken back when the session ends.
+    /// Gives back the messages that this process has in flight, unless it can have none, or there is no host to ask.
+    /// What cannot be given back is taken back when the session ends.
     pub(crate) fn release_to_close(self: &Arc<Self>) {
         {
             let state = self.state.lock();
