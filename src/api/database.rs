@@ -173,7 +173,7 @@ impl Database {
     /// [`Error::Mismatch`] if it exists with other options, [`Error::InvalidName`], [`Error::LimitExceeded`],
     /// [`Error::InvalidOption`], and what any write may meet.
     pub fn create_queue(&self, name: &str, options: QueueOptions) -> Result<Queue, Error> {
-        self.open_queue(name, queues::Command::Create { name, options: options.to_machine() })
+        self.open_queue(name, options, |name, options| queues::Command::Create { name, options })
     }
 
     /// Creates a queue, or gives the one that exists these options. Durable on return.
@@ -181,10 +181,20 @@ impl Database {
     /// # Errors
     /// As for [`Database::create_queue`], but for the mismatch.
     pub fn ensure_queue(&self, name: &str, options: QueueOptions) -> Result<Queue, Error> {
-        self.open_queue(name, queues::Command::Ensure { name, options: options.to_machine() })
+        self.open_queue(name, options, |name, options| queues::Command::Ensure { name, options })
     }
 
-    fn open_queue(&self, name: &str, command: queues::Command<'_>) -> Result<Queue, Error> {
+    fn open_queue<'a>(
+        &self,
+        name: &'a str,
+        options: QueueOptions,
+        command: impl FnOnce(&'a str, queues::Options) -> queues::Command<'a>,
+    ) -> Result<Queue, Error> {
+        let options = options.to_machine();
+        // Before they are sent: a host takes what cannot be for a request that it does not understand.
+        let invalid = |(option, reason): (_, &str)| Error::InvalidOption { option, reason: reason.to_owned() };
+        options.check().map_err(invalid)?;
+        let command = command(name, options);
         let submitted = self.shared.link.submit(&Command::Queues(command), Level::Sync, None);
         match submitted.map_err(|refused| refusal(refused, name))?.reply {
             Reply::Queues(queues::Reply::Queue(number)) => Ok(Queue::new(self.clone(), name, number)),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, MESSAGES_PER_RECEIVE_MAX};
+use crate::base::bounds::{
+    DELIVERIES_PER_CALL_MAX, HEADERS_PER_BATCH_MAX, MESSAGES_PER_RECEIVE_MAX, RECORDS_PER_BATCH_MAX,
+};
 use crate::base::level::{Level, Wanted};
 use crate::base::name;
 use crate::base::sync::Arc;
@@ -99,6 +101,15 @@ impl Queue {
     }
 
     fn send_messages(&self, messages: &[queues::Message<'_>], wanted: Wanted) -> Result<Sent, Error> {
+        let headers = messages.iter().map(|message| message.record.headers.len()).sum::<usize>();
+        for (limit, max, actual) in [
+            ("messages per batch", RECORDS_PER_BATCH_MAX, messages.len()),
+            ("headers per batch", HEADERS_PER_BATCH_MAX, headers),
+        ] {
+            if actual > max {
+                return Err(Error::LimitExceeded { limit, max: max as u64, actual: actual as u64 });
+            }
+        }
         let command = OfQueues::Send { queue: self.number, messages };
         match self.submit(command, wanted).map_err(|refused| self.refusal_of(messages, refused))? {
             (queues::Reply::Sent { priority, offset }, receipt) => {

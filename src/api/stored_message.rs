@@ -155,7 +155,10 @@ impl MessageReader {
     ) -> Result<Vec<(u64, StoredMessage)>, Error> {
         let mut messages = Vec::with_capacity(count.min(1024) as usize);
         let (mut next, end) = (first, first + count);
-        let mut ahead = self.ahead.lock();
+        // Who finds it in use reads for itself. So does a forked child, if it was in use at the fork: nobody is left who
+        // would let go of it there.
+        let (mut shared, mut own) = (self.ahead.try_lock(), Ahead::alone(log));
+        let ahead = shared.as_deref_mut().unwrap_or(&mut own);
         ahead.turn_to(log, first);
         ahead.take(priority, &mut next, end, &mut messages);
         while next < end {
@@ -179,6 +182,11 @@ impl MessageReader {
 }
 
 impl Ahead {
+    /// For one call: it reads no more than it is asked for.
+    fn alone(log: LogId) -> Ahead {
+        Ahead { log: Some(log), next: u64::MAX, ..Ahead::default() }
+    }
+
     fn turn_to(&mut self, log: LogId, first: u64) {
         if self.log != Some(log) {
             *self = Ahead { log: Some(log), next: first, ..Ahead::default() };

@@ -9,14 +9,14 @@ use std::fmt;
 use once_cell::race::OnceBox;
 
 use crate::base::bounds::{HOST_AWAITED_MICROS_MAX, LOOK_AGAIN_MICROS_MAX};
-use crate::base::level::{Level, Wanted};
+use crate::base::level::Wanted;
 use crate::base::lsn::Lsn;
 use crate::base::sync::{Arc, Event, wait_listener};
 use crate::base::time::BootTime;
 use crate::engine::fault::Fault;
 use crate::engine::{DurableWait, Engine, OpenOptions, Refused, Submitted};
 use crate::primitives::sessions::SessionId;
-use crate::primitives::{Command, Primitives, Refusal, Reply, queues};
+use crate::primitives::{Command, Primitives, Refusal, Reply};
 use crate::storage::disk::Disk;
 use crate::storage::disk::clock;
 use crate::storage::disk::host::HostDisk;
@@ -405,9 +405,7 @@ impl Link {
             if at.station.is_here() {
                 let synced = match at.station.current() {
                     Station::Attached(client) => {
-                        let release = queues::Command::Release { holder: queues::Holder::HOST };
-                        // What cannot be given back is taken back when the session ends.
-                        let _ = client.submit_and_wait(&Command::Queues(release), Level::Buffered.into(), None);
+                        client.release_to_close();
                         client.sync_to_close()
                     }
                     Station::Host(_) => Ok(()),

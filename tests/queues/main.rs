@@ -11,6 +11,7 @@ mod child;
 mod consumer;
 mod content;
 mod crowd;
+mod damage;
 mod dead;
 mod definition;
 mod expiry;

@@ -1,9 +1,9 @@
 //! Consumers in several processes: who goes away, and what becomes of what they had.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use towpath::{Backoff, Database, Level, Message, OpenMode, Options, Queue, QueueOptions};
+use towpath::{Backoff, Database, Error, Level, Message, OpenMode, Options, Queue, QueueOptions};
 
 use crate::child::{ChildProcess, tell};
 use crate::consumer::{HOUR, Waiting, counts, expect_nothing, send_all, take, take_now, text, texts};
@@ -223,6 +223,18 @@ fn who_waits_goes_on_waiting_when_the_host_changes() {
 }
 
 #[test]
+fn closing_does_not_wait_for_a_host_that_is_gone() {
+    let (_place, mut host, db, mails) = beside_a_host(&["one", "two"]);
+    let held = take_now(&mails, "one");
+    host.kill();
+    let start = Instant::now();
+    let closed = db.close();
+    assert!(matches!(closed, Err(Error::NoHost)), "{closed:?}");
+    assert!(start.elapsed() < PATIENCE / 3, "{:?}", start.elapsed());
+    drop(held);
+}
+
+#[test]
 fn a_consumer_that_dies_with_the_host_gives_back_after_the_grace() {
     let place = Place::new();
     let mut host = ChildProcess::host_with_grace(&place.data(), SHORT);
@@ -333,5 +345,5 @@ fn a_paused_queue_is_paused_for_all_and_a_deleted_one_deleted() {
     let consumer = theirs.clone();
     let waiting = Waiting::begun(move || consumer.receive().map(drop));
     db.delete_queue("mails").unwrap();
-    assert!(matches!(waiting.comes(), Err(towpath::Error::NotFound { .. })));
+    assert!(matches!(waiting.comes(), Err(Error::NotFound { .. })));
 }

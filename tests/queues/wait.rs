@@ -303,6 +303,20 @@ fn closing_the_database_wakes_every_waiter() {
 }
 
 #[test]
+#[ignore = "an attached process gives back before it refuses its own waiters, and is handed it again"]
+fn what_a_close_gives_back_is_not_handed_to_who_waits_in_the_same_process() {
+    let (db, mails) = queue(QueueOptions::new());
+    mails.send("to the customer").unwrap();
+    let held = take(&mails);
+    let waiting = mails.clone();
+    let waiting = Waiting::begun(move || waiting.receive().map(drop));
+    db.close().unwrap();
+    let ended = waiting.comes();
+    assert!(matches!(ended, Err(Error::Closed)), "{ended:?}");
+    drop(held);
+}
+
+#[test]
 fn of_many_who_wait_each_gets_one() {
     let (_db, mails) = queue(QueueOptions::new());
     let waiting: Vec<_> = (0..16).map(|_| consumer(&mails)).collect();

@@ -131,7 +131,7 @@ pub(super) const fn mixed(number: u64) -> u64 {
 pub(super) type Fault = (&'static str, &'static str);
 
 impl Options {
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         let durations = [
             ("visibility timeout", self.visibility_micros),
             ("backoff", self.backoff.first_micros),

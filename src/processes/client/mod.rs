@@ -24,7 +24,7 @@ use crate::base::bounds::{
     LEFT_ALONE_MICROS, LOOK_AGAIN_MICROS_MAX, MAPPED_SEGMENTS_MAX, QUESTIONS_OPEN_MAX, WIRE_FRAME_BYTES_MAX,
 };
 use crate::base::codec::Take;
-use crate::base::level::Wanted;
+use crate::base::level::{Level, Wanted};
 use crate::base::lsn::Geometry;
 use crate::base::sync::{Arc, Event, JoinHandle, Mutex};
 use crate::base::time::BootTime;
@@ -32,7 +32,7 @@ use crate::engine::fault::Fault;
 use crate::engine::read::Read;
 use crate::engine::{Refused, Submitted, micros_left};
 use crate::primitives::sessions::SessionId;
-use crate::primitives::{Command, Refusal, Reply};
+use crate::primitives::{Command, Refusal, Reply, queues};
 use crate::storage::disk::clock;
 use crate::storage::disk::host::fork::ForkMark;
 use crate::storage::disk::host::socket::{Alarm, Socket};
@@ -304,6 +304,20 @@ impl Client {
     fn take_read(&self, bytes: &[u8], read: &ReadRecords) -> Result<Fetched, Unasked> {
         let segments = self.state.lock().segments.clone();
         Ok(take_read(&mut Take::new(bytes), read.log, &segments)?)
+    }
+
+    /// Gives back the messages that this process has in flight, unless it can have none, or there is no host to ask.
+    /// What cannot be given back is taken back when the session ends.
+    pub(crate) fn release_to_close(self: &Arc<Self>) {
+        {
+            let state = self.state.lock();
+            if state.unanswered.next_write() == 0 || matches!(state.phase, Phase::Unattached) {
+                return;
+            }
+        }
+        let release = Command::Queues(queues::Command::Release { holder: queues::Holder::HOST });
+        let until = clock::boot().plus(LEFT_ALONE_MICROS);
+        let _ = self.submit_and_wait(&release, Level::Buffered.into(), Some(until));
     }
 
     /// Waits until everything written before is on disk, unless there is no host to ask, or nothing was written.
