@@ -155,8 +155,8 @@ impl MessageReader {
     ) -> Result<Vec<(u64, StoredMessage)>, Error> {
         let mut messages = Vec::with_capacity(count.min(1024) as usize);
         let (mut next, end) = (first, first + count);
-        // Who finds it in use reads for itself. So does a forked child, if it was in use at the fork: nobody is left who
-        // would let go of it there.
+        // Who finds it in use reads for itself. So does a forked child, if it was in use at the fork: there is nobody
+        // there who would let go of it.
         let (mut shared, mut own) = (self.ahead.try_lock(), Ahead::alone(log));
         let ahead = shared.as_deref_mut().unwrap_or(&mut own);
         ahead.turn_to(log, first);
