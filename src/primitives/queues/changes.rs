@@ -2,9 +2,10 @@
 
 use super::chunk::{Chunk, Death, Tracked, bit, bits, chunk_of};
 use super::command::{Holder, Place, Reason};
-use super::event::{Fate, Note, Run};
+use super::event::Run;
 use super::lane::LaneNumber;
 use super::message::{Attributes, GroupHash};
+use super::note::{Fate, Note};
 use super::queue::{Queue, Shared, land};
 use super::sent::Sent;
 use crate::base::time::{BootTime, Timestamp};

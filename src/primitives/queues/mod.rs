@@ -17,6 +17,7 @@
 //! | `message.rs`   | a message to send, and what it says of itself                 |
 //! | `sent.rs`      | messages in an item                                           |
 //! | `event.rs`     | facts and their bytes                                         |
+//! | `note.rs`      | what failed or died, in an item                               |
 //! | `chunk.rs`     | the messages of 64 sequences that are not simply in line      |
 //! | `lane.rs`      | the messages of one priority                                  |
 //! | `queue.rs`     | a queue's lanes and groups, and what is due when              |
@@ -47,6 +48,7 @@ mod handing;
 mod lane;
 mod letters;
 mod message;
+mod note;
 mod options;
 mod overlay;
 mod picking;
@@ -70,11 +72,12 @@ pub(crate) use command::{
     Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement,
 };
 pub(crate) use decide::decide;
-pub(crate) use event::{Event, read_note};
+pub(crate) use event::Event;
 pub(crate) use handing::KNOWS_NOTHING;
 pub(crate) use lane::{LaneNumber, place_of, sequence};
 pub(crate) use letters::Letter;
 pub(crate) use message::{Due as DueTime, Message, MessageRef};
+pub(crate) use note::read_note;
 pub(crate) use options::{Backoff, Growth, JitterKind, Options};
 pub(crate) use overlay::Overlay;
 pub(crate) use queue::QueueCounts;

@@ -3,7 +3,8 @@
 use super::chunk::{Tracked, bit};
 use super::command::{Holder, Outcome, Place, Reason};
 use super::decide::Emit;
-use super::event::{Event, Fate, Note, Run, push_run};
+use super::event::{Event, Run, push_run};
+use super::note::{Fate, Note};
 use super::options::mixed;
 use super::queue::Queue;
 use super::reply::Reply;

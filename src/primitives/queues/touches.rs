@@ -2,8 +2,9 @@
 
 use super::chunk::{bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
-use super::event::{Event, Fate, Run};
+use super::event::{Event, Run};
 use super::lane::{Lane, LaneNumber};
+use super::note::Fate;
 use super::queue::Queue;
 use super::rows::{COUNTERS, chunk_rows, lane_row, message_row, news_row, notes_row, queue_row};
 use super::state::State;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::super::command::{Command, Holder, Outcome, Place, QueueNumber};
 use super::super::decide::decide;
-use super::super::event::{Event, Fate};
+use super::super::event::Event;
 use super::super::lane::LaneNumber;
+use super::super::note::Fate;
 use super::super::overlay::Overlay;
 use super::super::queue::QueueCounts;
 use super::super::reply::{HandedRun, Reply};
