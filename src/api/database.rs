@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::level::Level;
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, AtomicBool, Ordering};
 use crate::engine::Refused;
 use crate::primitives::{Command, Refusal, Reply, queues, sessions, streams};
 use crate::processes::link::Link;
@@ -53,10 +53,13 @@ pub(crate) struct Shared {
     pub(crate) spread: Spread,
     path: PathBuf,
     remove_on_close: Option<PathBuf>,
+    /// Nothing is handed out any more: what is given back now is for others.
+    is_closing: AtomicBool,
 }
 
 impl Shared {
     fn close(&self) -> Result<(), Error> {
+        self.is_closing.store(true, Ordering::SeqCst);
         let is_ours = self.link.is_host();
         let closed = self.link.close();
         if let Some(path) = self.remove_on_close.as_ref().filter(|_| is_ours) {
@@ -64,6 +67,12 @@ impl Shared {
             let _ = crate::storage::disk::host::remove_tree(path);
         }
         Ok(closed?)
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::SeqCst)
     }
 }
 
@@ -101,7 +110,9 @@ impl Database {
     ) -> Result<Database, Error> {
         let start = random_id().map_err(|source| Error::Io { attempt: "asking for randomness", source })?;
         let spread = Spread::new(u64::from_le_bytes(*start.first_chunk().expect("an id has sixteen bytes")));
-        Ok(Database { shared: Arc::new(Shared { link, level, spread, path, remove_on_close }) })
+        Ok(Database {
+            shared: Arc::new(Shared { link, level, spread, path, remove_on_close, is_closing: AtomicBool::new(false) }),
+        })
     }
 
     /// Creates a stream, or opens it if it exists with equal options. Durable on return.

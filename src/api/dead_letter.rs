@@ -20,6 +20,7 @@ use super::stored_message::StoredMessage;
 /// A message in the dead set of its queue.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
+    queue: Queue,
     letter: Letter,
     message: StoredMessage,
     failures: Vec<Failure>,
@@ -106,7 +107,7 @@ impl Queue {
         let read = self.reader.read(link, letter.log, letter.priority, letter.place.offset, 1)?;
         let Some((_, message)) = read.into_iter().next() else { return Ok(None) };
         let failures = self.read_failures(&letter)?;
-        Ok(Some(DeadLetter { letter, message, failures }))
+        Ok(Some(DeadLetter { queue: self.clone(), letter, message, failures }))
     }
 
     fn read_failures(&self, letter: &Letter) -> Result<Vec<Failure>, Error> {
@@ -130,12 +131,14 @@ impl Queue {
     /// instant. All of them or none. At most 4,096. Durable on return.
     ///
     /// # Errors
-    /// [`Error::Stale`] if one of them is in the dead set no longer; [`Error::NotFound`] if the queue was deleted, and
+    /// [`Error::Stale`] if one of them is in the dead set no longer; [`Error::InvalidOption`] if one is of another
+    /// queue, or of another handle of the database; [`Error::NotFound`] if the queue was deleted, and
     /// what any write may meet.
     pub fn redrive(&self, letters: &[DeadLetter]) -> Result<(), Error> {
         if letters.is_empty() {
             return Ok(());
         }
+        self.check_letters(letters)?;
         let headers: Vec<Vec<Header<'_>>> = letters.iter().map(|letter| letter.headers().collect()).collect();
         let messages: Vec<queues::Message<'_>> =
             letters.iter().zip(&headers).map(|(letter, headers)| anew(letter, headers)).collect();
@@ -152,12 +155,22 @@ impl Queue {
         if letters.is_empty() {
             return Ok(0);
         }
+        self.check_letters(letters)?;
         let places: Vec<Place> = letters.iter().map(DeadLetter::place).collect();
         let bury = OfQueues::Bury { queue: self.number, letters: &places };
         match self.submit(bury, Level::Sync).map_err(|refused| self.refusal(refused))?.0 {
             queues::Reply::Settled { stale } => Ok(stale.len()),
             _ => unreachable!("who lets letters go is told which had gone"),
         }
+    }
+
+    /// Places are those of a queue of one database: a letter of another must not be taken for one of this.
+    fn check_letters(&self, letters: &[DeadLetter]) -> Result<(), Error> {
+        if letters.iter().all(|letter| letter.queue.is(self)) {
+            return Ok(());
+        }
+        let reason = "one of them is of another queue, or of another handle of the database".to_owned();
+        Err(Error::InvalidOption { option: "letters", reason })
     }
 }
 

@@ -153,7 +153,7 @@ impl Delivery {
     }
 
     pub(super) fn is_of(&self, queue: &Queue) -> bool {
-        self.queue.number == queue.number && Arc::ptr_eq(&self.queue.database.shared, &queue.database.shared)
+        self.queue.is(queue)
     }
 
     /// What settles it in a batch; it is over then.
@@ -179,6 +179,11 @@ pub(super) fn delivery_id(run: &HandedRun, offset: u64) -> DeliveryId {
 }
 
 impl Queue {
+    /// Whether both are handles of one queue, made of one handle of the database.
+    pub(super) fn is(&self, other: &Queue) -> bool {
+        self.number == other.number && Arc::ptr_eq(&self.database.shared, &other.database.shared)
+    }
+
     fn process(&self) -> Option<u32> {
         self.database.shared.link.process()
     }

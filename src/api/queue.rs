@@ -213,6 +213,9 @@ impl Queue {
     }
 
     fn hand_out(&self, max: usize) -> Result<HandedOut, Error> {
+        if self.database.shared.is_closing() {
+            return Err(Error::Closed);
+        }
         let max = max.clamp(1, MESSAGES_PER_RECEIVE_MAX) as u32;
         let command = OfQueues::Receive { queue: self.number, holder: Holder::HOST, max };
         match self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0 {

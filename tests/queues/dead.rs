@@ -238,7 +238,6 @@ fn letters_of_another_queue_are_not_taken_for_ones_of_this() {
 }
 
 #[test]
-#[ignore = "a letter does not know its database: one with the same place is taken for it"]
 fn letters_of_another_database_are_not_taken_for_ones_of_this() {
     let (_db, mails) = queue(QueueOptions::new());
     let (_other, theirs) = queue(QueueOptions::new());

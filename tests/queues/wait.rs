@@ -303,7 +303,6 @@ fn closing_the_database_wakes_every_waiter() {
 }
 
 #[test]
-#[ignore = "an attached process gives back before it refuses its own waiters, and is handed it again"]
 fn what_a_close_gives_back_is_not_handed_to_who_waits_in_the_same_process() {
     let (db, mails) = queue(QueueOptions::new());
     mails.send("to the customer").unwrap();
