@@ -12,7 +12,6 @@ use crate::processes::queueing::DeadLetters;
 
 use super::database::unnamed;
 use super::error::Error;
-use super::message::Message;
 use super::queue::Queue;
 use super::queue_outcomes::{DeathReason, Failure};
 use super::stored_message::StoredMessage;
@@ -126,8 +125,8 @@ impl Queue {
         Ok(failures)
     }
 
-    /// Sends dead letters again, as new messages behind those that are there: with key, headers, body, group and
-    /// priority as they were, without delay and deadline, with no attempt counted. They leave the dead set in the same
+    /// Sends dead letters again, as new messages behind those that are there: with key, headers, body, group,
+    /// priority, ttl and attempts allowed as they were, without delay and deadline, with no attempt counted. They leave the dead set in the same
     /// instant. All of them or none. At most 4,096. Durable on return.
     ///
     /// # Errors
@@ -141,7 +140,7 @@ impl Queue {
         self.check_letters(letters)?;
         let headers: Vec<Vec<Header<'_>>> = letters.iter().map(|letter| letter.headers().collect()).collect();
         let messages: Vec<queues::Message<'_>> =
-            letters.iter().zip(&headers).map(|(letter, headers)| anew(letter, headers)).collect();
+            letters.iter().zip(&headers).map(|(letter, headers)| letter.anew(headers)).collect();
         let places: Vec<Place> = letters.iter().map(DeadLetter::place).collect();
         let redrive = OfQueues::Redrive { queue: self.number, letters: &places, messages: &messages };
         self.submit(redrive, Level::Sync).map(drop).map_err(|refused| self.refusal(refused))
@@ -172,10 +171,4 @@ impl Queue {
         let reason = "one of them is of another queue, or of another handle of the database".to_owned();
         Err(Error::InvalidOption { option: "letters", reason })
     }
-}
-
-fn anew<'a>(letter: &'a DeadLetter, headers: &'a [Header<'a>]) -> queues::Message<'a> {
-    let message = Message::new(letter.body()).headers(headers).priority(letter.priority());
-    let message = letter.key().map_or(message, |key| message.key(key));
-    letter.group().map_or(message, |group| message.group(group)).0
 }

@@ -9,7 +9,7 @@ use crate::base::time::Timestamp;
 use crate::engine::batch::{Batch, ReadItem};
 use crate::engine::read::{Cursor, Read};
 use crate::primitives::queues::{self, MessageRef};
-use crate::primitives::streams::{self, Header};
+use crate::primitives::streams::{self, Header, Record};
 use crate::processes::link::Link;
 
 use super::database::unnamed;
@@ -26,6 +26,8 @@ pub struct StoredMessage {
     headers: Stretch,
     body: Stretch,
     group: Option<Stretch>,
+    ttl_micros: Option<u64>,
+    max_attempts: Option<u32>,
 }
 
 /// Where a part lies in its item.
@@ -101,6 +103,14 @@ impl StoredMessage {
         self.group.and_then(|group| std::str::from_utf8(self.part(group)).ok())
     }
 
+    /// A message that says the same, but for when it is ready and over.
+    pub(super) fn anew<'a>(&'a self, headers: &'a [Header<'a>]) -> queues::Message<'a> {
+        let record = Record { key: self.key(), ..Record::new(self.body()).headers(headers) };
+        let (priority, group) = (self.priority(), self.group());
+        let (ttl_micros, max_attempts) = (self.ttl_micros, self.max_attempts);
+        queues::Message { record, priority, due: None, ttl_micros, deadline: None, group, max_attempts }
+    }
+
     fn read_item(&self) -> &ReadItem {
         &self.batch.items()[self.item as usize]
     }
@@ -118,6 +128,8 @@ struct Place {
     headers: Stretch,
     body: Stretch,
     group: Option<Stretch>,
+    ttl_micros: Option<u64>,
+    max_attempts: Option<u32>,
 }
 
 /// Messages that are read ahead for a consumer who takes one after the other.
@@ -232,13 +244,15 @@ fn places_of(batch: &Batch, item: &ReadItem) -> Result<Vec<Place>, Error> {
             headers: part(record.header_block),
             body: part(record.body.unwrap_or(&record.header_block[..0])),
             group: attributes.group.map(|group| part(group.as_bytes())),
+            ttl_micros: attributes.ttl_micros,
+            max_attempts: attributes.max_attempts,
         });
     }
     Ok(places)
 }
 
 fn stored(batch: &Arc<Batch>, item: u32, priority: u8, place: &Place) -> StoredMessage {
-    let Place { offset, key, headers, body, group } = *place;
+    let Place { offset, key, headers, body, group, ttl_micros, max_attempts } = *place;
     let sequence = queues::sequence(priority, offset);
-    StoredMessage { batch: batch.clone(), item, sequence, key, headers, body, group }
+    StoredMessage { batch: batch.clone(), item, sequence, key, headers, body, group, ttl_micros, max_attempts }
 }

@@ -194,6 +194,22 @@ fn an_expired_letter_lives_anew_once_it_is_redriven() {
 }
 
 #[test]
+fn a_redriven_message_keeps_its_own_ttl_which_counts_anew_and_its_own_attempts() {
+    let (clock, _db, mails) = clocked(at_once());
+    mails.send(Message::new(b"one").ttl(HOUR).max_attempts(1)).unwrap();
+    clock.advance(HOUR / 2);
+    reject_all(&mails, "no such address");
+    mails.redrive(&letters(&mails)).unwrap();
+    clock.advance(HOUR * 3 / 4);
+    take_now(&mails, "one").fail("still no such address").unwrap();
+    assert_eq!(letters(&mails)[0].reason(), DeathReason::AttemptsExhausted);
+    mails.redrive(&letters(&mails)).unwrap();
+    clock.advance(HOUR);
+    assert!(mails.try_receive().unwrap().is_none());
+    assert_eq!(letters(&mails)[0].reason(), DeathReason::Expired);
+}
+
+#[test]
 fn a_letter_is_redriven_once_and_with_one_that_has_gone_none_is() {
     let (_db, mails) = queue(QueueOptions::new());
     send_all(&mails, &["one", "two"]);
