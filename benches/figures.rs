@@ -14,6 +14,7 @@ mod figures {
     pub(crate) mod instructions;
     pub(crate) mod many;
     pub(crate) mod processes;
+    pub(crate) mod queues;
     pub(crate) mod stored;
     pub(crate) mod syncs;
     pub(crate) mod usage;
@@ -23,7 +24,7 @@ mod figures {
 use std::path::{Path, PathBuf};
 
 use figures::child::{self, Part};
-use figures::{appends, compaction, groups, heap, instructions, many, processes, stored, syncs, wakes};
+use figures::{appends, compaction, groups, heap, instructions, many, processes, queues, stored, syncs, wakes};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
@@ -31,7 +32,7 @@ static ALLOCATOR: heap::Counting = heap::Counting::new();
 type Figure = fn(&Path);
 type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 16] = [
+const FIGURES: [(&str, Figure, &str); 20] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
@@ -47,6 +48,14 @@ const FIGURES: [(&str, Figure, &str); 16] = [
     ("rebalance", groups::rebalance, "a member comes to a hundred others, and goes, with 1,000 partitions"),
     ("many-groups", groups::many, "opening 1,000 groups over 10,000 partitions, and their heap"),
     ("compaction", compaction::compaction, "passes over 40 million records with 20 million keys, and their heap"),
+    ("cycles", queues::cycles, "sending, receiving and acknowledging, one by one and in batches of 100"),
+    (
+        "backlog",
+        queues::backlog,
+        "50 million messages wait: their heap, a cycle beside them, and the disk when they went",
+    ),
+    ("delayed", queues::delayed, "the heap of ten million delayed messages, and of some in backoff"),
+    ("many-queues", queues::many, "opening 10,000 queues with a message each, and their heap"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
 

@@ -126,8 +126,8 @@ impl Queue {
     }
 
     /// Sends dead letters again, as new messages behind those that are there: with key, headers, body, group,
-    /// priority, ttl and attempts allowed as they were, without delay and deadline, with no attempt counted. They leave the dead set in the same
-    /// instant. All of them or none. At most 4,096. Durable on return.
+    /// priority, ttl and attempts allowed as they were, without delay and deadline, with no attempt counted. They leave
+    /// the dead set in the same instant. All of them or none. At most 4,096. Durable on return.
     ///
     /// # Errors
     /// [`Error::Stale`] if one of them is in the dead set no longer; [`Error::InvalidOption`] if one is of another
