@@ -90,7 +90,13 @@ fn ask_of_queues(db: &Database) {
     mails.resume().unwrap();
     mails.purge().unwrap();
     assert!(mails.receive_batch_timeout(1, Duration::from_millis(1)).unwrap().is_empty());
-    mails.send("five").unwrap();
+    std::thread::scope(|threads| {
+        let consumer = threads.spawn(|| mails.receive().unwrap().ack().unwrap());
+        eventually("a consumer waits", || !uncounted(db).contains(&"watch queue"));
+        mails.send("five").unwrap();
+        consumer.join().unwrap();
+    });
+    mails.send("six").unwrap();
     drop(block_on(mails.receive_batch_async(1)).unwrap());
     assert_eq!(mails.describe().unwrap().ready, 1);
     assert_eq!(db.queue_names().unwrap(), ["mails"]);
