@@ -58,12 +58,13 @@ pub mod sim;
 mod storage;
 
 pub use api::{
-    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, Backoff, CheckReport, CommitOptions,
-    Database, DeadLetter, DeathReason, Delivery, Error, Failure, Group, GroupDescription, GroupOptions, GroupPartition,
-    Jitter, MappedRange, Mapping, MappingRanges, Member, MemberDescription, MemberOptions, MemberRecordStream,
-    MemberRecords, Message, OpenMode, OperationCount, Options, OwnedRecord, PartitionDescription, PartitionLag, Polled,
-    ProducedBatch, Producer, ProducerOptions, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions, Receipt,
-    RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, StoredMessage, Stream, StreamDescription,
+    AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, Backoff, Binding, BoundTo, CheckReport,
+    CommitOptions, Database, DeadLetter, DeathReason, Delivery, Error, Exchange, ExchangeDescription, ExchangeOptions,
+    ExchangeType, Failure, Group, GroupDescription, GroupOptions, GroupPartition, HeaderMatch, Jitter, MappedRange,
+    Mapping, MappingRanges, Member, MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, Message,
+    OpenMode, OperationCount, Options, OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch,
+    Producer, ProducerOptions, PublishOptions, Published, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions,
+    Receipt, RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, StoredMessage, Stream, StreamDescription,
     StreamOptions, Ticket,
 };
 pub use base::level::Level;

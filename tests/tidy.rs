@@ -122,6 +122,20 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("database", "queue", Operations(&["FindQueue"])),
     ("database", "queue_names", Operations(&["QueueNames"])),
     ("database", "delete_queue", Operations(&["FindQueue", "Submit"])),
+    ("database", "create_exchange", Operations(&["FindExchange", "Submit"])),
+    ("database", "ensure_exchange", Operations(&["FindExchange", "Submit"])),
+    ("database", "exchange", Operations(&["FindExchange"])),
+    ("database", "exchange_names", Operations(&["ExchangeNames"])),
+    ("database", "delete_exchange", Operations(&["FindExchange", "Submit"])),
+    ("exchange", "name", Local("as it was opened")),
+    ("exchange", "publish", Operations(&["Submit"])),
+    ("exchange", "publish_with", Operations(&["Submit"])),
+    ("exchange", "publish_batch", Operations(&["Submit"])),
+    ("exchange", "bind", Operations(&["Submit"])),
+    ("exchange", "bind_exchange", Operations(&["Submit"])),
+    ("exchange", "unbind", Operations(&["Submit"])),
+    ("exchange", "unbind_exchange", Operations(&["Submit"])),
+    ("exchange", "describe", Operations(&["DescribeExchange"])),
     ("stream", "name", Local("as it was opened")),
     ("stream", "partitions", Local("as the handle was told last")),
     ("stream", "partition_of", Local("a hash of the key")),
@@ -253,6 +267,7 @@ const HANDLES: &[&str] = &[
     "queue",
     "delivery",
     "dead_letter",
+    "exchange",
 ];
 const OPERATIONS: &str = "src/processes/operation.rs";
 

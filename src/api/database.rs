@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::base::level::Level;
 use crate::base::sync::{Arc, AtomicBool, Ordering};
 use crate::engine::Refused;
+use crate::primitives::queues::Erasing;
 use crate::primitives::{Command, Refusal, Reply, queues, sessions, streams};
+use crate::processes::exchanging::{ExchangeNames, FindExchange};
 use crate::processes::link::Link;
 use crate::processes::operation::Question;
 use crate::processes::questions::{FindStream, MakeCheckpoint, Processes, StatsOf, StreamNames, SyncAll};
@@ -15,6 +17,8 @@ use crate::storage::disk::clock::random_id;
 
 use super::check::CheckReport;
 use super::error::Error;
+use super::exchange::Exchange;
+use super::exchange_options::ExchangeOptions;
 use super::options::Options;
 use super::outcomes::StreamDescription;
 use super::queue::Queue;
@@ -239,8 +243,8 @@ impl Database {
         }
     }
 
-    /// Deletes a queue with all that is in it, dead letters too. Durable on return; disk space follows with the next
-    /// checkpoints.
+    /// Deletes a queue with all that is in it, dead letters and bindings too. Durable on return; disk space follows
+    /// with the next checkpoints.
     ///
     /// # Errors
     /// [`Error::MessagesInFlight`] if some are, [`Error::NotFound`], and what any write may meet.
@@ -249,7 +253,87 @@ impl Database {
         let submit = |command| queue.submit(command, Level::Sync).map_err(|refused| queue.refusal(refused));
         submit(queues::Command::Delete { queue: queue.number })?;
         // From here on it is gone. What it has left is forgotten step by step, by the next host if need be.
-        while matches!(submit(queues::Command::Erase { queue: Some(queue.number) }), Ok((queues::Reply::More, _))) {}
+        let erase = queues::Command::Erase { what: Erasing::Queue(queue.number) };
+        while matches!(submit(erase), Ok((queues::Reply::More, _))) {}
+        Ok(())
+    }
+
+    /// Creates an exchange, or opens it if it exists with equal options. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it exists with other options, [`Error::NotFound`] if there is no such alternate exchange,
+    /// [`Error::InvalidName`], [`Error::LimitExceeded`], [`Error::InvalidOption`], and what any write may meet.
+    pub fn create_exchange(&self, name: &str, options: ExchangeOptions) -> Result<Exchange, Error> {
+        self.open_exchange(name, options, false)
+    }
+
+    /// Creates an exchange, or gives the one that exists these options. Durable on return.
+    ///
+    /// # Errors
+    /// As for [`Database::create_exchange`]; the mismatch only if it is of another type.
+    pub fn ensure_exchange(&self, name: &str, options: ExchangeOptions) -> Result<Exchange, Error> {
+        self.open_exchange(name, options, true)
+    }
+
+    fn open_exchange(&self, name: &str, options: ExchangeOptions, alters: bool) -> Result<Exchange, Error> {
+        let ExchangeOptions { kind, alternate, allows_unroutable } = options;
+        let alternate = match alternate {
+            Some(alternate) => Some(self.exchange(&alternate)?.number),
+            None => None,
+        };
+        let options = &queues::ExchangeOptions { kind, alternate, allows_unroutable };
+        let invalid = |(option, reason): (_, &str)| Error::InvalidOption { option, reason: reason.to_owned() };
+        options.check().map_err(invalid)?;
+        let command = match alters {
+            false => queues::Command::DeclareExchange { name, options },
+            true => queues::Command::EnsureExchange { name, options },
+        };
+        let submitted = self.shared.link.submit(&Command::Queues(command), Level::Sync, None);
+        match submitted.map_err(|refused| refusal_of("exchange", refused, name))?.reply {
+            Reply::Queues(queues::Reply::Exchange(number)) => Ok(Exchange::new(self.clone(), name, number)),
+            _ => unreachable!("who opens an exchange is told its number"),
+        }
+    }
+
+    /// Opens an exchange that exists. The empty name is that of the default exchange, which leads each message to the
+    /// queue whose name is the routing key. Waits as [`Database::queue`] does.
+    ///
+    /// # Errors
+    /// As for [`Database::stream`].
+    pub fn exchange(&self, name: &str) -> Result<Exchange, Error> {
+        let found = self.ask(&FindExchange { name: name.into() })?;
+        let number = found.ok_or_else(|| Error::NotFound { kind: "exchange", name: name.to_owned() })?;
+        Ok(Exchange::new(self.clone(), name, number))
+    }
+
+    /// The names of all exchanges but the default one, in order. One that is created or deleted meanwhile may be in it
+    /// or not.
+    ///
+    /// # Errors
+    /// As for [`Database::stream`].
+    pub fn exchange_names(&self) -> Result<Vec<String>, Error> {
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let more = self.ask(&ExchangeNames { after: names.last().cloned().unwrap_or_default() })?;
+            if more.is_empty() {
+                return Ok(names);
+            }
+            names.extend(more);
+        }
+    }
+
+    /// Deletes an exchange with its bindings, from it and to it. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::IsAlternate`] if another exchange has it as its alternate, [`Error::NotFound`],
+    /// [`Error::InvalidOption`] for the default one, and what any write may meet.
+    pub fn delete_exchange(&self, name: &str) -> Result<(), Error> {
+        let exchange = self.exchange(name)?;
+        let submit = |command| exchange.submit(command, Level::Sync).map_err(|refused| exchange.refusal(refused));
+        submit(queues::Command::DeleteExchange { exchange: exchange.number })?;
+        // Nothing comes through it any more. Its bindings go step by step, by the next host if need be.
+        let erase = queues::Command::Erase { what: Erasing::Exchange(exchange.number) };
+        while matches!(submit(erase), Ok((queues::Reply::More, _))) {}
         Ok(())
     }
 
@@ -363,16 +447,19 @@ pub(crate) fn unnamed(refused: Refused<Refusal>) -> Error {
     refusal(refused, "")
 }
 
-/// A refusal of a queue in the words of the public error.
-fn of_queue(refusal: queues::Refusal, queue: &str) -> Error {
+/// A refusal of a queue or an exchange in the words of the public error.
+fn of_queue(kind: &'static str, refusal: queues::Refusal, queue: &str) -> Error {
     let name = || queue.to_owned();
     match refusal {
-        queues::Refusal::NotFound => Error::NotFound { kind: "queue", name: name() },
-        queues::Refusal::Mismatch { differences } => Error::Mismatch { kind: "queue", name: name(), differences },
+        queues::Refusal::NotFound | queues::Refusal::NoDestination => Error::NotFound { kind, name: name() },
+        queues::Refusal::Mismatch { differences } => Error::Mismatch { kind, name: name(), differences },
+        queues::Refusal::Unfit { reason } => Error::InvalidOption { option: "binding", reason },
+        queues::Refusal::IsAlternate { exchange } => Error::IsAlternate { exchange: name(), by: exchange },
+        queues::Refusal::Unroutable { .. } => Error::Unroutable { exchange: name(), routing_key: String::new() },
         queues::Refusal::InvalidName(fault) => Error::invalid_name(queue, fault),
         queues::Refusal::InvalidOption { option, reason } => Error::InvalidOption { option, reason: reason.to_owned() },
         queues::Refusal::LimitExceeded { limit, max, actual } => Error::LimitExceeded { limit, max, actual },
-        queues::Refusal::Full { max } => Error::Full { queue: name(), max },
+        queues::Refusal::Full { queue, max } => Error::Full { queue, max },
         queues::Refusal::Stale => Error::Stale { queue: name() },
         queues::Refusal::InFlight { count } => Error::MessagesInFlight { queue: name(), count },
     }
@@ -380,10 +467,15 @@ fn of_queue(refusal: queues::Refusal, queue: &str) -> Error {
 
 /// A refusal in the words of the public error.
 pub(crate) fn refusal(refused: Refused<Refusal>, name: &str) -> Error {
+    refusal_of("queue", refused, name)
+}
+
+/// The same, where it is of this kind if it is of queues or exchanges.
+pub(super) fn refusal_of(kind: &'static str, refused: Refused<Refusal>, name: &str) -> Error {
     let refusal = match refused {
         Refused::Fault(fault) => return fault.into(),
         Refused::Refusal(Refusal::Streams(refusal)) => refusal,
-        Refused::Refusal(Refusal::Queues(refusal)) => return of_queue(refusal, name),
+        Refused::Refusal(Refusal::Queues(refusal)) => return of_queue(kind, refusal, name),
         Refused::Refusal(Refusal::Sessions(sessions::Refusal::LimitExceeded { limit, max, actual })) => {
             return Error::LimitExceeded { limit, max, actual };
         }

@@ -135,6 +135,24 @@ pub enum Error {
         /// The most that may wait in it.
         max: u64,
     },
+    /// No binding leads the message to a queue; nothing was stored.
+    #[error(
+        "exchange `{exchange}` leads `{routing_key}` to no queue; bind one, give the exchange an alternate, or allow it"
+    )]
+    Unroutable {
+        /// The exchange.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+    /// An exchange that another one has as its alternate cannot be deleted.
+    #[error("exchange `{exchange}` is the alternate of `{by}`; give that one another first")]
+    IsAlternate {
+        /// The exchange.
+        exchange: String,
+        /// One that needs it.
+        by: String,
+    },
     /// What was to be settled is in flight no longer: it was settled, or taken back because its time was over. Or a
     /// dead letter is in the dead set no longer.
     #[error("it was settled or taken back before in queue `{queue}`; leave it to whoever has it now")]
@@ -385,6 +403,8 @@ impl Error {
             Error::Full { .. } => -32,
             Error::Stale { .. } => -33,
             Error::MessagesInFlight { .. } => -34,
+            Error::Unroutable { .. } => -35,
+            Error::IsAlternate { .. } => -36,
         }
     }
 

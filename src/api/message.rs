@@ -35,6 +35,7 @@ impl<'a> Message<'a> {
             deadline: None,
             group: None,
             max_attempts: None,
+            origin: None,
         })
     }
 

@@ -6,6 +6,8 @@ mod database;
 mod dead_letter;
 mod delivery;
 mod error;
+mod exchange;
+mod exchange_options;
 mod group;
 mod group_options;
 mod group_outcomes;
@@ -36,6 +38,10 @@ pub use database::Database;
 pub use dead_letter::DeadLetter;
 pub use delivery::Delivery;
 pub use error::Error;
+pub use exchange::Exchange;
+pub use exchange_options::{
+    Binding, BoundTo, ExchangeDescription, ExchangeOptions, ExchangeType, HeaderMatch, PublishOptions,
+};
 pub use group::Group;
 pub use group_options::{GroupOptions, MemberOptions};
 pub use group_outcomes::{GroupDescription, GroupPartition, MemberDescription, PartitionLag, Polled};
@@ -49,7 +55,7 @@ pub use outcomes::{
 pub use producer::Producer;
 pub use queue::Queue;
 pub use queue_options::{Backoff, Jitter, QueueOptions};
-pub use queue_outcomes::{DeathReason, Failure, QueueDescription, Sent};
+pub use queue_outcomes::{DeathReason, Failure, Published, QueueDescription, Sent};
 pub use reader::{Reader, Start};
 pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};

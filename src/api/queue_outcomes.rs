@@ -26,6 +26,24 @@ impl Sent {
     }
 }
 
+/// What became of a publish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Published {
+    /// How many queues got it; of a batch, all its messages together.
+    pub queues: u64,
+    /// Address and level.
+    pub receipt: Receipt,
+}
+
+impl Published {
+    /// The address of the write; of what went nowhere, that of some write before.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.receipt.lsn
+    }
+}
+
 /// What there is to know of a queue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -8,7 +8,7 @@ use crate::base::sync::{Arc, Mutex};
 use crate::base::time::Timestamp;
 use crate::engine::batch::{Batch, ReadItem};
 use crate::engine::read::{Cursor, Read};
-use crate::primitives::queues::{self, MessageRef};
+use crate::primitives::queues::{self, MessageRef, Origin};
 use crate::primitives::streams::{self, Header, Record};
 use crate::processes::link::Link;
 
@@ -28,6 +28,8 @@ pub struct StoredMessage {
     group: Option<Stretch>,
     ttl_micros: Option<u64>,
     max_attempts: Option<u32>,
+    /// Exchange and routing key.
+    origin: Option<(Stretch, Stretch)>,
 }
 
 /// Where a part lies in its item.
@@ -103,12 +105,31 @@ impl StoredMessage {
         self.group.and_then(|group| std::str::from_utf8(self.part(group)).ok())
     }
 
+    /// The name of the exchange that it was published to, empty for the default one; `None` if it was sent to the
+    /// queue itself.
+    #[must_use]
+    pub fn exchange(&self) -> Option<&str> {
+        self.origin().map(|origin| origin.exchange)
+    }
+
+    /// The routing key that it was published with; `None` if it was sent to the queue itself.
+    #[must_use]
+    pub fn routing_key(&self) -> Option<&str> {
+        self.origin().map(|origin| origin.routing_key)
+    }
+
+    fn origin(&self) -> Option<Origin<'_>> {
+        let (exchange, routing_key) = self.origin?;
+        let text = |part| std::str::from_utf8(self.part(part)).ok();
+        Some(Origin { exchange: text(exchange)?, routing_key: text(routing_key)? })
+    }
+
     /// A message that says the same, but for when it is ready and over.
     pub(super) fn anew<'a>(&'a self, headers: &'a [Header<'a>]) -> queues::Message<'a> {
         let record = Record { key: self.key(), ..Record::new(self.body()).headers(headers) };
         let (priority, group) = (self.priority(), self.group());
-        let (ttl_micros, max_attempts) = (self.ttl_micros, self.max_attempts);
-        queues::Message { record, priority, due: None, ttl_micros, deadline: None, group, max_attempts }
+        let (ttl_micros, max_attempts, origin) = (self.ttl_micros, self.max_attempts, self.origin());
+        queues::Message { record, priority, due: None, ttl_micros, deadline: None, group, max_attempts, origin }
     }
 
     fn read_item(&self) -> &ReadItem {
@@ -130,6 +151,7 @@ struct Place {
     group: Option<Stretch>,
     ttl_micros: Option<u64>,
     max_attempts: Option<u32>,
+    origin: Option<(Stretch, Stretch)>,
 }
 
 /// Messages that are read ahead for a consumer who takes one after the other.
@@ -235,7 +257,7 @@ fn places_of(batch: &Batch, item: &ReadItem) -> Result<Vec<Place>, Error> {
     let bytes = batch.bytes(item);
     let not_understood = |fault| Error::from(batch.not_understood(item, &fault));
     let mut places = Vec::with_capacity(item.entry.count.min(1024) as usize);
-    for message in queues::read_messages(bytes).map_err(not_understood)? {
+    for message in queues::read_messages(bytes, &item.entry).map_err(not_understood)? {
         let MessageRef { attributes, record } = message.map_err(not_understood)?;
         let part = |part: &[u8]| Stretch::of(bytes, part);
         places.push(Place {
@@ -246,13 +268,17 @@ fn places_of(batch: &Batch, item: &ReadItem) -> Result<Vec<Place>, Error> {
             group: attributes.group.map(|group| part(group.as_bytes())),
             ttl_micros: attributes.ttl_micros,
             max_attempts: attributes.max_attempts,
+            origin: attributes
+                .origin
+                .map(|origin| (part(origin.exchange.as_bytes()), part(origin.routing_key.as_bytes()))),
         });
     }
     Ok(places)
 }
 
 fn stored(batch: &Arc<Batch>, item: u32, priority: u8, place: &Place) -> StoredMessage {
-    let Place { offset, key, headers, body, group, ttl_micros, max_attempts } = *place;
+    let Place { offset, key, headers, body, group, ttl_micros, max_attempts, origin } = *place;
     let sequence = queues::sequence(priority, offset);
-    StoredMessage { batch: batch.clone(), item, sequence, key, headers, body, group, ttl_micros, max_attempts }
+    let batch = batch.clone();
+    StoredMessage { batch, item, sequence, key, headers, body, group, ttl_micros, max_attempts, origin }
 }

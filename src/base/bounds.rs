@@ -105,6 +105,9 @@ pub(crate) const GROUPS_PER_FRAME_MAX: usize = 64;
 /// Queues of one database.
 pub(crate) const QUEUES_MAX: usize = 65_536;
 
+/// Places in queues that the messages of one publish take together.
+pub(crate) const PLACES_PER_PUBLISH_MAX: usize = 65_536;
+
 /// Lanes of all queues together (a queue has one for each priority in use), and bits of a number in which a lane's
 /// fits.
 pub(crate) const LANES_MAX: usize = 1 << LANE_BITS;

@@ -5,8 +5,7 @@ use bytes::Bytes;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::segment_id::SegmentId;
-use crate::journal::cleaner::entry_of;
-use crate::journal::entry::Entry;
+use crate::journal::entry::{Entry, entry_in};
 use crate::journal::item::{Items, LoneItem};
 use crate::storage::frame::{self, Frame};
 use crate::storage::segment;
@@ -169,9 +168,9 @@ impl Collect<'_> {
 
     #[inline]
     fn push(&mut self, log: LogId, from: u64, until: u64, lsn: Lsn, place: u32, item: &[u8]) -> Result<(), String> {
-        let Some(entry) = entry_of(item).map_err(|fault| fault.to_string())? else { return Ok(()) };
+        let Some(entry) = entry_in(item, log).map_err(|fault| fault.to_string())? else { return Ok(()) };
         let in_order = self.batch.end().is_none_or(|end| entry.first >= end);
-        if entry.log == log && entry.end() > from && entry.first < until && in_order {
+        if entry.end() > from && entry.first < until && in_order {
             let (start, len) = (place - self.base, item.len() as u32);
             self.batch.records += u64::from(entry.count);
             self.batch.items.push(ReadItem { entry, lsn, chunk: self.chunk, start, len });

@@ -6,7 +6,7 @@ use crate::base::log::LogId;
 use crate::base::run::Run;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::Arc;
-use crate::journal::cleaner::entry_of;
+use crate::journal::entry::{Entry, each_entry};
 use crate::journal::item::Items;
 use crate::journal::sidecar::{Sidecar, SidecarFault};
 use crate::journal::walk::Frames;
@@ -164,13 +164,12 @@ fn read_file(ground: &open::Ground, path: &str) -> Result<Vec<u8>, String> {
 
 fn note_items(path: &str, place: u32, frame: &Frame<'_>, found: &mut Found, findings: &mut Findings) {
     for item in Items::of(frame, place) {
-        match item.and_then(|item| entry_of(item.bytes)) {
-            Ok(Some(entry)) => {
-                findings.records += u64::from(entry.count);
-                found.entry(entry.log).or_default().insert(entry.first, u64::from(entry.count));
-            }
-            Ok(None) => {}
-            Err(fault) => findings.problems.push(format!("{path} at {place}: {fault}")),
+        let mut note = |entry: Entry| {
+            findings.records += u64::from(entry.count);
+            found.entry(entry.log).or_default().insert(entry.first, u64::from(entry.count));
+        };
+        if let Err(fault) = item.and_then(|item| each_entry(item.bytes, &mut note)) {
+            findings.problems.push(format!("{path} at {place}: {fault}"));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::journal::tail::Tail;
 
 use super::clock::HybridClock;
 use super::logs::{Armed, Logs};
-use super::machine::{Due, LogChange, LogTimer, Machine};
+use super::machine::{Due, LogAppend, LogChange, LogTimer, Machine};
 use super::objects::Objects;
 use super::timers::{Arming, Timers};
 use super::wake::HoldsLogs;
@@ -20,8 +20,8 @@ use super::watched::Watched;
 /// How long after a limit was passed its log is ticked, so that one tick serves many appends.
 pub(crate) const SOON_MICROS: u64 = 50_000;
 
-/// Logs whose timers one event brings forward.
-const LOGS_HASTENED_MAX: usize = 2;
+/// Logs whose timers most events bring forward at most.
+const LOGS_HASTENED: usize = 2;
 
 /// What the core lock protects. Nothing here does I/O.
 #[derive(Debug)]
@@ -85,32 +85,43 @@ impl<M: Machine> Core<M> {
         self.machine.apply(event, place.lsn);
         match M::log_change(event) {
             LogChange::None => {}
-            LogChange::Append(append) => {
-                let barrier = place.sync.then_some(place.end);
-                let wants = self.logs.append(&append, place.segment, place.position, barrier);
-                if let Some(end) = barrier {
-                    self.logs.wake_at(end, append.log);
-                } else if wants.wake {
-                    after.wake.extend(self.logs.to_wake(append.log));
-                }
-                if wants.timer {
-                    self.arm_timer(append.log, now, now.wall, after);
-                }
+            LogChange::Append(append) => self.apply_append(&append, place, now, after),
+            LogChange::AppendToSeveral => {
+                M::appends(event, &mut |append| self.apply_append(&append, place, now, after));
             }
             change => self.apply_log_change(change, now, after),
         }
-        let mut hastened = [None; LOGS_HASTENED_MAX];
-        let mut places = hastened.iter_mut();
-        self.machine.hastens(event, &mut |log| *places.next().expect("few logs are hastened") = Some(log));
-        for log in hastened.into_iter().flatten() {
+        let (mut hastened, mut more, mut count) = ([None; LOGS_HASTENED], Vec::new(), 0);
+        self.machine.hastens(event, &mut |log| {
+            match hastened.get_mut(count) {
+                Some(place) => *place = Some(log),
+                None => more.push(log),
+            }
+            count += 1;
+        });
+        for log in hastened.into_iter().flatten().chain(more) {
             self.arm_timer(log, now, now.wall, after);
+        }
+    }
+
+    #[inline(always)]
+    fn apply_append(&mut self, append: &LogAppend, place: EventPlace, now: Now, after: &mut Afterwards) {
+        let barrier = place.sync.then_some(place.end);
+        let wants = self.logs.append(append, place.segment, place.position, barrier);
+        if let Some(end) = barrier {
+            self.logs.wake_at(end, append.log);
+        } else if wants.wake {
+            after.wake.extend(self.logs.to_wake(append.log));
+        }
+        if wants.timer {
+            self.arm_timer(append.log, now, now.wall, after);
         }
     }
 
     #[cold]
     fn apply_log_change(&mut self, change: LogChange, now: Now, after: &mut Afterwards) {
         match change {
-            LogChange::None | LogChange::Append(_) => {}
+            LogChange::None | LogChange::Append(_) | LogChange::AppendToSeveral => {}
             LogChange::Open { first, count } => {
                 for log in successive(first, count) {
                     self.logs.open(log, 0, self.machine.log_timer(log));

@@ -16,7 +16,7 @@ use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 
 pub(crate) use super::logs::Logs;
 pub(crate) use super::watched::Watched;
-pub(crate) use crate::journal::entry::{LOG_TAG, RecordPart};
+pub(crate) use crate::journal::entry::{LOG_TAG, RecordPart, SHARED_TAG};
 pub(crate) use crate::storage::control::FEATURE_QUEUES;
 
 /// A primitive, or several composed into one.
@@ -77,6 +77,9 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
 
     /// What the event does to logs.
     fn log_change(event: &Self::Event<'_>) -> LogChange;
+
+    /// What an event adds to each log, of which `log_change` says that these are several.
+    fn appends(event: &Self::Event<'_>, visit: &mut dyn FnMut(LogAppend));
 
     /// Logs whose timers may be due earlier now that the event is true, besides those of what it does to logs.
     fn hastens(&self, event: &Self::Event<'_>, visit: &mut dyn FnMut(LogId));
@@ -322,6 +325,8 @@ pub(crate) enum LogChange {
     },
     /// Records were added at the end.
     Append(LogAppend),
+    /// The same records were added at the ends of several logs, and stand in the event once.
+    AppendToSeveral,
     /// Records below `start` are dead.
     Trim {
         log: LogId,

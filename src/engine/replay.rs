@@ -35,6 +35,15 @@ pub(super) struct Replay<M: Machine> {
     pub(super) bytes: u64,
 }
 
+/// What an event adds to logs.
+fn each_append<M: Machine>(event: &M::Event<'_>, visit: &mut dyn FnMut(LogAppend)) {
+    match M::log_change(event) {
+        LogChange::Append(append) => visit(append),
+        LogChange::AppendToSeveral => M::appends(event, visit),
+        _ => {}
+    }
+}
+
 impl<M: Machine> Replay<M> {
     pub(super) fn from_index(index: &Index, meta: Meta, geometry: Geometry) -> Result<Replay<M>, Fault> {
         let mut machine = M::default();
@@ -74,14 +83,13 @@ impl<M: Machine> Replay<M> {
         for item in Items::of(frame, place) {
             let item = item.map_err(|fault| fault.to_string())?;
             let event = M::decode(item.bytes).map_err(|fault| fault.to_string())?;
-            if let LogChange::Append(append) = M::log_change(&event) {
+            each_append::<M>(&event, &mut |append| {
                 self.high = self.high.max(append.timestamp);
                 self.records += u64::from(append.count);
                 if lsn < self.applied {
                     self.known.push((append, segment, item.position));
-                    continue;
                 }
-            }
+            });
             if lsn >= self.applied {
                 self.open_logs();
                 let end = lsn.plus(frame.extent());
@@ -109,9 +117,9 @@ impl<M: Machine> Replay<M> {
         self.machine.apply(event, place.lsn);
         match M::log_change(event) {
             LogChange::None | LogChange::Rearm { .. } => {}
-            LogChange::Append(append) => {
+            LogChange::Append(_) | LogChange::AppendToSeveral => each_append::<M>(event, &mut |append| {
                 self.logs.append(&append, place.segment, place.position, None);
-            }
+            }),
             LogChange::Open { first, count } => {
                 successive(first, count).for_each(|log| self.logs.open(log, 0, None));
             }

@@ -9,12 +9,12 @@
 //! The sources are read from end to end, and what is found is counted against their sidecars: a record that the sidecar
 //! knows and the walk does not find is damage. Then nothing is copied, and the source is named: it must stay as it is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::base::codec::Take;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
 use crate::base::planted;
@@ -25,7 +25,7 @@ use crate::storage::disk::{Access, File};
 use crate::storage::frame::{self, Frame, HEADER_BYTES, Header, Kind, Seed};
 use crate::storage::segment::{self, FOLDER, SegmentFile, Segments};
 
-use super::entry::{Entry, LOG_TAG};
+use super::entry::{Entry, each_entry, living_in};
 use super::item::{FramePlace, ItemWriter, Items, Layout};
 use super::sidecar::{self, Sidecar, Stretch};
 use super::walk::Frames;
@@ -82,8 +82,11 @@ pub(crate) struct Target {
     pub(crate) measure: Measure,
 }
 
+/// An item, and what it says of each log that it lives in.
+type LiveItem<'a> = (Vec<Entry>, Cow<'a, [u8]>);
+
 /// Told of the live items of one frame.
-type VisitLive<'a> = dyn FnMut(&Frame<'_>, &[(Entry, &[u8])]) -> Result<(), CleaningFault> + 'a;
+type VisitLive<'a> = dyn FnMut(&Frame<'_>, &[LiveItem<'_>]) -> Result<(), CleaningFault> + 'a;
 
 impl Source {
     /// Opens a segment with its sidecar. Whatever prevents that, the segment is unreadable.
@@ -151,12 +154,14 @@ impl Source {
             let mut live = Vec::new();
             for item in Items::of(&frame, place) {
                 let item = item.map_err(|_| self.unreadable())?;
-                let Some(entry) = entry_of(item.bytes).map_err(|_| self.unreadable())? else { continue };
-                if logs.contains(&entry.log) {
-                    found += u64::from(entry.count);
-                }
-                if self.lives(&entry) {
-                    live.push((entry, item.bytes));
+                let mut entries = Vec::new();
+                each_entry(item.bytes, &mut |entry| entries.push(entry)).map_err(|_| self.unreadable())?;
+                found += entries.iter().filter(|entry| logs.contains(&entry.log)).map(records).sum::<u64>();
+                entries.retain(|entry| self.lives(entry));
+                if !entries.is_empty() {
+                    let living: Vec<LogId> = entries.iter().map(|entry| entry.log).collect();
+                    let bytes = living_in(item.bytes, &living).map_err(|_| self.unreadable())?;
+                    live.push((entries, bytes));
                 }
             }
             if !live.is_empty() {
@@ -178,13 +183,8 @@ pub(super) fn sealed_bytes(segment: &SegmentFile) -> &[u8] {
     unsafe { segment.map.bytes(0, segment.map.len()) }
 }
 
-/// The head of an item that holds records; `None` if it holds none.
-pub(crate) fn entry_of(item: &[u8]) -> Result<Option<Entry>, crate::base::codec::Malformed> {
-    let mut take = Take::new(item);
-    if take.u8()? & LOG_TAG == 0 {
-        return Ok(None);
-    }
-    Entry::decode(&mut take).map(Some)
+fn records(entry: &Entry) -> u64 {
+    u64::from(entry.count)
 }
 
 /// Copies what lives of the sources into a survivor, with its sidecar. `None` if nothing lives. Survivor and sidecar
@@ -302,7 +302,7 @@ impl Copy {
     pub(super) fn items(
         &mut self,
         (lsn, epoch): (Lsn, u32),
-        items: &[(Entry, std::borrow::Cow<'_, [u8]>)],
+        items: &[(Entry, Cow<'_, [u8]>)],
         first: u64,
     ) -> Result<(), NoRoom> {
         let layout = Layout::of(items.iter().map(|(_, item)| item.len()));
@@ -325,7 +325,7 @@ impl Copy {
         &mut self,
         source: SegmentId,
         frame: &Frame<'_>,
-        live: &[(Entry, &[u8])],
+        live: &[LiveItem<'_>],
         open: &mut OpenRuns,
     ) -> Result<(), CleaningFault> {
         let place = self.written + self.buffer.len() as u64;
@@ -338,9 +338,12 @@ impl Copy {
             let mut items = ItemWriter::new(out, layout, seed, FramePlace { place, lsn: frame.header.lsn });
             positions.extend(live.iter().map(|(_, item)| items.item(item.len(), |put| put.bytes(item))));
         });
-        for ((entry, item), position) in live.iter().zip(positions) {
-            let first = open.first_copied(entry);
-            first.and_then(|first| self.note(entry, item, position, first)).ok_or(CleaningFault::Unreadable(source))?;
+        for ((entries, item), position) in live.iter().zip(positions) {
+            for entry in entries {
+                let first = open.first_copied(entry);
+                let noted = first.and_then(|first| self.note(entry, item, position, first));
+                noted.ok_or(CleaningFault::Unreadable(source))?;
+            }
         }
         self.flush_if_full()
     }

@@ -17,7 +17,7 @@ use crate::storage::frame::{self, Seed};
 use crate::storage::segment::{SegmentFile, Segments};
 
 use super::cleaner::{CleaningFault, Copy, NoRoom, Survivor, Target, sealed_bytes, write_survivor};
-use super::entry::{Entry, RecordPart};
+use super::entry::{Entry, RecordPart, entry_in};
 use super::item::{Items, POSITION_OF_ITEM, open_item};
 use super::sidecar::{Sidecar, SidecarRun};
 
@@ -153,8 +153,8 @@ impl SealedRun {
         epoch: Option<u32>,
         bytes: &'a [u8],
     ) -> Result<Option<RunItem<'a>>, CleaningFault> {
-        let entry = super::cleaner::entry_of(bytes).map_err(|_| self.unreadable())?;
-        let Some(entry) = entry.filter(|entry| entry.log == self.run.log) else { return Ok(None) };
+        let entry = entry_in(bytes, self.run.log).map_err(|_| self.unreadable())?;
+        let Some(entry) = entry else { return Ok(None) };
         let known = self.sidecar.entry(&self.run, number);
         let known = known.is_some_and(|known| (known.offset, known.position) == (entry.first, position));
         Ok(known.then_some(RunItem { lsn, epoch, entry, bytes }))

@@ -7,7 +7,7 @@
 //! | streams   | 1..=15, 0x81..=0x8f    | 1..=15    |
 //! | sessions  | 0x10..=0x1f            | 16..=31   |
 //! | streams: their groups | 0x20..=0x2f | 32..=47  |
-//! | queues    | 0x30..=0x3f, 0xb0..=0xbf | 48..=63 |
+//! | queues    | 0x30..=0x3f, 0xb0..=0xbf, 0xf0..=0xff | 48..=63 |
 //!
 //! A further primitive is a field here, a variant in each of the four enums below, and an arm wherever they are
 //! matched; it takes the next sixteen tags and kinds, and ids of logs that no other gives.
@@ -31,8 +31,8 @@ use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{Now, Timestamp};
 use crate::engine::machine::{
-    Class, CompactedLog, Context, Decision, Due, Events, FEATURE_QUEUES, LOG_TAG, LogChange, LogCursor, LogTimer,
-    Machine, RecordPart, Recount,
+    Class, CompactedLog, Context, Decision, Due, Events, FEATURE_QUEUES, LOG_TAG, LogAppend, LogChange, LogCursor,
+    LogTimer, Machine, RecordPart, Recount, SHARED_TAG,
 };
 
 /// All primitives.
@@ -99,7 +99,10 @@ enum Primitive {
 
 impl Primitive {
     fn of_tag(tag: u8) -> Option<Primitive> {
-        Primitive::of_kind(tag & !LOG_TAG)
+        match tag & LOG_TAG {
+            0 => Primitive::of_kind(tag),
+            _ => Primitive::of_kind(tag & !(LOG_TAG | SHARED_TAG)),
+        }
     }
 
     fn of_kind(kind: u8) -> Option<Primitive> {
@@ -171,7 +174,12 @@ impl Machine for Primitives {
     #[inline]
     fn features(command: &Command<'_>) -> u64 {
         match command {
-            Command::Queues(queues::Command::Create { .. } | queues::Command::Ensure { .. }) => FEATURE_QUEUES,
+            Command::Queues(
+                queues::Command::Create { .. }
+                | queues::Command::Ensure { .. }
+                | queues::Command::DeclareExchange { .. }
+                | queues::Command::EnsureExchange { .. },
+            ) => FEATURE_QUEUES,
             Command::Once(once) => Primitives::features(once.command),
             _ => 0,
         }
@@ -237,6 +245,12 @@ impl Machine for Primitives {
             Event::Streams(event) => event.log_change(),
             Event::Sessions(_) => LogChange::None,
             Event::Queues(event) => event.log_change(),
+        }
+    }
+
+    fn appends(event: &Event<'_>, visit: &mut dyn FnMut(LogAppend)) {
+        if let Event::Queues(event) = event {
+            event.appends(visit);
         }
     }
 

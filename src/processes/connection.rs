@@ -25,6 +25,7 @@ use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::{Peer, Socket};
 
 use super::answers::{Answers, Awaiting, Bell, answering_others, put_answer};
+use super::exchanging::{DescribeExchange, ExchangeNames, FindExchange};
 use super::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
 use super::operation::{Kind, Question};
 use super::questions as ask;
@@ -345,6 +346,9 @@ impl<'a> Connection<'a> {
             Kind::QueueNames => self.ask::<QueueNames>(request, take),
             Kind::DescribeQueue => self.ask::<DescribeQueue>(request, take),
             Kind::DeadLetters => self.ask::<DeadLetters>(request, take),
+            Kind::FindExchange => self.ask::<FindExchange>(request, take),
+            Kind::ExchangeNames => self.ask::<ExchangeNames>(request, take),
+            Kind::DescribeExchange => self.ask::<DescribeExchange>(request, take),
             Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read => {
                 unreachable!("these have ways of their own")
             }

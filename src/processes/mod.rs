@@ -11,6 +11,7 @@
 //! | `operation.rs`  | what may be asked: the one list of operations                               |
 //! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
 //! | `grouping.rs`   | the questions about consumer groups                                         |
+//! | `exchanging.rs` | the questions about exchanges                                                |
 //! | `queueing.rs`   | the questions about queues, and waiting for what one has to hand out         |
 //! | `watching.rs`   | what a member of one has to know                                            |
 //! | `reading.rs`    | reading records: asking, what is sent, and what the asker maps itself       |
@@ -29,6 +30,7 @@ pub(crate) mod accept;
 mod answers;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod exchanging;
 pub(crate) mod grouping;
 pub(crate) mod lending;
 pub(crate) mod link;

@@ -84,6 +84,9 @@ kinds! {
     DescribeQueue = 26, "describe queue";
     WatchQueue = 27, "watch queue";
     DeadLetters = 28, "dead letters";
+    FindExchange = 29, "find exchange";
+    ExchangeNames = 30, "exchange names";
+    DescribeExchange = 31, "describe exchange";
 }
 
 #[cfg(all(test, not(loom)))]

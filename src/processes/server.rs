@@ -167,7 +167,7 @@ impl Host {
             }
         }
         self.until_done(queues::Command::BeginLife)?;
-        self.until_done(queues::Command::Erase { queue: None })
+        self.until_done(queues::Command::Erase { what: queues::Erasing::Any })
     }
 
     fn until_done(&self, command: queues::Command<'_>) -> Result<(), Fault> {

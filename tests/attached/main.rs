@@ -22,6 +22,8 @@ mod crowd;
 mod dead;
 #[path = "../streams/definition.rs"]
 mod definition;
+#[path = "../queues/exchanges.rs"]
+mod exchanges;
 #[path = "../queues/expiry.rs"]
 mod expiry;
 #[path = "../bad_input/full_disk.rs"]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use towpath::{
-    AppendOptions, Backoff, Database, Error, GroupOptions, Level, MemberOptions, Message, OpenMode, Options,
-    ProducerOptions, QueueOptions, Record, Start, StreamOptions, Timestamp,
+    AppendOptions, Backoff, Binding, Database, Error, ExchangeOptions, GroupOptions, Level, MemberOptions, Message,
+    OpenMode, Options, ProducerOptions, PublishOptions, Queue, QueueOptions, Record, Start, StreamOptions, Timestamp,
 };
 
 use crate::place::executor::block_on;
@@ -100,7 +100,25 @@ fn ask_of_queues(db: &Database) {
     drop(block_on(mails.receive_batch_async(1)).unwrap());
     assert_eq!(mails.describe().unwrap().ready, 1);
     assert_eq!(db.queue_names().unwrap(), ["mails"]);
+    ask_of_exchanges(db, &mails);
     db.delete_queue("mails").unwrap();
+}
+
+/// Asks for what an exchange is asked.
+fn ask_of_exchanges(db: &Database, mails: &Queue) {
+    let orders = db.create_exchange("orders", ExchangeOptions::topic()).unwrap();
+    let news = db.ensure_exchange("news", ExchangeOptions::fanout()).unwrap();
+    assert_eq!(db.exchange_names().unwrap(), ["news", db.exchange("orders").unwrap().name()]);
+    orders.bind(mails, Binding::pattern("order.#")).unwrap();
+    orders.bind_exchange(&news, Binding::pattern("news")).unwrap();
+    assert_eq!(orders.describe().unwrap().bindings.len(), 2);
+    assert_eq!(orders.publish("order.paid", "seven").unwrap().queues, 1);
+    let options = PublishOptions::new().allow_unroutable();
+    assert_eq!(orders.publish_with("unknown", "eight", &options).unwrap().queues, 0);
+    assert_eq!(orders.publish_batch(&[("order", Message::from("nine"))], &options).unwrap().queues, 1);
+    assert!(orders.unbind(mails, Binding::pattern("order.#")).unwrap());
+    assert!(orders.unbind_exchange(&news, Binding::pattern("news")).unwrap());
+    db.delete_exchange("orders").unwrap();
 }
 
 /// The operations that the host has not been asked for.

@@ -14,6 +14,7 @@ mod crowd;
 mod damage;
 mod dead;
 mod definition;
+mod exchanges;
 mod expiry;
 #[path = "../place/forking.rs"]
 mod forking;

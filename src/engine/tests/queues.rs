@@ -10,8 +10,9 @@ use crate::base::time::Now;
 use crate::engine::machine::Due;
 use crate::engine::workers::{Next, Worker};
 use crate::primitives::queues::{
-    Backoff, Clock as ByClock, Command as C, DeliveryId, DueTime, Growth, Holder, JitterKind, Message, Options, Place,
-    QueueNumber, Reply as QueueReply, Settlement, read_messages, tick_logs,
+    Backoff, Binding, Clock as ByClock, Command as C, Condition, DeliveryId, Destination, DueTime, Erasing,
+    ExchangeOptions, Growth, Holder, JitterKind, Kind, Limits, Message, Options, Origin, Place, QueueNumber,
+    Reply as QueueReply, Settlement, read_messages, tick_logs,
 };
 use crate::primitives::streams::Record;
 use crate::sim::random::Random;
@@ -74,12 +75,14 @@ impl World {
     fn act(&mut self) {
         match self.random.below(20) {
             0 => self.create(),
-            1..=5 => self.send(),
+            1..=4 => self.send(),
+            5 => self.publish(),
             6..=9 => self.receive(),
             10..=14 => self.settle(),
             15 => self.pass_time(),
             16 => self.tidy(),
             17 => self.look_at_letters(),
+            18 if self.random.below(2) == 0 => self.publish(),
             18 => {
                 let holder = self.holder();
                 let dies = self.random.below(2) == 0;
@@ -134,7 +137,16 @@ impl World {
                 let deadline = pick(6).then_some(Timestamp(NOON + 60_000_000));
                 let (grouped, max_attempts) = (pick(3), pick(5).then_some(1));
                 let group = grouped.then(|| groups[usize::from(pick(2))]);
-                Message { record: Record::new(body), priority, due, ttl_micros, deadline, group, max_attempts }
+                Message {
+                    record: Record::new(body),
+                    priority,
+                    due,
+                    ttl_micros,
+                    deadline,
+                    group,
+                    max_attempts,
+                    origin: None,
+                }
             })
             .collect();
         let level = self.level();
@@ -142,6 +154,36 @@ impl World {
         if self.submit(C::Send { queue, messages: &messages }, level).is_some() {
             self.remember(queue, &before, bodies);
         }
+    }
+
+    /// Binds a queue or unbinds it, and publishes to all that are bound.
+    fn publish(&mut self) {
+        let (Some(queue), level) = (self.queue(), self.level()) else { return };
+        let options = &ExchangeOptions { kind: Kind::Fanout, alternate: None, allows_unroutable: true };
+        let declared = self.submit(C::DeclareExchange { name: "everybody", options }, Level::Sync);
+        let Some(QueueReply::Exchange(exchange)) = declared else { panic!("it is declared: {declared:?}") };
+        let binding = &Binding { exchange, destination: Destination::Queue(queue), condition: Condition::Always };
+        match self.random.below(4) {
+            0 => drop(self.submit(C::Unbind { binding }, Level::Sync)),
+            1 | 2 => drop(self.submit(C::Bind { binding }, Level::Buffered)),
+            _ => {}
+        }
+        self.sent += 1;
+        let big = self.random.below(3) == 0;
+        let body = format!("order {} ", self.sent).repeat(if big { 3000 } else { 3 }).into_bytes();
+        let origin = Some(Origin { exchange: "everybody", routing_key: "order.created" });
+        let ttl_micros = (self.random.below(3) == 0).then_some(30_000_000);
+        let messages = &[Message { record: Record::new(&body), ttl_micros, origin, ..PLAIN }];
+        let before: Vec<_> = self.queues.iter().map(|queue| (*queue, self.ends(*queue))).collect();
+        let published = self.submit(C::Publish { exchange, messages, limits: Limits::default() }, level);
+        let Some(QueueReply::Published { mut queues }) = published else { panic!("it is published: {published:?}") };
+        for (queue, ends) in before {
+            if self.ends(queue) != ends {
+                self.remember(queue, &ends, vec![body.clone()]);
+                queues -= 1;
+            }
+        }
+        assert_eq!(queues, 0, "each of the queues got it");
     }
 
     /// Log and end of each lane.
@@ -171,7 +213,7 @@ impl World {
         let read = self.bench.engine.read(log, offset, 1, &mut Cursor::default()).expect("nothing is damaged");
         let Read::Items(batch) = read else { panic!("message {offset} of {log:?} is not there") };
         let item = &batch.items()[0];
-        let messages = read_messages(batch.bytes(item)).expect("an item of a lane");
+        let messages = read_messages(batch.bytes(item), &item.entry).expect("an item of a lane");
         let mut bodies = messages.map(|message| message.expect("a message that was written").record);
         let record = bodies.find(|record| record.offset == offset).expect("it is in its item");
         record.body.unwrap_or_default().to_vec()
@@ -241,7 +283,7 @@ impl World {
             1 => {
                 if self.submit(C::Delete { queue }, Level::Sync).is_some() {
                     self.queues.retain(|other| *other != queue);
-                    let erase = C::Erase { queue: Some(queue) };
+                    let erase = C::Erase { what: Erasing::Queue(queue) };
                     while self.random.below(3) > 0 && self.submit(erase, Level::Buffered) == Some(QueueReply::More) {}
                 }
             }
@@ -332,6 +374,7 @@ const PLAIN: Message<'static> = Message {
     deadline: None,
     group: None,
     max_attempts: None,
+    origin: None,
 };
 
 fn difference(expected: &Dump, found: &Dump) -> String {

@@ -51,7 +51,7 @@ impl Queue {
 
     /// A message that needs a state of its own.
     fn enter(&mut self, at: usize, offset: u64, attributes: &Attributes<'_>, sent: &Sent<'_>, shared: &mut Shared) {
-        let Attributes { due, ttl_micros, deadline, group, max_attempts } = *attributes;
+        let Attributes { due, ttl_micros, deadline, group, max_attempts, .. } = *attributes;
         let own = ttl_micros.map(|ttl| Timestamp(sent.entry.timestamp.0.saturating_add(ttl)));
         let expiry = [sent.expires, own, deadline].into_iter().flatten().min();
         if due.or(expiry).is_none() && group.is_none() && max_attempts.is_none() {

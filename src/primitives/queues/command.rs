@@ -1,9 +1,11 @@
 //! What may be asked of queues, and why it may be refused.
 
+use super::exchanges::{ExchangeOptions, Limits};
 use super::lane::LaneNumber;
 use super::message::Message;
 use super::options::Options;
 use super::reply::Reply;
+use super::routing::{Binding, ExchangeNumber};
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
 use crate::base::name::NameFault;
@@ -42,37 +44,115 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command<'a> {
     /// A no-op if the queue exists with equal options, `Mismatch` if with others.
-    Create { name: &'a str, options: Options },
+    Create {
+        name: &'a str,
+        options: Options,
+    },
     /// Creates the queue or gives it these options.
-    Ensure { name: &'a str, options: Options },
+    Ensure {
+        name: &'a str,
+        options: Options,
+    },
     /// Takes the name from the queue and all that is in it; `Erase` does the rest.
-    Delete { queue: QueueNumber },
-    /// Forgets a step of what a deleted queue has left; of any, if none is named.
-    Erase { queue: Option<QueueNumber> },
+    Delete {
+        queue: QueueNumber,
+    },
+    /// Forgets a step of what is left of something deleted.
+    Erase {
+        what: Erasing,
+    },
     /// Adds messages: all of them or none.
-    Send { queue: QueueNumber, messages: &'a [Message<'a>] },
+    Send {
+        queue: QueueNumber,
+        messages: &'a [Message<'a>],
+    },
+    /// Adds messages to the queues that the exchange leads them to: all of them or none.
+    Publish {
+        exchange: ExchangeNumber,
+        messages: &'a [Message<'a>],
+        limits: Limits,
+    },
+    /// A no-op if the exchange exists with equal options, `Mismatch` if with others.
+    DeclareExchange {
+        name: &'a str,
+        options: &'a ExchangeOptions,
+    },
+    /// Declares the exchange or gives it these options.
+    EnsureExchange {
+        name: &'a str,
+        options: &'a ExchangeOptions,
+    },
+    /// Takes the name from an exchange; `Erase` does the rest.
+    DeleteExchange {
+        exchange: ExchangeNumber,
+    },
+    Bind {
+        binding: &'a Binding,
+    },
+    Unbind {
+        binding: &'a Binding,
+    },
     /// Hands messages out.
-    Receive { queue: QueueNumber, holder: Holder, max: u32 },
+    Receive {
+        queue: QueueNumber,
+        holder: Holder,
+        max: u32,
+    },
     /// Settles or extends hand-outs.
-    Settle { queue: QueueNumber, how: Settlement<'a>, deliveries: &'a [DeliveryId] },
+    Settle {
+        queue: QueueNumber,
+        how: Settlement<'a>,
+        deliveries: &'a [DeliveryId],
+    },
     /// Hands nothing out until it is resumed, or goes on.
-    Pause { queue: QueueNumber, is_paused: bool },
+    Pause {
+        queue: QueueNumber,
+        is_paused: bool,
+    },
     /// Lets a step of what is ready or delayed go, as far as it was there when the first step was made.
-    Purge { queue: QueueNumber, below: &'a [Place] },
+    Purge {
+        queue: QueueNumber,
+        below: &'a [Place],
+    },
     /// Lets dead letters go.
-    Bury { queue: QueueNumber, letters: &'a [Place] },
+    Bury {
+        queue: QueueNumber,
+        letters: &'a [Place],
+    },
     /// Sends the dead letters again, as these messages, and lets them go.
-    Redrive { queue: QueueNumber, letters: &'a [Place], messages: &'a [Message<'a>] },
+    Redrive {
+        queue: QueueNumber,
+        letters: &'a [Place],
+        messages: &'a [Message<'a>],
+    },
     /// Moves on what is due by one of the clocks: the tick.
-    Tick { log: LogId, clock: Clock },
+    Tick {
+        log: LogId,
+        clock: Clock,
+    },
     /// Gives back all that a process holds which leaves in order.
-    Release { holder: Holder },
+    Release {
+        holder: Holder,
+    },
     /// Takes back all that a process holds which has died.
-    End { holder: Holder },
+    End {
+        holder: Holder,
+    },
     /// What the session held is the host's from now on.
-    Adopt { from: Holder },
+    Adopt {
+        from: Holder,
+    },
     /// A host begins: what the one before held is taken back.
     BeginLife,
+}
+
+/// Of what is to be forgotten what it has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Erasing {
+    Queue(QueueNumber),
+    Exchange(ExchangeNumber),
+    /// Whatever was deleted.
+    Any,
 }
 
 /// A clock that messages wait by.
@@ -125,6 +205,11 @@ impl Command<'_> {
             Command::Create { .. } | Command::Ensure { .. } | Command::Send { .. } | Command::Redrive { .. } => {
                 Class::Publish
             }
+            Command::Publish { .. }
+            | Command::DeclareExchange { .. }
+            | Command::EnsureExchange { .. }
+            | Command::Bind { .. } => Class::Publish,
+            Command::DeleteExchange { .. } | Command::Unbind { .. } => Class::Settle,
             // What is handed out can be settled: both are small, and settling takes from the same share.
             Command::Receive { .. } | Command::Settle { .. } => Class::Settle,
             Command::Delete { .. } | Command::Erase { .. } | Command::Purge { .. } | Command::Bury { .. } => {
@@ -155,7 +240,22 @@ pub(crate) enum Refusal {
     },
     /// The queue holds as many messages as it may.
     Full {
+        queue: String,
         max: u64,
+    },
+    /// No binding leads the message with this number anywhere.
+    Unroutable {
+        message: u32,
+    },
+    /// What is to be bound, or the alternate, is not there.
+    NoDestination,
+    /// A binding that the exchange does not take.
+    Unfit {
+        reason: String,
+    },
+    /// It cannot be deleted: it is the alternate of another.
+    IsAlternate {
+        exchange: String,
     },
     /// None of the deliveries is in flight any more: settled, or taken back.
     Stale,

@@ -5,6 +5,7 @@
 use super::command::{Command, Outcome, QueueNumber, Refusal};
 use super::erasing;
 use super::event::Event;
+use super::exchanges;
 use super::handing;
 use super::letters;
 use super::options::Options;
@@ -86,7 +87,15 @@ fn decide_on<'c>(
             Ok(Outcome::Accept(Reply::Done))
         }
         Command::Delete { queue } => erasing::delete(find(state, queue)?, emit),
-        Command::Erase { queue } => Ok(erasing::erase(state, queue, emit)),
+        Command::Erase { what } => Ok(erasing::erase(state, what, emit)),
+        Command::Publish { exchange, messages, limits } => {
+            exchanges::publish(state, exchange, messages, limits, context, emit)
+        }
+        Command::DeclareExchange { name, options } => exchanges::declare(state, name, options, emit),
+        Command::EnsureExchange { name, options } => exchanges::alter(state, name, options, emit),
+        Command::DeleteExchange { exchange } => exchanges::delete(state, exchange, emit),
+        Command::Bind { binding } => exchanges::bind(state, binding, emit),
+        Command::Unbind { binding } => exchanges::unbind(state, binding, emit),
         Command::Purge { queue, below } => Ok(erasing::purge(find(state, queue)?, below, emit)),
         Command::Bury { queue, letters } => letters::bury(find(state, queue)?, letters, emit),
         Command::Redrive { queue, letters, messages } => {

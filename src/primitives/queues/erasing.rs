@@ -1,12 +1,14 @@
 //! Purging and deleting, in steps: no step takes longer than a large batch does.
 
 use super::chunk::bits;
-use super::command::{Outcome, Place, QueueNumber, Refusal};
+use super::command::{Erasing, Outcome, Place, Refusal};
 use super::decide::{Emit, Refused, of_contents};
 use super::event::{Event, push_run};
+use super::exchanges::{self, ExchangeEvent};
 use super::lane::Lane;
 use super::queue::Queue;
 use super::reply::Reply;
+use super::routing::Destination;
 use super::rows::COUNTERS;
 use super::state::State;
 use super::trimming;
@@ -79,15 +81,32 @@ pub(super) fn delete(queue: &Queue, emit: Emit<'_, '_>) -> Result<Outcome, Refus
     Ok(Outcome::Accept(Reply::Done))
 }
 
-/// Forgets a step of what a deleted queue has left.
-pub(super) fn erase(state: &State, queue: Option<QueueNumber>, emit: Emit<'_, '_>) -> Outcome {
-    let retired = match queue {
-        Some(queue) => state.retired.get(&queue),
-        None => state.retired.first(),
+/// Forgets a step of what is left of something deleted: its bindings first.
+pub(super) fn erase(state: &State, what: Erasing, emit: Emit<'_, '_>) -> Outcome {
+    let exchange = match what {
+        Erasing::Exchange(exchange) => Some(exchange).filter(|exchange| state.exchanges.is_retired(*exchange)),
+        Erasing::Queue(_) => None,
+        Erasing::Any => state.exchanges.first_retired(),
+    };
+    if let Some(exchange) = exchange {
+        if exchanges::unbind_step(state, Destination::Exchange(exchange), emit).is_none() {
+            emit(Event::OfExchanges(ExchangeEvent::Removed { exchange }));
+            let is_last = what != Erasing::Any;
+            return Outcome::Accept(if is_last { Reply::Done } else { Reply::More });
+        }
+        return Outcome::Accept(Reply::More);
+    }
+    let retired = match what {
+        Erasing::Queue(queue) => state.retired.get(&queue),
+        Erasing::Exchange(_) => None,
+        Erasing::Any => state.retired.first(),
     };
     let Some(queue) = retired.map(|number| &state.queues[number]) else {
         return Outcome::Unchanged { reply: Reply::Done, rests_on: Some(COUNTERS) };
     };
+    if exchanges::unbind_step(state, Destination::Queue(queue.number), emit).is_some() {
+        return Outcome::Accept(Reply::More);
+    }
     let (number, mut chunks) = (queue.number, CHUNKS_PER_STEP);
     for lane in &queue.lanes {
         let mut numbers = lane.chunks.iter().filter(|(_, chunk)| !chunk.is_empty()).map(|(number, _)| *number);

@@ -23,13 +23,15 @@
 //! | 0x3f | changed     | what u8 · fields: 0 paused (queue · u8), 1 passed (queue · lane · cursor),        |
 //! |      |             | 2 trimmed (queue · lane + 1, or 0 for its notes · log · start),                   |
 //! |      |             | 3 adopted (from · to), 4 clock began (boot id 16 · namespace u64 · moment ·       |
-//! |      |             | logs), 5 redriven (queue · count · per letter lane · offset · lane · offset)      |
-//! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · u8 (1 attributes) ·            |
-//! |      |             | expires, 0 for never · messages                                                   |
+//! |      |             | logs), 5 redriven (queue · count · per letter lane · offset · lane · offset);     |
+//! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`)                                   |
+//! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
+//! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
 //! |      |             | (1 still a suspect) · text                                                        |
 //! | 0xb2 | died        | head, of its notes · queue · lane · offset · previous · reason u8 ·               |
 //! |      |             | u8 (1 discarded) · text                                                           |
+//! | 0xf0 | published   | to several queues, once: see `published.rs`                                       |
 
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::log::LogId;
@@ -38,9 +40,11 @@ use crate::engine::machine::{LOG_TAG, LogAppend, LogChange};
 use crate::journal::entry::Entry;
 
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::exchanges::{EXCHANGE_CHANGES, ExchangeEvent};
 use super::lane::LaneNumber;
 use super::note::Note;
 use super::options::Options;
+use super::published::{PUBLISHED, Published};
 use super::sent::Sent;
 use super::state::FIRST_LOG;
 
@@ -172,7 +176,9 @@ pub(crate) enum Event<'a> {
         queue: QueueNumber,
         letters: Vec<(Place, Place)>,
     },
+    OfExchanges(ExchangeEvent<'a>),
     Sent(Sent<'a>),
+    Published(Published<'a>),
     Noted(Note<'a>),
 }
 
@@ -280,7 +286,9 @@ impl<'a> Event<'a> {
                 let letters_len: usize = letters.iter().map(|(from, to)| len(from) + len(to)).sum();
                 1 + queue_len(queue) + varint_len(letters.len() as u64) + letters_len
             }
+            Event::OfExchanges(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
+            Event::Published(published) => published.encoded_len() - 1,
             Event::Noted(note) => note.encoded_len() - 1,
         }
     }
@@ -308,6 +316,7 @@ impl<'a> Event<'a> {
             Event::Sent(_) | Event::Noted(_) | Event::HandedOut { .. } | Event::Acked { .. } => {
                 unreachable!("these are not rare")
             }
+            Event::Published(published) => published.encode(out),
             Event::Created { queue, notes, options, name } => {
                 put(CREATED, *queue, [notes.0], out);
                 options.encode(out);
@@ -390,6 +399,7 @@ impl<'a> Event<'a> {
                     out.varints([u64::from(from.lane.0), from.offset, u64::from(to.lane.0), to.offset]);
                 }
             }
+            Event::OfExchanges(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
         }
     }
@@ -399,6 +409,7 @@ impl<'a> Event<'a> {
         let mut take = Take::new(bytes);
         let event = match take.u8()? {
             SENT => return Sent::decode(take).map(Event::Sent),
+            PUBLISHED => return Published::decode(take).map(Event::Published),
             tag @ (FAILED | DIED) => return Note::decode(tag, take).map(Event::Noted),
             HANDED_OUT => Event::HandedOut {
                 queue: take_queue(&mut take)?,
@@ -471,6 +482,9 @@ impl<'a> Event<'a> {
                     Event::ClockBegan { identity, at: BootTime(take.varint()?), logs: take.varint32()? }
                 }
                 5 => Event::Redriven { queue: take_queue(take)?, letters: take_letters(take)? },
+                change if EXCHANGE_CHANGES.contains(&change) => {
+                    Event::OfExchanges(ExchangeEvent::decode(change, take)?)
+                }
                 _ => return Err(Malformed("a change that there is not")),
             },
             _ => return Err(Malformed("a tag that queues do not have")),
@@ -480,6 +494,7 @@ impl<'a> Event<'a> {
     pub(crate) fn log_change(&self) -> LogChange {
         match self {
             Event::Sent(Sent { entry, bytes, .. }) => appended(entry, *bytes),
+            Event::Published(_) => LogChange::AppendToSeveral,
             Event::Noted(note) => appended(&note.entry, note.text.len() as u64),
             Event::Created { notes: log, .. } | Event::LaneOpened { log, .. } => {
                 LogChange::Open { first: *log, count: 1 }
@@ -494,9 +509,22 @@ impl<'a> Event<'a> {
     }
 }
 
+impl Event<'_> {
+    /// What one adds to each of several lanes.
+    pub(crate) fn appends(&self, visit: &mut dyn FnMut(LogAppend)) {
+        if let Event::Published(published) = self {
+            published.sents.iter().for_each(|sent| visit(append_of(&sent.entry, sent.bytes)));
+        }
+    }
+}
+
 fn appended(entry: &Entry, bytes: u64) -> LogChange {
+    LogChange::Append(append_of(entry, bytes))
+}
+
+fn append_of(entry: &Entry, bytes: u64) -> LogAppend {
     let Entry { log, first, count, timestamp, .. } = *entry;
-    LogChange::Append(LogAppend { log, first, count, timestamp, bytes })
+    LogAppend { log, first, count, timestamp, bytes }
 }
 
 fn put<const N: usize>(tag: u8, queue: QueueNumber, fields: [u64; N], out: &mut Put<'_>) {

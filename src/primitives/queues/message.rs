@@ -1,12 +1,13 @@
 //! A message to send, and its bytes inside an item.
 //!
 //! ```text
-//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts; 0 in an item without any)
+//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts, 32 origin; 0 in an item without any)
 //! due         varint, if flagged: when a delayed message becomes ready
 //! ttl         varint, if flagged: how long it lives once it is ready
 //! deadline    varint, if flagged: when it is over, wherever it stands
 //! group       slice, if flagged
 //! attempts    varint, if flagged
+//! origin      slice(exchange) · slice(routing key), if flagged
 //! record      as of a stream (`primitives/record.rs`)
 //! ```
 //!
@@ -23,6 +24,7 @@ const TTL: u8 = 2;
 const DEADLINE: u8 = 4;
 const GROUP: u8 = 8;
 const ATTEMPTS: u8 = 16;
+const ORIGIN: u8 = 32;
 
 /// A message to send; it borrows what it is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +36,15 @@ pub(crate) struct Message<'a> {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) group: Option<&'a str>,
     pub(crate) max_attempts: Option<u32>,
+    /// None if it was sent to the queue itself.
+    pub(crate) origin: Option<Origin<'a>>,
+}
+
+/// How a message came to its queues. The default exchange has no name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) exchange: &'a str,
+    pub(crate) routing_key: &'a str,
 }
 
 /// When a delayed message becomes ready.
@@ -52,6 +63,7 @@ pub(crate) struct Attributes<'a> {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) group: Option<&'a str>,
     pub(crate) max_attempts: Option<u32>,
+    pub(crate) origin: Option<Origin<'a>>,
 }
 
 /// What a group is known by in memory and in rows. Two groups that share it are handed out as one, which delays
@@ -89,11 +101,17 @@ impl<'a> Message<'a> {
             deadline: self.deadline,
             group: self.group,
             max_attempts: self.max_attempts,
+            origin: self.origin,
         }
     }
 }
 
 impl<'a> Attributes<'a> {
+    /// Whether a message that says this needs no state of its own while it waits.
+    pub(super) fn are_plain(&self) -> bool {
+        Attributes { origin: None, ..*self } == Attributes::default()
+    }
+
     fn numbers(&self) -> [(u8, Option<u64>); 4] {
         [
             (DUE, self.due.map(|due| due.0)),
@@ -105,24 +123,31 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn encoded_len(&self) -> usize {
         let numbers = self.numbers().into_iter().filter_map(|(_, number)| number).map(varint_len);
-        1 + numbers.sum::<usize>() + self.group.map_or(0, |group| slice_len(group.len()))
+        let origin =
+            self.origin.map_or(0, |origin| slice_len(origin.exchange.len()) + slice_len(origin.routing_key.len()));
+        1 + numbers.sum::<usize>() + self.group.map_or(0, |group| slice_len(group.len())) + origin
     }
 
     pub(super) fn encode(&self, out: &mut Put<'_>) {
         let flag = |flags: u8, (flag, number): (u8, Option<u64>)| if number.is_some() { flags | flag } else { flags };
         let group = if self.group.is_some() { GROUP } else { 0 };
-        out.u8(self.numbers().into_iter().fold(group, flag));
+        let origin = if self.origin.is_some() { ORIGIN } else { 0 };
+        out.u8(self.numbers().into_iter().fold(group | origin, flag));
         let [due, ttl, deadline, attempts] = self.numbers();
         for (_, number) in [due, ttl, deadline] {
             number.into_iter().for_each(|number| out.varint(number));
         }
         self.group.into_iter().for_each(|group| out.slice(group.as_bytes()));
         attempts.1.into_iter().for_each(|number| out.varint(number));
+        if let Some(Origin { exchange, routing_key }) = self.origin {
+            out.slice(exchange.as_bytes());
+            out.slice(routing_key.as_bytes());
+        }
     }
 
     pub(super) fn decode(take: &mut Take<'a>) -> Result<Attributes<'a>, Malformed> {
         let flags = take.u8()?;
-        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS) != 0 {
+        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN) != 0 {
             return Err(Malformed("an attribute that messages do not have"));
         }
         let has = |flag: u8| flags & flag != 0;
@@ -132,6 +157,10 @@ impl<'a> Attributes<'a> {
             deadline: if has(DEADLINE) { Some(Timestamp(take.varint()?)) } else { None },
             group: if has(GROUP) { Some(take.text()?) } else { None },
             max_attempts: if has(ATTEMPTS) { Some(take.varint32()?) } else { None },
+            origin: match has(ORIGIN) {
+                true => Some(Origin { exchange: take.text()?, routing_key: take.text()? }),
+                false => None,
+            },
         })
     }
 }

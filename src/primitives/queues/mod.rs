@@ -36,7 +36,9 @@
 //! | `erasing.rs`   | purging and deleting                                          |
 //! | `trimming.rs`  | where the logs of a queue start                               |
 //! | `overlay.rs`   | several commands in one frame                                 |
-//! | `routing`      | exchanges: from a routing key and headers to queues           |
+//! | `published.rs` | messages that went to several queues, in an item              |
+//! | `exchanges`    | exchanges and bindings, and publishing through them           |
+//! | `routing`      | from a routing key and headers to queues                      |
 
 mod changes;
 mod chunk;
@@ -44,6 +46,7 @@ mod command;
 mod decide;
 mod erasing;
 mod event;
+mod exchanges;
 mod handing;
 mod lane;
 mod letters;
@@ -52,10 +55,10 @@ mod note;
 mod options;
 mod overlay;
 mod picking;
+mod published;
 mod queue;
 mod reply;
 mod returning;
-#[allow(dead_code, unused_imports, reason = "exchanges route by it once they can be declared")]
 mod routing;
 mod rows;
 mod sending;
@@ -69,19 +72,23 @@ mod touches;
 mod trimming;
 
 pub(crate) use command::{
-    Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement,
+    Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement,
 };
 pub(crate) use decide::decide;
 pub(crate) use event::Event;
+pub(crate) use exchanges::{
+    DEFAULT as DEFAULT_EXCHANGE, ExchangeOptions, Limits, binding_len, exchange_row, put_binding, take_binding,
+};
 pub(crate) use handing::KNOWS_NOTHING;
 pub(crate) use lane::{LaneNumber, place_of, sequence};
 pub(crate) use letters::Letter;
-pub(crate) use message::{Due as DueTime, Message, MessageRef};
+pub(crate) use message::{Due as DueTime, Message, MessageRef, Origin};
 pub(crate) use note::read_note;
 pub(crate) use options::{Backoff, Growth, JitterKind, Options};
 pub(crate) use overlay::Overlay;
 pub(crate) use queue::QueueCounts;
 pub(crate) use reply::{HandedRun, Reply};
+pub(crate) use routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Header as Given, Kind, Mode};
 pub(crate) use rows::{COUNTERS, news_row, queue_row};
 pub(crate) use sent::read_messages;
 pub(crate) use state::State;
@@ -95,6 +102,7 @@ use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::engine::machine::{Due, LogCursor, LogTimer};
+use crate::journal::entry::each_entry;
 
 /// Whether a log is a queue's.
 #[inline]
@@ -164,7 +172,11 @@ pub(crate) fn measure(item: &[u8], visit: &mut dyn FnMut(u64, u64)) -> Result<()
     match Event::decode(item)? {
         Event::Noted(note) => visit(note.entry.first, note.text.len() as u64),
         _ => {
-            for message in read_messages(item)? {
+            let mut first = None;
+            each_entry(item, &mut |entry| {
+                first.get_or_insert(entry);
+            })?;
+            for message in read_messages(item, &first.ok_or(Malformed("messages that nobody has"))?)? {
                 let record = message?.record;
                 visit(record.offset, record.user_bytes() as u64);
             }

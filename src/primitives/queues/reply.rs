@@ -10,9 +10,13 @@
 //! | 6   | nothing  | known                                                                                |
 //! | 7   | settled  | count · places of those that were not in flight any more                             |
 //! | 8   | purged   | messages · count · lane · offset: what is left to purge                              |
+//! | 9   | exchange | exchange                                                                             |
+//! | 10  | published | queues                                                                              |
+//! | 11  | unbound  | u8 (1 it was bound)                                                                  |
 
 use super::command::{Place, QueueNumber};
 use super::lane::LaneNumber;
+use super::routing::ExchangeNumber;
 use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, MESSAGES_PER_RECEIVE_MAX, PRIORITIES};
 use crate::base::codec::{Malformed, Put, Take, varint_len};
 use crate::base::log::LogId;
@@ -43,6 +47,14 @@ pub(crate) enum Reply {
         messages: u64,
         left: Vec<Place>,
     },
+    Exchange(ExchangeNumber),
+    /// So many places in queues were taken.
+    Published {
+        queues: u64,
+    },
+    Unbound {
+        was_bound: bool,
+    },
 }
 
 /// Messages of successive sequences that were handed out, and are told alike.
@@ -67,6 +79,9 @@ const HANDED: u8 = 5;
 const NOTHING: u8 = 6;
 const SETTLED: u8 = 7;
 const PURGED: u8 = 8;
+const EXCHANGE: u8 = 9;
+const PUBLISHED: u8 = 10;
+const UNBOUND: u8 = 11;
 
 impl HandedRun {
     fn fields(&self) -> [u64; 6] {
@@ -94,6 +109,9 @@ impl Reply {
         1 + match self {
             Reply::Done | Reply::More => 0,
             Reply::Queue(queue) => varint_len(u64::from(queue.0)),
+            Reply::Exchange(exchange) => varint_len(u64::from(exchange.0)),
+            Reply::Published { queues } => varint_len(*queues),
+            Reply::Unbound { .. } => 1,
             Reply::Sent { offset, .. } => 1 + varint_len(*offset),
             Reply::Handed(runs) => {
                 varint_len(runs.len() as u64) + runs.iter().map(|run| 1 + varints(run.fields())).sum::<usize>()
@@ -114,6 +132,18 @@ impl Reply {
             Reply::Queue(queue) => {
                 out.u8(QUEUE);
                 out.varint(u64::from(queue.0));
+            }
+            Reply::Exchange(exchange) => {
+                out.u8(EXCHANGE);
+                out.varint(u64::from(exchange.0));
+            }
+            Reply::Published { queues } => {
+                out.u8(PUBLISHED);
+                out.varint(*queues);
+            }
+            Reply::Unbound { was_bound } => {
+                out.u8(UNBOUND);
+                out.u8(u8::from(*was_bound));
             }
             Reply::Done => out.u8(DONE),
             Reply::More => out.u8(MORE),
@@ -154,6 +184,9 @@ impl Reply {
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Reply, Malformed> {
         Ok(match take.u8()? {
             QUEUE => Reply::Queue(QueueNumber(take.varint32()?)),
+            EXCHANGE => Reply::Exchange(ExchangeNumber(take.varint32()?)),
+            PUBLISHED => Reply::Published { queues: take.varint()? },
+            UNBOUND => Reply::Unbound { was_bound: super::event::take_bool(take)? },
             DONE => Reply::Done,
             MORE => Reply::More,
             SENT => Reply::Sent { priority: take.u8()?, offset: take.varint()? },

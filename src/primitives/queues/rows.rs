@@ -4,13 +4,16 @@
 //!
 //! | kind | id                  | row                                                                     |
 //! |------|---------------------|-------------------------------------------------------------------------|
-//! | 48   | 0                   | counters: next queue · next log · boot id 16 · time namespace u64       |
+//! | 48   | 0                   | counters: next queue · next log · next exchange · boot id 16 ·          |
+//! |      |                     | time namespace u64                                                      |
 //! | 49   | queue               | notes' log · u8 (1 paused, 2 retired) · options · slice(name)           |
 //! | 50   | queue               | its notes: start · end · last timestamp                                 |
 //! | 51   | lane                | queue · priority u8 · log · start · cursor · end · last timestamp ·     |
 //! |      |                     | bytes                                                                   |
 //! | 52   | lane · sequence/32  | per message that is not simply in line or gone: place u8 · state u8 ·   |
 //! |      |                     | flags u8 · fields                                                       |
+//! | 53   | exchange            | see `exchanges/rows.rs`                                                 |
+//! | 54   | binding             | see `exchanges/rows.rs`                                                 |
 //! | 57   | queue               | none: what has news when consumers have reason to look                  |
 //! | 58   | log                 | none: the timer of a queue by the wall clock                            |
 //! | 59   | log                 | none: the timer of a queue by the boot clock                            |
@@ -23,15 +26,18 @@
 use super::chunk::{Chunk, Death, Tracked, bit};
 use super::command::{Holder, Place, QueueNumber, Reason};
 use super::event::take_bool;
+use super::exchanges::{KIND_BINDING, KIND_EXCHANGE};
 use super::lane::{Lane, LaneNumber};
 use super::message::GroupHash;
 use super::options::Options;
 use super::queue::{Notes, Queue};
+use super::routing::Destination;
 use super::state::{Counters, FIRST_LOG, State};
 use crate::base::bounds::{LANES_MAX, MESSAGES_PER_CHUNK, MESSAGES_PER_ROW, PRIORITIES, ROW_BYTES_MAX, SEQUENCE_BITS};
 use crate::base::codec::{Malformed, Put, Take};
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
+use crate::base::sync::Arc;
 use crate::base::time::{BootTime, ClockIdentity, Timestamp};
 
 const KIND_COUNTERS: u8 = 48;
@@ -93,7 +99,7 @@ impl State {
         let mut row = Row::default();
         match key.kind {
             KIND_COUNTERS => {
-                row.varints([u64::from(self.counters.queue), self.counters.log]);
+                row.varints([u64::from(self.counters.queue), self.counters.log, u64::from(self.exchanges.next)]);
                 row.0.extend_from_slice(&self.clock.boot_id);
                 row.0.extend_from_slice(&self.clock.time_namespace.to_le_bytes());
             }
@@ -121,6 +127,7 @@ impl State {
                 let chunk = lane.chunk(first)?;
                 (first..first + MESSAGES_PER_ROW).for_each(|offset| put_message(lane, chunk, offset, &mut row));
             }
+            KIND_EXCHANGE | KIND_BINDING => return self.exchanges.row(key),
             _ => return None,
         }
         (!row.0.is_empty()).then_some(row.0)
@@ -137,6 +144,7 @@ impl State {
                 keys.extend(lane.chunks.keys().flat_map(|number| chunk_rows(lane.number, *number)));
             }
         }
+        keys.extend(self.exchanges.keys());
         keys.sort_unstable();
         keys.into_iter().filter_map(|key| Some((key, self.row(key)?))).collect()
     }
@@ -161,6 +169,7 @@ impl State {
         match key.kind {
             KIND_COUNTERS => {
                 self.counters = Counters { queue: take.varint32()?, log: take.varint()? };
+                Arc::make_mut(&mut self.exchanges).next = take.varint32()?;
                 self.clock = ClockIdentity { boot_id: take.array()?, time_namespace: take.u64()? };
                 if self.counters.log < FIRST_LOG {
                     return Err(Malformed("a log of queues among those of streams"));
@@ -178,6 +187,7 @@ impl State {
             }
             KIND_LANE => self.load_lane(key, &mut take)?,
             KIND_MESSAGES => return self.load_messages(key, take),
+            KIND_EXCHANGE | KIND_BINDING => Arc::make_mut(&mut self.exchanges).load(key, &mut take)?,
             _ => return Err(Malformed("a row of no kind that queues have")),
         }
         take.end()
@@ -194,6 +204,7 @@ impl State {
         (queue.is_paused, queue.is_retired) = (flags & 1 != 0, flags & 2 != 0);
         if queue.is_retired {
             self.retired.insert(number);
+            Arc::make_mut(&mut self.exchanges).retire(Destination::Queue(number));
         } else if self.names.insert(name.into(), number).is_some() {
             return Err(Malformed("two queues of one name"));
         }

@@ -24,7 +24,7 @@ use crate::journal::entry::Entry;
 /// Bytes of messages in one item, unless a single message has more: see `streams/decide.rs`.
 const ITEM_MESSAGE_BYTES_MAX: usize = LARGE_FRAME_BYTES - 1024;
 
-const SEQUENCES_MAX: u64 = 1 << SEQUENCE_BITS;
+pub(super) const SEQUENCES_MAX: u64 = 1 << SEQUENCE_BITS;
 
 pub(super) fn send<'c>(
     state: &State,
@@ -37,7 +37,7 @@ pub(super) fn send<'c>(
     if let Some((max, room)) = room
         && messages.len() as u64 > room
     {
-        return Err(Refusal::Full { max }.resting_on(of_contents(queue)));
+        return Err(Refusal::Full { queue: queue.name.to_string(), max }.resting_on(of_contents(queue)));
     }
     let appended = append(state, queue, messages, context, emit)?;
     let priority = appended.priorities.as_ref().map_or(appended.only, |priorities| priorities[0]);
@@ -107,7 +107,7 @@ fn pieced(messages: &[Message<'_>]) -> usize {
     messages.iter().take_while(fits).count().max(1)
 }
 
-fn check(state: &State, messages: &[Message<'_>]) -> Result<(), Refused> {
+pub(super) fn check(state: &State, messages: &[Message<'_>]) -> Result<(), Refused> {
     if messages.is_empty() {
         return Err(Refusal::InvalidOption { option: "messages", reason: "a batch must hold at least one" }.into());
     }

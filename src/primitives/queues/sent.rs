@@ -9,6 +9,7 @@ use super::command::QueueNumber;
 use super::event::{SENT, take_bool, take_lane, take_queue};
 use super::lane::LaneNumber;
 use super::message::{Attributes, Message, MessageRef, take_message};
+use super::published::{PUBLISHED, skip_head};
 
 /// Messages got successive sequences at the end of a lane.
 #[derive(Clone, Debug)]
@@ -21,8 +22,10 @@ pub(crate) struct Sent<'a> {
     /// Bytes of keys, headers and bodies.
     pub(crate) bytes: u64,
     pub(super) messages: Source<'a>,
-    encoded_len: usize,
+    messages_len: usize,
     has_attributes: bool,
+    /// One of them says of itself what needs a state of its own.
+    has_states: bool,
 }
 
 /// Where the messages of an event are: with the caller, or in an item read back.
@@ -61,7 +64,8 @@ impl<'a> Sent<'a> {
         expires: Option<Timestamp>,
         given: Given<'a>,
     ) -> Sent<'a> {
-        let has_attributes = given.iter().any(|message| !message.is_plain());
+        let has_states = given.iter().any(|message| !message.is_plain());
+        let has_attributes = has_states || given.iter().any(|message| message.origin.is_some());
         let (mut bytes, mut messages_len, mut count) = (0, 0, 0);
         for message in given.iter() {
             let user_bytes = message.record.user_bytes();
@@ -72,16 +76,43 @@ impl<'a> Sent<'a> {
                 messages_len += message.attributes(entry.timestamp, given.awaited_micros).encoded_len();
             }
         }
-        let entry = Entry { count, ..entry };
-        let fields = [u64::from(queue.0), u64::from(lane.0), expires.map_or(0, |expires| expires.0)];
-        let fields_len: usize = fields.into_iter().map(varint_len).sum();
-        let encoded_len = 1 + entry.encoded_len() + fields_len + 1 + messages_len;
-        Sent { entry, queue, lane, expires, bytes, messages: Source::Given(given), encoded_len, has_attributes }
+        let (entry, messages) = (Entry { count, ..entry }, Source::Given(given));
+        Sent { entry, queue, lane, expires, bytes, messages, messages_len, has_attributes, has_states }
+    }
+
+    /// Messages as they were read from an item.
+    pub(super) fn read(
+        entry: Entry,
+        queue: QueueNumber,
+        lane: LaneNumber,
+        expires: Option<Timestamp>,
+        has_attributes: bool,
+        encoded: &'a [u8],
+    ) -> Result<Sent<'a>, Malformed> {
+        let (mut bytes, mut has_states) = (0, false);
+        for message in messages(entry.first, entry.count, encoded, has_attributes) {
+            let message = message?;
+            bytes += message.record.user_bytes() as u64;
+            has_states |= !message.attributes.are_plain();
+        }
+        let (messages, messages_len) = (Source::Encoded(encoded), encoded.len());
+        Ok(Sent { entry, queue, lane, expires, bytes, messages, messages_len, has_attributes, has_states })
+    }
+
+    /// The same messages in another queue.
+    pub(super) fn elsewhere(
+        &self,
+        entry: Entry,
+        queue: QueueNumber,
+        lane: LaneNumber,
+        expires: Option<Timestamp>,
+    ) -> Sent<'a> {
+        Sent { entry, queue, lane, expires, ..self.clone() }
     }
 
     /// Whether none of them needs a state of its own.
     pub(super) fn is_plain(&self) -> bool {
-        !self.has_attributes && self.expires.is_none()
+        !self.has_states && self.expires.is_none()
     }
 
     /// What each says of itself, with its offset.
@@ -93,7 +124,7 @@ impl<'a> Sent<'a> {
                 }
             }
             Source::Encoded(bytes) => {
-                let read = messages(&self.entry, bytes, self.has_attributes);
+                let read = messages(self.entry.first, self.entry.count, bytes, self.has_attributes);
                 let read = read.map(|message| message.expect("every message was read when the event was"));
                 read.for_each(|message| visit(message.record.offset, message.attributes));
             }
@@ -101,7 +132,13 @@ impl<'a> Sent<'a> {
     }
 
     pub(super) fn encoded_len(&self) -> usize {
-        self.encoded_len
+        let fields = [u64::from(self.queue.0), u64::from(self.lane.0), self.expires.map_or(0, |expires| expires.0)];
+        let fields_len: usize = fields.into_iter().map(varint_len).sum();
+        1 + self.entry.encoded_len() + fields_len + 1 + self.messages_len
+    }
+
+    pub(super) fn messages_len(&self) -> usize {
+        self.messages_len
     }
 
     pub(super) fn encode(&self, out: &mut Put<'_>) {
@@ -109,8 +146,13 @@ impl<'a> Sent<'a> {
         self.entry.encode(out);
         out.varint(u64::from(self.queue.0));
         out.varint(u64::from(self.lane.0));
-        out.u8(u8::from(self.has_attributes));
         out.varint(self.expires.map_or(0, |expires| expires.0));
+        self.encode_messages(out);
+    }
+
+    /// Whether they have attributes, and they.
+    pub(super) fn encode_messages(&self, out: &mut Put<'_>) {
+        out.u8(u8::from(self.has_attributes));
         match &self.messages {
             Source::Given(given) => {
                 for message in given.iter() {
@@ -125,35 +167,11 @@ impl<'a> Sent<'a> {
     }
 
     pub(super) fn decode(mut take: Take<'a>) -> Result<Sent<'a>, Malformed> {
-        let encoded_len = take.remaining() + 1;
-        let head = Head::decode(&mut take)?;
-        let encoded = take.rest();
-        let mut bytes = 0;
-        for message in messages(&head.entry, encoded, head.has_attributes) {
-            bytes += message?.record.user_bytes() as u64;
-        }
-        let Head { entry, queue, lane, has_attributes, expires } = head;
-        let messages = Source::Encoded(encoded);
-        Ok(Sent { entry, queue, lane, expires, bytes, messages, encoded_len, has_attributes })
-    }
-}
-
-/// What stands before the messages of an item.
-struct Head {
-    entry: Entry,
-    queue: QueueNumber,
-    lane: LaneNumber,
-    has_attributes: bool,
-    expires: Option<Timestamp>,
-}
-
-impl Head {
-    fn decode(take: &mut Take<'_>) -> Result<Head, Malformed> {
-        let entry = Entry::decode(take)?;
-        let (queue, lane) = (take_queue(take)?, take_lane(take)?);
-        let has_attributes = take_bool(take)?;
-        let expires = take.varint()?;
-        Ok(Head { entry, queue, lane, has_attributes, expires: (expires > 0).then_some(Timestamp(expires)) })
+        let entry = Entry::decode(&mut take)?;
+        let (queue, lane, expires) = (take_queue(&mut take)?, take_lane(&mut take)?, take.varint()?);
+        let has_attributes = take_bool(&mut take)?;
+        let expires = (expires > 0).then_some(Timestamp(expires));
+        Sent::read(entry, queue, lane, expires, has_attributes, take.rest())
     }
 }
 
@@ -165,8 +183,8 @@ pub(crate) struct Messages<'a> {
     has_attributes: bool,
 }
 
-fn messages<'a>(entry: &Entry, bytes: &'a [u8], has_attributes: bool) -> Messages<'a> {
-    Messages { rest: Take::new(bytes), next: entry.first, end: entry.end(), has_attributes }
+fn messages(first: u64, count: u32, bytes: &[u8], has_attributes: bool) -> Messages<'_> {
+    Messages { rest: Take::new(bytes), next: first, end: first + u64::from(count), has_attributes }
 }
 
 impl<'a> Iterator for Messages<'a> {
@@ -186,12 +204,17 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// The messages of an item that was read back.
-pub(crate) fn read_messages(item: &[u8]) -> Result<Messages<'_>, Malformed> {
+/// The messages of an item that was read back; the entry is that of the lane that it was read from.
+pub(crate) fn read_messages<'a>(item: &'a [u8], entry: &Entry) -> Result<Messages<'a>, Malformed> {
     let mut take = Take::new(item);
-    if take.u8()? != SENT {
-        return Err(Malformed("an item of a lane that holds no messages"));
+    match take.u8()? {
+        SENT => {
+            Entry::decode(&mut take)?;
+            let _place = (take_queue(&mut take)?, take_lane(&mut take)?, take.varint()?);
+        }
+        PUBLISHED => skip_head(&mut take)?,
+        _ => return Err(Malformed("an item of a lane that holds no messages")),
     }
-    let head = Head::decode(&mut take)?;
-    Ok(messages(&head.entry, take.rest(), head.has_attributes))
+    let has_attributes = take_bool(&mut take)?;
+    Ok(messages(entry.first, entry.count, take.rest(), has_attributes))
 }

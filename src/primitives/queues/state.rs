@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
+use crate::base::sync::Arc;
 use crate::base::time::{BootTime, ClockIdentity, Timestamp};
 use crate::engine::machine::LogCursor;
 
 use super::chunk::{bit, bits, chunk_of};
 use super::command::{Holder, QueueNumber};
 use super::event::{Event, Run};
+use super::exchanges::{Exchanges, Room};
 use super::lane::{Lane, LaneNumber};
 use super::queue::{Map, Queue, Shared};
+use super::routing::Destination;
 
 /// The logs of queues have numbers that no log of a stream has.
 pub(super) const FIRST_LOG: u64 = 1 << 48;
@@ -29,6 +32,9 @@ pub(crate) struct State {
     pub(super) retired: BTreeSet<QueueNumber>,
     pub(super) counters: Counters,
     pub(super) shared: Shared,
+    /// Shared with the copies that are made for several commands in one frame, until one of them changes it.
+    pub(crate) exchanges: Arc<Exchanges>,
+    pub(super) room: Room,
     /// That of all moments of the boot clock.
     pub(super) clock: ClockIdentity,
 }
@@ -52,6 +58,8 @@ impl Default for State {
             retired: BTreeSet::new(),
             counters: Counters { queue: 1, log: FIRST_LOG },
             shared: Shared::default(),
+            exchanges: Arc::default(),
+            room: Room::default(),
             clock: ClockIdentity::default(),
         }
     }
@@ -128,6 +136,14 @@ impl State {
         }
         match event {
             Event::Sent(sent) => self.with(sent.queue, |queue, shared| queue.apply_sent(sent, shared)),
+            Event::Published(published) => {
+                for sent in &published.sents {
+                    self.with(sent.queue, |queue, shared| {
+                        queue.news = lsn.get();
+                        queue.apply_sent(sent, shared);
+                    });
+                }
+            }
             Event::HandedOut { queue, holder, until, runs } => {
                 self.with(*queue, |queue, shared| {
                     queue.each_chunk(runs, shared, |queue, at, number, mask, shared| {
@@ -157,9 +173,11 @@ impl State {
     #[inline(never)]
     fn apply_rare(&mut self, event: &Event<'_>) {
         match event {
-            Event::Sent(_) | Event::HandedOut { .. } | Event::Acked { .. } | Event::Gone { .. } | Event::Noted(_) => {
-                unreachable!("these are not rare")
+            Event::Sent(_) | Event::Published(_) | Event::Noted(_) => unreachable!("these are not rare"),
+            Event::HandedOut { .. } | Event::Acked { .. } | Event::Gone { .. } => {
+                unreachable!("these are not rare either")
             }
+            Event::OfExchanges(event) => Arc::make_mut(&mut self.exchanges).apply(event),
             Event::Created { queue, notes, options, name } => {
                 self.counters.queue = self.counters.queue.max(queue.0 + 1);
                 self.counters.log = self.counters.log.max(notes.0 + 1);
@@ -177,6 +195,7 @@ impl State {
                 self.with(*queue, |queue, _| queue.is_retired = true);
                 self.names.retain(|_, other| other != queue);
                 self.retired.insert(*queue);
+                Arc::make_mut(&mut self.exchanges).retire(Destination::Queue(*queue));
             }
             Event::Erased { queue, lane, chunk } => {
                 self.with(*queue, |queue, shared| queue.erase(*lane, *chunk, shared));
@@ -194,6 +213,7 @@ impl State {
                 self.logs.remove(notes);
                 self.queues.remove(queue);
                 self.retired.remove(queue);
+                Arc::make_mut(&mut self.exchanges).forget(Destination::Queue(*queue));
             }
             Event::Adopted { from, to } => self.adopt(*from, *to),
             Event::ClockBegan { identity, at, .. } => self.begin_clock(*identity, *at),

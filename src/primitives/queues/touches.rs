@@ -7,6 +7,7 @@ use super::lane::{Lane, LaneNumber};
 use super::note::Fate;
 use super::queue::Queue;
 use super::rows::{COUNTERS, chunk_rows, lane_row, message_row, news_row, notes_row, queue_row};
+use super::sent::Sent;
 use super::state::State;
 use crate::base::bounds::MESSAGES_PER_ROW;
 use crate::base::log::LogId;
@@ -82,12 +83,11 @@ impl State {
             Event::Gone { queue, runs } | Event::Expired { queue, runs, .. } => {
                 self.touch_messages(*queue, runs, true, visit);
             }
-            Event::Sent(sent) => {
-                visit(lane_row(sent.lane));
-                if !sent.is_plain() {
-                    let run = Run { lane: sent.lane, first: sent.entry.first, count: u64::from(sent.entry.count) };
-                    touch_run(&run, visit);
-                    self.touch_passed(sent.queue, sent.lane, 0, visit);
+            Event::Sent(sent) => self.touch_sent(sent, visit),
+            Event::Published(published) => {
+                for sent in &published.sents {
+                    visit(news_row(sent.queue));
+                    self.touch_sent(sent, visit);
                 }
             }
             Event::Noted(note) => {
@@ -108,6 +108,15 @@ impl State {
         }
     }
 
+    fn touch_sent(&self, sent: &Sent<'_>, visit: Visit<'_>) {
+        visit(lane_row(sent.lane));
+        if !sent.is_plain() {
+            let run = Run { lane: sent.lane, first: sent.entry.first, count: u64::from(sent.entry.count) };
+            touch_run(&run, visit);
+            self.touch_passed(sent.queue, sent.lane, 0, visit);
+        }
+    }
+
     fn touches_of_rare(&self, event: &Event<'_>, visit: Visit<'_>) {
         match event {
             Event::Created { queue, .. } => {
@@ -115,6 +124,7 @@ impl State {
                 visit(queue_row(*queue));
                 visit(notes_row(*queue));
             }
+            Event::OfExchanges(event) => self.exchanges.touches(event, visit),
             Event::Altered { queue, .. } | Event::Paused { queue, .. } => visit(queue_row(*queue)),
             Event::Retired { queue } => {
                 visit(COUNTERS);
@@ -220,6 +230,11 @@ impl State {
     /// Logs whose timers may be due earlier now.
     pub(crate) fn hastens(&self, event: &Event<'_>, visit: &mut dyn FnMut(LogId)) {
         let (queue, by_wall, by_boot) = match event {
+            Event::Published(published) => {
+                let timed = published.sents.iter().filter(|sent| !sent.is_plain());
+                timed.filter_map(|sent| self.queues.get(&sent.queue)).for_each(|queue| visit(queue.notes.log));
+                return;
+            }
             Event::HandedOut { queue, .. } | Event::Extended { queue, .. } => (queue, false, true),
             Event::Returned { queue, until, .. } => (queue, true, *until != BootTime(0)),
             Event::Noted(note) => match note.fate {

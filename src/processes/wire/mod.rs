@@ -13,6 +13,7 @@
 //! want none. Answers come in any order.
 
 mod command;
+mod exchanges;
 mod greeting;
 mod groups;
 mod out;

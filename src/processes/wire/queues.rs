@@ -16,7 +16,8 @@
 //!   11 redrive           queue · count · places · count · messages
 //!   12 release
 //! message                priority u8 · due u8 (0 none, 1 at, 2 in) · its varint · ttl · deadline · group · attempts
-//!                        (each option u8, then it) · record
+//!                        · origin (exchange · routing key) (each option u8, then it) · record
+//!   13 and further       of exchanges (`exchanges.rs`)
 //! delivery               lane · offset · acquired
 //! place                  lane · offset
 //! ```
@@ -28,11 +29,13 @@ use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, HEADERS_PER_BATCH_MAX, RECORD
 use crate::base::codec::{Malformed, Take};
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{
-    Command as C, DeliveryId, DueTime, Holder, LaneNumber, Message, Options, Place, QueueNumber, Settlement,
+    Command as C, DeliveryId, DueTime, Erasing, Holder, LaneNumber, Message, Options, Origin, Place, QueueNumber,
+    Settlement,
 };
 use crate::primitives::streams::{Header, Record, take_record};
 use crate::processes::questions::put_list;
 
+use super::exchanges::{self, put_of_exchanges, with_command_of_exchanges};
 use super::{Out, take_option};
 
 pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
@@ -40,7 +43,7 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
         C::Create { name, options } => put_definition(1, name, options, out),
         C::Ensure { name, options } => put_definition(2, name, options, out),
         C::Delete { queue } => put_head(3, *queue, out),
-        C::Erase { queue } => put_head(4, queue.expect("only the host itself erases what it finds"), out),
+        C::Erase { what: Erasing::Queue(queue) } => put_head(4, *queue, out),
         C::Send { queue, messages } => {
             put_head(5, *queue, out);
             put_list(messages, out, put_message);
@@ -76,7 +79,10 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
             put_list(messages, out, put_message);
         }
         C::Release { .. } => out.u8(12),
-        C::Tick { .. } | C::End { .. } | C::Adopt { .. } | C::BeginLife => unreachable!("only the host itself says so"),
+        of_exchange => {
+            let is_put = put_of_exchanges(of_exchange, out);
+            assert!(is_put, "only the host itself says {of_exchange:?}");
+        }
     }
 }
 
@@ -119,7 +125,7 @@ fn put_settlement(how: &Settlement<'_>, out: &mut Out) {
     }
 }
 
-fn put_message(out: &mut Out, message: &Message<'_>) {
+pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
     out.u8(message.priority);
     match message.due {
         None => out.u8(0),
@@ -136,6 +142,10 @@ fn put_message(out: &mut Out, message: &Message<'_>) {
     out.option(message.deadline, |out, deadline| out.varint(deadline.0));
     out.option(message.group, Out::text);
     out.option(message.max_attempts, |out, attempts| out.varint(u64::from(attempts)));
+    out.option(message.origin, |out, origin| {
+        out.text(origin.exchange);
+        out.text(origin.routing_key);
+    });
     let record = &message.record;
     out.put(record.encoded_len(record.user_bytes()), |put| record.encode(put));
 }
@@ -143,6 +153,9 @@ fn put_message(out: &mut Out, message: &Message<'_>) {
 pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<'_>) -> T) -> Result<T, Malformed> {
     let kind = take.u8()?;
     let take = &mut take;
+    if kind >= exchanges::FIRST {
+        return with_command_of_exchanges(kind, take, then);
+    }
     if kind == 12 {
         take.end()?;
         return Ok(then(C::Release { holder: Holder::HOST }));
@@ -160,7 +173,7 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
     let (places, deliveries, parsed, messages);
     let command = match kind {
         3 => C::Delete { queue },
-        4 => C::Erase { queue: Some(queue) },
+        4 => C::Erase { what: Erasing::Queue(queue) },
         5 => {
             parsed = Parsed::take(take)?;
             messages = parsed.messages();
@@ -224,7 +237,7 @@ fn take_settlement<'a>(take: &mut Take<'a>) -> Result<Settlement<'a>, Malformed>
 }
 
 /// Messages and all their headers, which lie one after the other.
-struct Parsed<'a> {
+pub(super) struct Parsed<'a> {
     /// Each with the number of its headers.
     messages: Vec<(Message<'a>, usize)>,
     headers: Vec<Header<'a>>,
@@ -232,7 +245,7 @@ struct Parsed<'a> {
 
 impl<'a> Parsed<'a> {
     /// It grows with what is there, not with what is announced.
-    fn take(take: &mut Take<'a>) -> Result<Parsed<'a>, Malformed> {
+    pub(super) fn take(take: &mut Take<'a>) -> Result<Parsed<'a>, Malformed> {
         let mut parsed = Parsed { messages: Vec::new(), headers: Vec::new() };
         for number in 0..take.varint()? {
             if number == RECORDS_PER_BATCH_MAX as u64 {
@@ -245,7 +258,7 @@ impl<'a> Parsed<'a> {
         Ok(parsed)
     }
 
-    fn messages(&self) -> Vec<Message<'_>> {
+    pub(super) fn messages(&self) -> Vec<Message<'_>> {
         let mut rest = &self.headers[..];
         let messages = self.messages.iter().map(|(message, count)| {
             let (headers, after) = rest.split_at(*count);
@@ -267,6 +280,7 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
     };
     let (ttl_micros, deadline) = (take_option(take, Take::varint)?, take_option(take, Take::varint)?.map(Timestamp));
     let (group, max_attempts) = (take_option(take, Take::text)?, take_option(take, Take::varint32)?);
+    let origin = take_option(take, |take| Ok(Origin { exchange: take.text()?, routing_key: take.text()? }))?;
     let record = take_record(take, |header| {
         if headers.len() == HEADERS_PER_BATCH_MAX {
             return Err(Malformed("more headers than a batch has"));
@@ -274,5 +288,5 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
         headers.push(header);
         Ok(())
     })?;
-    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts })
+    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts, origin })
 }

@@ -194,9 +194,23 @@ fn put_of_queues(refusal: &queues::Refusal, out: &mut Out) {
             out.text(reason);
         }
         R::LimitExceeded { limit, max, actual } => put_limit(132, limit, *max, *actual, out),
-        R::Full { max } => {
+        R::Full { queue, max } => {
             out.u8(133);
+            out.text(queue);
             out.u64(*max);
+        }
+        R::Unroutable { message } => {
+            out.u8(136);
+            out.u32(*message);
+        }
+        R::NoDestination => out.u8(137),
+        R::Unfit { reason } => {
+            out.u8(138);
+            out.text(reason);
+        }
+        R::IsAlternate { exchange } => {
+            out.u8(139);
+            out.text(exchange);
         }
         R::Stale => out.u8(134),
         R::InFlight { count } => {
@@ -217,7 +231,11 @@ fn take_of_queues(tag: u8, take: &mut Take<'_>) -> Result<queues::Refusal, Malfo
             let (limit, max, actual) = take_limit(take)?;
             R::LimitExceeded { limit, max, actual }
         }
-        133 => R::Full { max: take.u64()? },
+        133 => R::Full { queue: take.text()?.to_owned(), max: take.u64()? },
+        136 => R::Unroutable { message: take.u32()? },
+        137 => R::NoDestination,
+        138 => R::Unfit { reason: take.text()?.to_owned() },
+        139 => R::IsAlternate { exchange: take.text()?.to_owned() },
         134 => R::Stale,
         135 => R::InFlight { count: take.u64()? },
         _ => return Err(Malformed("a refusal that queues do not have")),

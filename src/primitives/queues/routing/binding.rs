@@ -1,5 +1,6 @@
 //! Exchanges, destinations, and the conditions under which a binding leads from one to the other.
 
+pub(super) use super::super::command::QueueNumber;
 use super::arguments::Arguments;
 use super::bounds::{self, HASHES_MAX, ROUTING_KEY_BYTES_MAX, WEIGHT_MAX, WORDS_MAX};
 use super::refusal::Refusal;
@@ -8,10 +9,6 @@ use super::words::words;
 /// An exchange of a table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct ExchangeNumber(pub(crate) u32);
-
-/// A queue.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct QueueNumber(pub(crate) u32);
 
 /// Where a binding leads to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

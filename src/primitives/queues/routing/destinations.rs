@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::scratch::Reached;
 
 /// A set, iterated in order.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) enum Destinations {
     #[default]
     None,

@@ -17,7 +17,7 @@ use super::slab::Slab;
 /// The number of no argument.
 const NOTHING: u32 = 0;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ByArgument {
     names: Map<Box<str>, Values>,
     /// How many bindings ask for the argument with this number.
@@ -28,14 +28,14 @@ pub(super) struct ByArgument {
 }
 
 /// The numbers of the arguments with one name.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 struct Values {
     any: Option<u32>,
     by_value: Map<Box<[u8]>, u32>,
 }
 
 /// One binding.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rule {
     /// Those to be met all, in order; `None` if it is enough to be looked at.
     all: Option<Box<[u32]>>,

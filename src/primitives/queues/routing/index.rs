@@ -10,7 +10,7 @@ use super::rendezvous::{self, Rendezvous};
 use super::scratch::Scratch;
 use super::topic::Trie;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Index {
     Direct(Map<Box<str>, Destinations>),
     Topic(Trie),

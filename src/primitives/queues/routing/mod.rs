@@ -61,8 +61,11 @@ mod words;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub(crate) use arguments::{Argument, Arguments, Header, Mode};
-pub(crate) use binding::{Binding, Condition, Destination, ExchangeNumber, Kind, QueueNumber};
+#[cfg(all(test, not(loom)))]
+use binding::QueueNumber;
+
+pub(crate) use arguments::{Arguments, Header, Mode};
+pub(crate) use binding::{Binding, Condition, Destination, ExchangeNumber, Kind};
 pub(crate) use refusal::Refusal;
 pub(crate) use scratch::Scratch;
 pub(crate) use table::{Change, Table};

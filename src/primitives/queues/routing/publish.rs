@@ -24,7 +24,7 @@ impl Table {
     ) -> Result<&'s [QueueNumber], Refusal> {
         self.exchange(exchange).ok_or(Refusal::UnknownExchange(exchange))?;
         check_key_bytes(routing_key)?;
-        scratch.reached.clear();
+        scratch.reached.clear(self.gone());
         scratch.reached.add_exchange(exchange)?;
         while let Some(next) = scratch.reached.next_exchange() {
             // An alternate exchange may have been removed.

@@ -28,7 +28,7 @@ use super::refusal::Refusal;
 use super::scratch::Reached;
 
 /// The bindings of a consistent-hash exchange.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Rendezvous {
     /// By weight, then in order of the destinations.
     candidates: Vec<Candidate>,

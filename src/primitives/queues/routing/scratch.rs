@@ -4,6 +4,8 @@
 //! not a place for each number. An entry is valid if it has the *generation* of the current publish, and the next
 //! publish empties the set by taking another generation.
 
+use std::collections::BTreeSet;
+
 use super::binding::{Destination, ExchangeNumber, QueueNumber};
 use super::bounds::{self, ROUTES_MAX, STEPS_MAX, VISITS_MAX};
 use super::refusal::Refusal;
@@ -30,10 +32,14 @@ pub(super) struct Reached {
     visited: usize,
     matches: usize,
     steps: usize,
+    /// Being deleted; in order.
+    gone: Vec<Destination>,
 }
 
 impl Reached {
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, gone: &BTreeSet<Destination>) {
+        self.gone.clear();
+        self.gone.extend(gone);
         self.queues.clear();
         self.routes.clear();
         self.exchanges.clear();
@@ -44,8 +50,11 @@ impl Reached {
     /// Counts a binding that matches.
     #[inline]
     pub(super) fn add(&mut self, destination: Destination) -> Result<(), Refusal> {
-        self.matches += 1;
         self.step(1)?;
+        if self.gone.binary_search(&destination).is_ok() {
+            return Ok(());
+        }
+        self.matches += 1;
         match destination {
             Destination::Queue(queue) => self.add_queue(queue),
             Destination::Exchange(exchange) => self.add_exchange(exchange),

@@ -5,24 +5,29 @@
 //! only if there is a binding between them. An alternate exchange may be missing: it may come later, or be gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::Map;
-use super::binding::{Binding, Destination, ExchangeNumber, Kind, QueueNumber};
+#[cfg(all(test, not(loom)))]
+use super::binding::QueueNumber;
+use super::binding::{Binding, Destination, ExchangeNumber, Kind};
 use super::bounds::{self, BINDINGS_MAX, EXCHANGES_MAX, HASH_BINDINGS_MAX, HASHED_NAME_BYTES_MAX};
 use super::index::Index;
 use super::refusal::Refusal;
 
 /// All exchanges and bindings.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Table {
     exchanges: Map<ExchangeNumber, Exchange>,
     /// Every binding, and its number in the index of its exchange.
     bindings: BTreeMap<Binding, u32>,
     /// Which exchanges have bindings to a destination.
     sources: BTreeSet<(Destination, ExchangeNumber)>,
+    /// Destinations that are being deleted: the bindings to them match no longer, and go one by one.
+    gone: BTreeSet<Destination>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Exchange {
     kind: Kind,
     pub(super) index: Index,
@@ -52,12 +57,17 @@ impl Table {
         if self.exchanges.contains_key(&exchange) {
             return Err(Refusal::ExchangeExists(exchange));
         }
-        if let Kind::ConsistentHash { header: Some(name) } = &kind {
-            bounds::check("bytes of the name of a header to hash", name.len(), HASHED_NAME_BYTES_MAX)?;
-        }
-        bounds::check("exchanges", self.exchanges.len() + 1, EXCHANGES_MAX)?;
+        self.check_declare(&kind)?;
         self.exchanges.insert(exchange, Exchange { index: Index::new(&kind), kind, alternate });
         Ok(())
+    }
+
+    /// Whether there may be another exchange, and of this kind.
+    pub(crate) fn check_declare(&self, kind: &Kind) -> Result<(), Refusal> {
+        if let Kind::ConsistentHash { header: Some(name) } = kind {
+            bounds::check("bytes of the name of a header to hash", name.len(), HASHED_NAME_BYTES_MAX)?;
+        }
+        bounds::check("exchanges", self.exchanges.len() + 1, EXCHANGES_MAX)
     }
 
     /// # Errors
@@ -73,6 +83,7 @@ impl Table {
     }
 
     /// The type of an exchange, and its alternate.
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn describe(&self, exchange: ExchangeNumber) -> Option<(&Kind, Option<ExchangeNumber>)> {
         self.exchange(exchange).map(|found| (&found.kind, found.alternate))
     }
@@ -151,6 +162,7 @@ impl Table {
     }
 
     /// Removes all bindings to a queue; how many these were.
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn remove_queue(&mut self, queue: QueueNumber) -> usize {
         self.remove_destination(Destination::Queue(queue))
     }
@@ -163,18 +175,43 @@ impl Table {
         bindings.len()
     }
 
+    /// Bindings that lead there match no longer.
+    pub(crate) fn retire(&mut self, destination: Destination) {
+        self.gone.insert(destination);
+    }
+
+    /// Of what was retired nothing is left.
+    pub(crate) fn forget(&mut self, destination: Destination) {
+        self.gone.remove(&destination);
+    }
+
+    pub(super) fn gone(&self) -> &BTreeSet<Destination> {
+        &self.gone
+    }
+
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn contains(&self, binding: &Binding) -> bool {
         self.bindings.contains_key(binding)
     }
 
     /// Bindings of all exchanges.
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn binding_count(&self) -> usize {
         self.bindings.len()
     }
 
     /// The bindings of an exchange, by their destinations: queues first, and each by number.
     pub(crate) fn bindings_of(&self, exchange: ExchangeNumber) -> impl Iterator<Item = &Binding> {
-        let from = self.bindings.range(Binding::first(exchange, Destination::FIRST)..);
+        self.bindings_behind(Bound::Included(Binding::first(exchange, Destination::FIRST)), exchange)
+    }
+
+    /// The same, from one of them on.
+    pub(crate) fn bindings_behind(
+        &self,
+        from: Bound<Binding>,
+        exchange: ExchangeNumber,
+    ) -> impl Iterator<Item = &Binding> {
+        let from = self.bindings.range((from, Bound::Unbounded));
         from.map(|(binding, _)| binding).take_while(move |binding| binding.exchange == exchange)
     }
 

@@ -32,7 +32,7 @@ const STAR: &str = "*";
 const HASH: &str = "#";
 
 /// The bindings of a topic exchange.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Trie {
     root: Body,
     nodes: HashTable<Node>,
@@ -40,7 +40,7 @@ pub(super) struct Trie {
     free: Vec<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     parent: u32,
     word: Word,
@@ -48,7 +48,7 @@ struct Node {
 }
 
 /// Invariant: unless it is the root's, it has steps or destinations.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 struct Body {
     /// The root has 0.
     number: u32,

@@ -18,7 +18,7 @@ pub(super) fn hash(word: &str) -> u64 {
 const SHORT_BYTES: usize = 22;
 
 /// A word, in place if it is short: most are, and comparing one then touches no other memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Word {
     Short { len: u8, bytes: [u8; SHORT_BYTES] },
     Long(Box<str>),

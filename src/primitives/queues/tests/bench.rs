@@ -35,6 +35,7 @@ pub(super) fn order(body: &'static str) -> Message<'static> {
         deadline: None,
         group: None,
         max_attempts: None,
+        origin: None,
     }
 }
 

@@ -1,8 +1,12 @@
 //! Generated histories: after each step the machine says what the twin says.
 
+mod publishing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::command::{Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Refusal, Settlement};
+use super::super::command::{
+    Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Refusal, Settlement,
+};
 use super::super::handing::KNOWS_NOTHING;
 use super::super::message::{Due, Message};
 use super::super::options::{Backoff, Growth, JitterKind, Options};
@@ -38,6 +42,8 @@ struct History {
     /// Ends of lanes as they once were.
     once: BTreeMap<QueueNumber, Vec<(u8, u64)>>,
     lags: bool,
+    /// Queues that get what is published.
+    bound: BTreeSet<QueueNumber>,
 }
 
 fn options(random: &mut Random, name: &str) -> Options {
@@ -62,7 +68,9 @@ impl History {
         world.sample = seed;
         let (twin, random) = (Twin::default(), Random::new(seed));
         let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false };
+        let bound = BTreeSet::new();
+        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false, bound };
+        history.declare();
         NAMES.iter().for_each(|name| history.create(name));
         history
     }
@@ -93,7 +101,9 @@ impl History {
         self.look_at_clocks();
         self.world.pauses.clear();
         match self.random.below(100) {
-            0..=29 => self.send(),
+            0..=21 => self.send(),
+            22..=26 => self.publish(),
+            27..=29 => self.bind(),
             30..=52 => self.receive(),
             53..=75 => self.settle(),
             76..=89 => self.wait(),
@@ -141,7 +151,7 @@ impl History {
         let outcome = self.world.submit(&Command::Send { queue, messages: &messages });
         let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
         if let Some(max) = twin.options.max_messages.filter(|max| twin.waiting() + count > *max) {
-            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { max: told }, .. } if told == max));
+            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { max: told, .. }, .. } if told == max));
             return;
         }
         let awaited = is_awaited.then_some(AWAITED_MICROS);
@@ -165,6 +175,7 @@ impl History {
             deadline: wish.deadline.map(Timestamp),
             group,
             max_attempts: wish.max_attempts,
+            origin: None,
         }
     }
 
@@ -405,6 +416,7 @@ impl History {
             }
         }
         self.twin.queues.remove(&queue.0);
+        self.bound.remove(&queue);
         self.once.remove(&queue);
         self.told.retain(|told| told.0 != queue);
         self.nothing.retain(|(other, _), _| *other != queue);
@@ -422,8 +434,8 @@ impl History {
             self.world.reload();
             self.nothing.clear();
         }
-        while self.world.accept(&Command::Erase { queue: None }) == Reply::More {}
-        assert!(matches!(self.world.submit(&Command::Erase { queue: None }), Outcome::Unchanged { .. }));
+        while self.world.accept(&Command::Erase { what: Erasing::Any }) == Reply::More {}
+        assert!(matches!(self.world.submit(&Command::Erase { what: Erasing::Any }), Outcome::Unchanged { .. }));
     }
 
     fn assert_agrees(&mut self) {

@@ -1,6 +1,6 @@
 //! The rules, one by one.
 
-use super::super::command::{Command, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement};
+use super::super::command::{Command, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement};
 use super::super::message::{Due, Message};
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::Reply;
@@ -373,12 +373,12 @@ fn a_purge_takes_what_is_ready_or_delayed_and_was_there() {
 fn a_full_queue_refuses_and_takes_back_what_returns() {
     let mut bench = Bench::new(Options { max_messages: Some(2), ..later(Growth::Fixed) });
     bench.send(&[order("ready"), Message { due: Some(Due::In(SECOND)), ..order("delayed") }]);
-    assert_eq!(bench.try_send(&order("third")), Err(Refusal::Full { max: 2 }));
+    assert_eq!(bench.try_send(&order("third")), Err(Refusal::Full { queue: "parcels".to_owned(), max: 2 }));
     bench.take(HOST, 1);
     bench.send_plain(&["third"]);
     bench.settle(FAIL, &["ready"]);
     assert_eq!(bench.counts(), QueueCounts { ready: 1, delayed: 2, in_flight: 0, dead: 0 });
-    assert_eq!(bench.try_send(&order("fourth")), Err(Refusal::Full { max: 2 }));
+    assert_eq!(bench.try_send(&order("fourth")), Err(Refusal::Full { queue: "parcels".to_owned(), max: 2 }));
 }
 
 #[test]
@@ -480,7 +480,7 @@ fn a_queue_is_deleted_once_nothing_is_in_flight_and_erased_in_steps() {
     let (old, new) = (bench.queue, bench.open("parcels", at_once()));
     assert!(new > old && bench.world.state.find("parcels") == Some(new));
     bench.world.reload();
-    while bench.world.accept(&Command::Erase { queue: None }) == Reply::More {}
+    while bench.world.accept(&Command::Erase { what: Erasing::Any }) == Reply::More {}
     bench.world.reload();
     bench.queue = new;
     assert_eq!(bench.take(HOST, 10), [""; 0]);

@@ -120,7 +120,9 @@ impl World {
                 None => self.rows.remove(&key),
             };
         }
-        self.change_logs(event.log_change(), Lsn(frame.0 + FRAME_BYTES));
+        let frame_end = Lsn(frame.0 + FRAME_BYTES);
+        event.appends(&mut |append| self.change_logs(LogChange::Append(append), frame_end));
+        self.change_logs(event.log_change(), frame_end);
         let mut hastened = Vec::new();
         self.state.hastens(event, &mut |log| hastened.push(log));
         hastened.into_iter().for_each(|log| self.arm(log));
@@ -141,7 +143,7 @@ impl World {
 
     fn change_logs(&mut self, change: LogChange, frame_end: Lsn) {
         match change {
-            LogChange::None => {}
+            LogChange::None | LogChange::AppendToSeveral => {}
             LogChange::Append(append) => {
                 let is_note = self.notes.contains_key(&append.log);
                 let barrier = (self.is_sync && !is_note).then_some(frame_end);
@@ -316,6 +318,7 @@ impl World {
                 keys.extend(lane.chunks.keys().flat_map(|number| chunk_rows(lane.number, *number)));
             }
         }
+        keys.extend(state.exchanges.keys());
         keys.into_iter().filter_map(|key| Some((key, state.row(key)?))).collect()
     }
 

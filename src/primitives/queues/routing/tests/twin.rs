@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::super::arguments::Argument;
 use super::*;
 
 #[derive(Default)]

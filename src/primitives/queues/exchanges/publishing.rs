@@ -1,0 +1,253 @@
+//! Publishing: from a routing key and headers to places in queues, all of them or none.
+
+use crate::base::bounds::{AWAITED_MICROS, PLACES_PER_PUBLISH_MAX, RECORDS_PER_BATCH_MAX};
+use crate::base::log::LogId;
+use crate::base::time::Timestamp;
+use crate::engine::machine::Context;
+use crate::journal::entry::Entry;
+
+use super::super::command::{Outcome, QueueNumber, Refusal};
+use super::super::decide::{Emit, Refused, check_lanes, of_contents};
+use super::super::event::Event;
+use super::super::lane::LaneNumber;
+use super::super::message::{GroupHash, Message};
+use super::super::published::Published;
+use super::super::queue::{Map, Queue};
+use super::super::reply::Reply;
+use super::super::routing::{ExchangeNumber, Header, Scratch};
+use super::super::rows::{COUNTERS, news_row};
+use super::super::sending::{self, SEQUENCES_MAX};
+use super::super::sent::{Given, Sent};
+use super::super::state::State;
+use super::rows::exchange_row;
+use super::{DEFAULT, Exchange};
+
+/// What a publish goes by that cannot be routed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Limits {
+    /// What goes nowhere is accepted, whatever the exchange says.
+    pub(crate) allows_unroutable: bool,
+}
+
+pub(in crate::primitives::queues) fn publish<'c>(
+    state: &State,
+    exchange: ExchangeNumber,
+    messages: &'c [Message<'c>],
+    limits: Limits,
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Outcome, Refused> {
+    let found = match exchange {
+        DEFAULT => None,
+        _ => Some(state.exchanges.get(exchange).ok_or_else(|| Refusal::NotFound.resting_on(COUNTERS))?),
+    };
+    sending::check(state, messages)?;
+    check_origins(found, messages)?;
+    let allows_unroutable = limits.allows_unroutable || found.is_some_and(|found| found.options.allows_unroutable);
+    let routes = Routes::of(state, exchange, messages, allows_unroutable)?;
+    let queues = routes.queues.len() as u64;
+    if queues == 0 {
+        let rests_on = if exchange == DEFAULT { COUNTERS } else { exchange_row(exchange) };
+        return Ok(Outcome::Unchanged { reply: Reply::Published { queues }, rests_on: Some(rests_on) });
+    }
+    routes.check_room(state)?;
+    let mut places = Places::new(state);
+    places.take_all(messages, &routes)?;
+    places.emit(messages, &routes, context, emit);
+    Ok(Outcome::Accept(Reply::Published { queues }))
+}
+
+/// What a message says of its way is what it takes.
+fn check_origins(exchange: Option<&Exchange>, messages: &[Message<'_>]) -> Result<(), Refused> {
+    let name = exchange.map_or("", |exchange| &exchange.name);
+    match messages.iter().all(|message| message.origin.is_some_and(|origin| origin.exchange == name)) {
+        true => Ok(()),
+        false => {
+            let reason = "a message says the name of its exchange, and its routing key";
+            Err(Refusal::InvalidOption { option: "exchange", reason }.into())
+        }
+    }
+}
+
+/// The queues that each message goes to.
+struct Routes {
+    /// Of all messages, one after the other.
+    queues: Vec<QueueNumber>,
+    /// Where those of each message end.
+    ends: Vec<u32>,
+}
+
+impl Routes {
+    fn of(
+        state: &State,
+        exchange: ExchangeNumber,
+        messages: &[Message<'_>],
+        allows_unroutable: bool,
+    ) -> Result<Routes, Refused> {
+        let mut routes = Routes { queues: Vec::new(), ends: Vec::with_capacity(messages.len()) };
+        let mut scratch = state.room.0.borrow_mut();
+        for (number, message) in (0..).zip(messages) {
+            let before = routes.queues.len();
+            routes.add(state, exchange, message, &mut scratch)?;
+            if routes.queues.len() == before && !allows_unroutable {
+                let rests_on = if exchange == DEFAULT { COUNTERS } else { exchange_row(exchange) };
+                return Err(Refusal::Unroutable { message: number }.resting_on(rests_on));
+            }
+            if routes.queues.len() > PLACES_PER_PUBLISH_MAX {
+                let (max, actual) = (PLACES_PER_PUBLISH_MAX as u64, routes.queues.len() as u64);
+                let limit = "places in queues that one publish takes";
+                return Err(Refusal::LimitExceeded { limit, max, actual }.into());
+            }
+            routes.ends.push(routes.queues.len() as u32);
+        }
+        Ok(routes)
+    }
+
+    fn add(
+        &mut self,
+        state: &State,
+        exchange: ExchangeNumber,
+        message: &Message<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Refused> {
+        let key = message.origin.map_or("", |origin| origin.routing_key);
+        if exchange == DEFAULT {
+            self.queues.extend(state.find(key));
+            return Ok(());
+        }
+        let headers = message.record.headers.iter().map(|header| Header { name: header.name, value: header.value });
+        let headers: Vec<Header<'_>> = headers.collect();
+        let queues = state.exchanges.table.route(exchange, key, &headers, scratch).map_err(Refusal::from)?;
+        // A binding to a queue that is not there is one that only damage makes.
+        self.queues.extend(queues.iter().filter(|queue| state.get(**queue).is_some()));
+        Ok(())
+    }
+
+    fn of_message(&self, number: usize) -> &[QueueNumber] {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        &self.queues[start..self.ends[number] as usize]
+    }
+
+    /// One queue that is full refuses the whole.
+    fn check_room(&self, state: &State) -> Result<(), Refused> {
+        let mut counts: Map<QueueNumber, u64> = Map::default();
+        for queue in &self.queues {
+            *counts.entry(*queue).or_insert(0) += 1;
+        }
+        for number in &self.queues {
+            let queue = &state.queues[number];
+            let Some(max) = queue.options.max_messages else { continue };
+            if counts[number] > max.saturating_sub(queue.live - queue.flying) {
+                return Err(Refusal::Full { queue: queue.name.to_string(), max }.resting_on(of_contents(queue)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where one message goes in one queue.
+#[derive(Clone, Copy)]
+struct Place {
+    lane: LaneNumber,
+    log: LogId,
+    offset: u64,
+}
+
+/// A lane as it will be once what is before it was published.
+#[derive(Clone, Copy)]
+struct End {
+    lane: LaneNumber,
+    log: LogId,
+    end: u64,
+}
+
+/// The places that a publish takes.
+struct Places<'a> {
+    state: &'a State,
+    /// As the routes: of all messages, one after the other.
+    all: Vec<Place>,
+    ends: Map<(QueueNumber, u8), End>,
+    begun: Map<(QueueNumber, GroupHash), u8>,
+    opened: Vec<(QueueNumber, LaneNumber, u8, LogId)>,
+}
+
+impl<'a> Places<'a> {
+    fn new(state: &'a State) -> Places<'a> {
+        Places { state, all: Vec::new(), ends: Map::default(), begun: Map::default(), opened: Vec::new() }
+    }
+
+    fn take_all(&mut self, messages: &[Message<'_>], routes: &Routes) -> Result<(), Refused> {
+        for (number, message) in messages.iter().enumerate() {
+            let group = message.group.map(GroupHash::of);
+            for queue in routes.of_message(number) {
+                let queue = &self.state.queues[queue];
+                let priority = group.map_or(message.priority, |group| self.priority_of(queue, group, message.priority));
+                let place = self.take(queue, priority)?;
+                self.all.push(place);
+            }
+        }
+        check_lanes(self.state, self.opened.len())
+    }
+
+    /// A group has the priority of the message that began it.
+    fn priority_of(&mut self, queue: &Queue, group: GroupHash, priority: u8) -> u8 {
+        let lane = queue.lane_of_group(group).and_then(|lane| queue.lane(lane));
+        let begins = || lane.map_or(priority, |lane| lane.priority);
+        *self.begun.entry((queue.number, group)).or_insert_with(begins)
+    }
+
+    fn take(&mut self, queue: &Queue, priority: u8) -> Result<Place, Refused> {
+        let (state, opened) = (self.state, &mut self.opened);
+        let end = self.ends.entry((queue.number, priority)).or_insert_with(|| match queue.lane_of_priority(priority) {
+            Some(lane) => End { lane: lane.number, log: lane.log, end: lane.end },
+            None => {
+                let taken = opened.len() as u32;
+                let (lane, log) = (state.free_lane(taken), LogId(state.counters.log + u64::from(taken)));
+                opened.push((queue.number, lane, priority, log));
+                End { lane, log, end: 0 }
+            }
+        });
+        let place = Place { lane: end.lane, log: end.log, offset: end.end };
+        end.end += 1;
+        if end.end > SEQUENCES_MAX {
+            let (limit, max) = ("messages that a priority of a queue ever had", SEQUENCES_MAX);
+            return Err(Refusal::LimitExceeded { limit, max, actual: end.end }.into());
+        }
+        Ok(place)
+    }
+
+    fn emit<'c>(&self, messages: &'c [Message<'c>], routes: &Routes, context: &Context<'_>, emit: Emit<'_, 'c>) {
+        for (queue, lane, priority, log) in &self.opened {
+            emit(Event::LaneOpened { queue: *queue, lane: *lane, priority: *priority, log: *log });
+        }
+        let mut places = self.all.iter();
+        for (number, message) in messages.iter().enumerate() {
+            let queues = routes.of_message(number).iter().map(|queue| &self.state.queues[queue]);
+            let is_awaited = |queue: &Queue| context.watched.is_watched(news_row(queue.number));
+            let awaited_micros = if queues.clone().any(is_awaited) { AWAITED_MICROS } else { 0 };
+            let given = Given { messages: std::slice::from_ref(message), assigned: None, awaited_micros };
+            let sents = queues.zip(places.by_ref()).map(|(queue, Place { lane, log, offset })| {
+                let expires = expires(queue, message, is_awaited(queue), context.now.wall);
+                let entry = Entry { log: *log, first: *offset, count: 1, timestamp: context.now.wall, expiry: 0 };
+                Sent::new(entry, queue.number, *lane, expires, given.clone())
+            });
+            let mut sents: Vec<Sent<'c>> = sents.collect();
+            match sents.len() {
+                0 => {}
+                1 => emit(Event::Sent(sents.remove(0))),
+                _ => emit(Event::Published(Published::new(sents))),
+            }
+        }
+    }
+}
+
+/// When a message is over in this queue by the queue's ttl; one that is to live for no time, where nobody waits for it.
+fn expires(queue: &Queue, message: &Message<'_>, is_awaited: bool, now: Timestamp) -> Option<Timestamp> {
+    let awaited_micros = if is_awaited { AWAITED_MICROS } else { 0 };
+    let of_queue = queue.options.ttl_micros.map(|ttl| if ttl == 0 { awaited_micros } else { ttl });
+    let of_message = (message.ttl_micros == Some(0) && message.due.is_none()).then_some(awaited_micros);
+    let ttl = of_queue.into_iter().chain(of_message).min()?;
+    Some(Timestamp((now.0 + ttl).max(1)))
+}
+
+const _: () = assert!(PLACES_PER_PUBLISH_MAX >= RECORDS_PER_BATCH_MAX, "each of a largest batch has a place");
