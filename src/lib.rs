@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
 //! | **consumer group** | several workers share a stream and go on where they were | [`Group`], [`Member`] |
-//! | **queue** | each message is work for one of several workers, and is settled by itself | [`Queue`], [`Delivery`] |
+//! | **queue** | each message is work for one of several workers, and is settled by itself | [`Queue`], [`Delivery`], [`Worker`] |
 //!
 //! Everything lives in one directory, in one [`Database`], which several processes of a machine may have open at once:
 //! see [`OpenMode`]. Each write says how durable it must be before its call returns: see [`Level`]. Each refusal is a
@@ -34,7 +34,7 @@
 //! all who wait at the same time share. Writing at [`Level::Buffered`] makes no system call; it blocks only when the
 //! disk is behind by a whole staging ring, by 64 MiB of unsynced journal, or by 48 MiB of journal without a checkpoint.
 //! Limit that with [`AppendOptions::timeout`]. A [`Ticket`], [`Database::sync_async`], [`Reader::receive_async`] and
-//! [`Member::records_async`] wait without blocking a thread, on any runtime. An open database has four threads of its
+//! [`Member::records_async`], [`Queue::subscribe_async`] wait without blocking a thread, on any runtime. An open database has four threads of its
 //! own, which sleep when there is nothing to do.
 //!
 //! # When something goes wrong
@@ -63,8 +63,8 @@ pub use api::{
     Jitter, MappedRange, Mapping, MappingRanges, Member, MemberDescription, MemberOptions, MemberRecordStream,
     MemberRecords, Message, OpenMode, OperationCount, Options, OwnedRecord, PartitionDescription, PartitionLag, Polled,
     ProducedBatch, Producer, ProducerOptions, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions, Receipt,
-    RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, StoredMessage, Stream, StreamDescription,
-    StreamOptions, Ticket,
+    RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, Stopper, StoredMessage, Stream, StreamDescription,
+    StreamOptions, Subscription, SubscriptionOptions, SubscriptionStream, Ticket, Worker, WorkerCounts, WorkerOptions,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;
@@ -140,6 +140,10 @@ struct ReadmeDoctests;
 /// ```
 /// ```compile_fail,E0638
 /// let _ = |towpath::Sent { sequence, messages: _, receipt: _ }: towpath::Sent| sequence;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::WorkerCounts as Of;
+/// let _ = |Of { acked, failed: _, panicked: _, stale: _ }: Of| acked;
 /// ```
 /// ```compile_fail,E0638
 /// let _ = |towpath::Failure { timestamp, error: _ }: towpath::Failure| timestamp;
