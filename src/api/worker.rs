@@ -140,7 +140,9 @@ impl Worker {
     /// error in reading a message. Or why the last settlements failed; [`Worker::counts`] is to be asked before then.
     /// [`Error::Forked`] in a forked child, which has none of the threads.
     pub fn stop(self) -> Result<WorkerCounts, Error> {
-        self.crew.stopper.stop();
+        if self.is_here() {
+            self.crew.stopper.stop();
+        }
         self.join()
     }
 
