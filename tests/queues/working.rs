@@ -120,14 +120,14 @@ fn a_message_is_kept_from_others_for_as_long_as_its_task_runs() {
 
 #[test]
 fn beyond_its_longest_run_a_message_is_extended_no_more() {
-    let (_db, mails) = queue(at_once().visibility_timeout(Duration::from_millis(90)));
+    let (_db, mails) = queue(at_once().visibility_timeout(Duration::from_millis(90)).max_attempts(1_000_000));
     mails.send("to the customer").unwrap();
     let options = WorkerOptions::new(1).max_run(Duration::from_millis(200));
     let (gate, worker) = Gate::before(&mails, options);
     gate.expect_begun("to the customer");
-    let again = take(&mails);
+    // Where this thread is held up, what it took is taken back as well.
+    let again = std::iter::repeat_with(|| take(&mails)).find(|mail| mail.extend(MINUTE).is_ok()).unwrap();
     assert!(again.attempt() >= 2);
-    again.extend(MINUTE).unwrap();
     worker.stopper().stop();
     gate.let_go();
     assert_eq!(figures(worker.join().unwrap()), [0, 0, 0, 1]);

@@ -4,7 +4,8 @@
 //! * What is in reserve was handed out by the queue and not by the intake. It is released with the intake, before
 //!   anything is failed by being dropped; in a forked child it is the parent's, and is forgotten.
 //! * When a message is handed out its visibility timeout begins to count, and that of those behind it: nobody who stays
-//!   within it loses one that he was not given yet. Only those who have waited noticeably are extended, all by one call.
+//!   within it loses one that he was not given yet. They are extended only if they have waited noticeably, all by one
+//!   call.
 //! * Who waits is woken by news of the queue or by being stopped, and by nothing else.
 
 use std::collections::VecDeque;
