@@ -390,11 +390,8 @@ impl Error {
 
     /// Whether asking again is of no use, to whoever goes on consuming: this handle answers nothing else any more.
     pub(super) fn is_final(&self) -> bool {
-        match self {
-            Error::NotFound { .. } | Error::Poisoned | Error::Closed | Error::Forked | Error::NoHost => true,
-            Error::OtherProtocol { .. } | Error::NotPermitted { .. } => true,
-            _ => false,
-        }
+        let is_over = matches!(self, Error::Poisoned | Error::Closed | Error::Forked | Error::NotFound { .. });
+        is_over || matches!(self, Error::NoHost | Error::OtherProtocol { .. } | Error::NotPermitted { .. })
     }
 
     pub(crate) fn invalid_name(name: &str, fault: NameFault) -> Error {

@@ -146,7 +146,7 @@ fn the_visibility_timeout_counts_from_when_a_message_is_handed_out() {
         thread::sleep(Duration::from_millis(150));
         clock.advance(SECOND * 9 / 10);
     }
-    let mut again = vec![take(&mails), take(&mails)];
+    let mut again = [take(&mails), take(&mails)];
     again.sort_by_key(|mail| mail.sequence());
     assert_eq!([text(&again[0]), text(&again[1])], ["one", "two"], "they were kept too long, the third was not");
     held.pop().unwrap().ack().unwrap();
