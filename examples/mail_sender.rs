@@ -27,7 +27,7 @@ impl Server {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // In a temporary directory; a program of yours opens one that stays.
+    // In a temporary directory, which goes when the database is closed; a program of yours opens one that stays.
     let db = Options::new().open_temporary()?;
     // An attempt that failed is repeated after 20 to 80 ms. After the third the message is dead.
     let retry = Backoff::exponential(Duration::from_millis(40), Duration::from_millis(80));
@@ -46,10 +46,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let of_worker = server.clone();
     let worker = mails.work(4, move |mail: &Delivery| {
         let customer = String::from_utf8_lossy(mail.body()).into_owned();
-        // A program error: this message kills whoever handles it, again and again.
+        // A program error: it panics with the same message at every attempt.
         let initial = customer.chars().next().expect("a customer has a name");
         match of_worker.deliver(&customer) {
-            Ok(address) => Ok(println!("{initial}: sent to {address} at attempt {}", mail.attempt())),
+            Ok(address) => {
+                println!("{initial}: sent to {address} at attempt {}", mail.attempt());
+                Ok(())
+            }
             Err(error) => {
                 println!("{initial}: attempt {} failed: {error}", mail.attempt());
                 Err(error)

@@ -51,7 +51,7 @@ impl Queue {
     /// mails.send("not an address")?;
     ///
     /// let worker = mails.work(4, |mail: &Delivery| match mail.body().contains(&b'@') {
-    ///     true => Ok(println!("sent to {}", String::from_utf8_lossy(mail.body()))),
+    ///     true => Ok(()), // Here it would be sent.
     ///     false => Err("there is no @ in it"),
     /// })?;
     /// # while mails.describe()?.ready + mails.describe()?.in_flight > 0 {
