@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
 //! | **consumer group** | several workers share a stream and go on where they were | [`Group`], [`Member`] |
-//! | **queue** | each message is work for one of several workers, and is settled by itself | [`Queue`], [`Delivery`] |
+//! | **queue** | each message is work for one of several, settled by itself | [`Queue`], [`Delivery`], [`Worker`] |
 //!
 //! Everything lives in one directory, in one [`Database`], which several processes of a machine may have open at once:
 //! see [`OpenMode`]. Each write says how durable it must be before its call returns: see [`Level`]. Each refusal is a
@@ -33,9 +33,10 @@
 //! Handles are cheap to clone and may be used from any thread. Writing at [`Level::Sync`] blocks for a data sync, which
 //! all who wait at the same time share. Writing at [`Level::Buffered`] makes no system call; it blocks only when the
 //! disk is behind by a whole staging ring, by 64 MiB of unsynced journal, or by 48 MiB of journal without a checkpoint.
-//! Limit that with [`AppendOptions::timeout`]. A [`Ticket`], [`Database::sync_async`], [`Reader::receive_async`] and
-//! [`Member::records_async`] wait without blocking a thread, on any runtime. An open database has four threads of its
-//! own, which sleep when there is nothing to do.
+//! Limit that with [`AppendOptions::timeout`]. A [`Ticket`], [`Database::sync_async`], [`Reader::receive_async`],
+//! [`Member::records_async`] and [`Queue::subscribe_async`] wait without blocking a thread, on any runtime. An open
+//! database has four threads of its own, and each [`Worker`] those that it was asked for and one; they sleep when there
+//! is nothing to do.
 //!
 //! # When something goes wrong
 //!
@@ -64,8 +65,9 @@ pub use api::{
     Mapping, MappingRanges, Member, MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, Message,
     OpenMode, OperationCount, Options, OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch,
     Producer, ProducerOptions, PublishOptions, Published, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions,
-    Receipt, RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, StoredMessage, Stream, StreamDescription,
-    StreamOptions, Ticket,
+    Receipt, RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, Stopper, StoredMessage, Stream,
+    StreamDescription, StreamOptions, Subscription, SubscriptionOptions, SubscriptionStream, Ticket, Worker,
+    WorkerCounts, WorkerOptions,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;
@@ -141,6 +143,10 @@ struct ReadmeDoctests;
 /// ```
 /// ```compile_fail,E0638
 /// let _ = |towpath::Sent { sequence, messages: _, receipt: _ }: towpath::Sent| sequence;
+/// ```
+/// ```compile_fail,E0638
+/// use towpath::WorkerCounts as Of;
+/// let _ = |Of { acked, failed: _, panicked: _, stale: _ }: Of| acked;
 /// ```
 /// ```compile_fail,E0638
 /// let _ = |towpath::Failure { timestamp, error: _ }: towpath::Failure| timestamp;

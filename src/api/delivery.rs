@@ -156,7 +156,12 @@ impl Delivery {
         self.queue.is(queue)
     }
 
-    /// What settles it in a batch; it is over then.
+    /// What settles it, by whomever.
+    pub(super) fn id(&self) -> DeliveryId {
+        self.id
+    }
+
+    /// The same, for a batch; it is over then.
     pub(super) fn into_id(mut self) -> DeliveryId {
         self.is_settled = true;
         self.id
@@ -184,7 +189,8 @@ impl Queue {
         self.number == other.number && Arc::ptr_eq(&self.database.shared, &other.database.shared)
     }
 
-    fn process(&self) -> Option<u32> {
+    /// Which process this is among forked ones, as far as the link knows.
+    pub(super) fn process(&self) -> Option<u32> {
         self.database.shared.link.process()
     }
 

@@ -408,6 +408,12 @@ impl Error {
         }
     }
 
+    /// Whether asking again is of no use, to whoever goes on consuming: this handle answers nothing else any more.
+    pub(super) fn is_final(&self) -> bool {
+        let is_over = matches!(self, Error::Poisoned | Error::Closed | Error::Forked | Error::NotFound { .. });
+        is_over || matches!(self, Error::NoHost | Error::OtherProtocol { .. } | Error::NotPermitted { .. })
+    }
+
     pub(crate) fn invalid_name(name: &str, fault: NameFault) -> Error {
         match fault {
             NameFault::TooLong(bytes) => {
@@ -451,6 +457,8 @@ fn over_limit(limit: &str, max: u64, actual: u64) -> String {
         ),
         "records per batch" => ("a batch has at most {} records", "split it"),
         "messages per batch" => ("a batch has at most {} messages", "split it"),
+        "prefetch" => ("a subscription takes at most {} messages at once", "ask for fewer"),
+        "threads of a worker" => ("a worker has at most {} threads", "ask for fewer, or start another"),
         "dead letters per call" => ("a call takes at most {} dead letters", "make several calls"),
         "priority" => ("a priority is at most {}", "choose a lower one"),
         "queues" => ("at most {} queues are possible", "delete one"),

@@ -56,7 +56,7 @@ pub struct Queue {
 }
 
 /// What was handed out, or what the queue knew when it had nothing.
-enum HandedOut {
+pub(super) enum HandedOut {
     Messages(Vec<Delivery>),
     Nothing { known: u64 },
 }
@@ -212,7 +212,7 @@ impl Queue {
         }
     }
 
-    fn hand_out(&self, max: usize) -> Result<HandedOut, Error> {
+    pub(super) fn hand_out(&self, max: usize) -> Result<HandedOut, Error> {
         if self.database.shared.is_closing() {
             return Err(Error::Closed);
         }

@@ -87,3 +87,17 @@ pub struct Failure {
     /// What was said of it.
     pub error: String,
 }
+
+/// What became of the messages that a worker has handed to its task. Each is counted once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct WorkerCounts {
+    /// Acknowledged.
+    pub acked: u64,
+    /// Failed with the error that the task gave.
+    pub failed: u64,
+    /// Failed with the text of the task's panic.
+    pub panicked: u64,
+    /// Taken back before they were settled, whatever the task made of them: somebody else has them, or will.
+    pub stale: u64,
+}

@@ -136,6 +136,26 @@ pub(crate) const IN_FLIGHT_MAX: usize = 1 << 17;
 /// Messages that one `receive` hands out at most.
 pub(crate) const MESSAGES_PER_RECEIVE_MAX: usize = 1024;
 
+/// Messages that a subscription takes from its queue at once at most.
+pub(crate) const PREFETCH_MAX: usize = MESSAGES_PER_RECEIVE_MAX;
+
+/// How long messages that a subscription has in reserve may wait before they are extended: this, or a tenth of the
+/// visibility timeout where that is less.
+pub(crate) const RESERVE_AGE_MICROS_MAX: u64 = 1_000_000;
+
+/// Threads of one worker.
+pub(crate) const WORKER_THREADS_MAX: usize = 1024;
+
+/// How long a worker extends the message that one of its threads has, unless told otherwise.
+pub(crate) const MAX_RUN_MICROS_DEFAULT: u64 = 30 * 60 * 1_000_000;
+
+/// The least pause between two extensions of a message by a worker, however short the visibility timeout.
+pub(crate) const EXTENSION_MICROS_MIN: u64 = 1_000;
+
+/// The least and the longest pause before a worker asks again for what was refused for a while only.
+pub(crate) const ASK_AGAIN_MICROS_MIN: u64 = 10_000;
+pub(crate) const ASK_AGAIN_MICROS_MAX: u64 = 1_000_000;
+
 /// Deliveries that are settled by one call at most.
 pub(crate) const DELIVERIES_PER_CALL_MAX: usize = 4096;
 

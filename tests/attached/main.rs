@@ -68,12 +68,16 @@ mod served;
 mod settling;
 #[path = "../bad_input/small.rs"]
 mod small;
+#[path = "../queues/subscriptions.rs"]
+mod subscriptions;
 #[path = "../streams/tickets.rs"]
 mod tickets;
 #[path = "../queues/timeouts.rs"]
 mod timeouts;
 #[path = "../streams/wait.rs"]
 mod wait;
+#[path = "../queues/working.rs"]
+mod working;
 
 /// Does nothing unless it is the child.
 #[test]

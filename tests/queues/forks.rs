@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use towpath::{Database, Delivery, Error, Level, Message, OpenMode, Options, Queue};
+use towpath::{Database, Delivery, Error, Level, Message, OpenMode, Options, Queue, SubscriptionOptions};
 
 use crate::child::ChildProcess;
 use crate::consumer::{counts, expect_nothing, send_all, take_now, text};
@@ -86,6 +86,37 @@ fn in_a_child_of_a_process_that_has_the_database_alone_everything_answers_forked
     });
     held.unwrap().ack().unwrap();
     assert_eq!(counts(&mails), [1, 0, 0, 0]);
+}
+
+#[test]
+fn a_child_has_neither_the_reserve_of_its_parents_subscription_nor_the_threads_of_its_worker() {
+    let place = Place::new();
+    let db = place.open();
+    let mails = queue_of(&db, &["one", "two", "three", "four"]);
+    let idle = db.create_queue("orders", options()).unwrap();
+    let mut worker = Some(idle.work(2, |_: &Delivery| Ok::<(), Error>(())).unwrap());
+    let mut subscription = Some(mails.subscribe(SubscriptionOptions::new().prefetch(3)).unwrap());
+    let one = subscription.as_mut().unwrap().next().unwrap().unwrap();
+    in_a_fork(|| {
+        // Taken from the child's copies; the parent keeps what it has.
+        let mut subscription = subscription.take().unwrap();
+        let answers = vec![
+            subscription.next().is_some_and(forked),
+            subscription.next().is_none(),
+            forked(worker.take().unwrap().stop()),
+        ];
+        drop(subscription);
+        let fourth = mails.try_receive().unwrap().unwrap();
+        [answers, vec![text(&fourth) == "four", fourth.ack().is_ok()]].concat()
+    });
+    assert_eq!(counts(&mails), [0, 0, 3, 0]);
+    one.ack().unwrap();
+    let two = subscription.as_mut().unwrap().next().unwrap().unwrap();
+    assert_eq!(told_of(&two), "two 1/1");
+    two.ack().unwrap();
+    idle.send("one blue mug").unwrap();
+    eventually("it is done", || counts(&idle) == [0; 4]);
+    assert_eq!(worker.unwrap().stop().unwrap().acked, 1);
 }
 
 #[test]

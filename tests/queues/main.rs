@@ -26,9 +26,11 @@ mod order;
 mod processes;
 mod reopening;
 mod settling;
+mod subscriptions;
 mod timeouts;
 mod wait;
 mod worker;
+mod working;
 
 /// Does nothing unless it is the child.
 #[test]
