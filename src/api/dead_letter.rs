@@ -6,7 +6,7 @@ use crate::base::bounds::{ERRORS_TOLD_MAX, FREEZE_CHUNK};
 use crate::base::level::Level;
 use crate::base::time::Timestamp;
 use crate::engine::read::{Cursor, Read};
-use crate::primitives::queues::{self, Command as OfQueues, Letter, Place, Reason, read_note};
+use crate::primitives::queues::{self, Command as OfQueues, Letter, Place, read_note};
 use crate::primitives::streams::Header;
 use crate::processes::queueing::DeadLetters;
 
@@ -37,12 +37,7 @@ impl DeadLetter {
     /// Why it died.
     #[must_use]
     pub fn reason(&self) -> DeathReason {
-        match self.letter.reason {
-            Reason::Rejected => DeathReason::Rejected,
-            Reason::AttemptsExhausted => DeathReason::AttemptsExhausted,
-            Reason::Expired => DeathReason::Expired,
-            Reason::Deadline => DeathReason::Deadline,
-        }
+        self.letter.reason.into()
     }
 
     /// When it died.

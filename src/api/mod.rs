@@ -60,7 +60,7 @@ pub use outcomes::{
 pub use producer::Producer;
 pub use queue::Queue;
 pub use queue_options::{Backoff, Jitter, QueueOptions};
-pub use queue_outcomes::{DeathReason, Failure, Published, QueueDescription, Sent, WorkerCounts};
+pub use queue_outcomes::{DeathReason, Explanation, Failure, Published, QueueDescription, Sent, WorkerCounts};
 pub use reader::{Reader, Start};
 pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};

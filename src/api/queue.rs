@@ -1,5 +1,7 @@
 //! The handle of a queue.
 
+mod looking;
+
 use std::time::Duration;
 
 use crate::base::bounds::{

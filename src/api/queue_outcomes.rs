@@ -1,7 +1,10 @@
 //! What calls on a queue answer with. These types may grow; nobody but the library makes them.
 
+use std::time::Duration;
+
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
+use crate::primitives::queues::Reason;
 
 use super::outcomes::Receipt;
 use super::queue_options::QueueOptions;
@@ -76,6 +79,58 @@ pub enum DeathReason {
     Expired,
     /// Its deadline had passed.
     Deadline,
+}
+
+impl From<Reason> for DeathReason {
+    fn from(reason: Reason) -> DeathReason {
+        match reason {
+            Reason::Rejected => DeathReason::Rejected,
+            Reason::AttemptsExhausted => DeathReason::AttemptsExhausted,
+            Reason::Expired => DeathReason::Expired,
+            Reason::Deadline => DeathReason::Deadline,
+        }
+    }
+}
+
+/// Why a message is not handed out now, or when it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Explanation {
+    /// It is handed out when so many others are that come before it; 0: it is the next. Counted up to 1,024.
+    Behind {
+        /// How many.
+        messages: u64,
+    },
+    /// It was sent with a delay.
+    Delayed {
+        /// When it becomes ready.
+        until: Timestamp,
+    },
+    /// It failed, and comes back after a pause.
+    Backoff {
+        /// How long from now.
+        remaining: Duration,
+    },
+    /// A consumer has it.
+    InFlight {
+        /// How long from now, until it is taken back.
+        remaining: Duration,
+    },
+    /// Another of its group comes before it, or is in flight or in backoff.
+    GroupBusy,
+    /// The queue is paused.
+    Paused,
+    /// A process that had it with others has died, and a process that could try it has another such message.
+    Suspect,
+    /// Its time is over; it leaves within a tick.
+    Expired,
+    /// It is in the dead set.
+    Dead {
+        /// Why.
+        reason: DeathReason,
+    },
+    /// There is no such message, or no longer.
+    Gone,
 }
 
 /// A failed attempt at a message.

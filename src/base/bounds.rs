@@ -105,6 +105,9 @@ pub(crate) const GROUPS_PER_FRAME_MAX: usize = 64;
 /// Queues of one database.
 pub(crate) const QUEUES_MAX: usize = 65_536;
 
+/// Messages before another one that are counted when it is asked why that does not come.
+pub(crate) const BEHIND_MAX: usize = 1024;
+
 /// Places in queues that the messages of one publish take together.
 pub(crate) const PLACES_PER_PUBLISH_MAX: usize = 65_536;
 

@@ -38,9 +38,10 @@ mod workers;
 
 use std::task::Waker;
 
+use crate::base::log::LogId;
 use crate::base::lsn::{Geometry, Lsn};
 use crate::base::sync::{Arc, AtomicBool, Event, Mutex, Ordering};
-use crate::base::time::ClockIdentity;
+use crate::base::time::{ClockIdentity, Now};
 use crate::index::Index;
 use crate::journal::commit::Commit;
 use crate::journal::maker::Maker;
@@ -149,6 +150,17 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn inspect<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, Fault> {
         self.check_alive()?;
         Ok(look(&self.core.lock().machine))
+    }
+
+    /// The same, with the time, and with what of each log may be shown: the first offset that may not.
+    pub(crate) fn inspect_shown<T>(&self, look: impl FnOnce(&M, Now, &dyn Fn(LogId) -> u64) -> T) -> Result<T, Fault> {
+        self.check_alive()?;
+        let (wall, durable) = (self.clock.wall(), self.marks.durable.get());
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        let now = core.clock.stamp(wall, || self.clock.reading());
+        let shown = |log: LogId| core.logs.get(log).map_or(0, |cell| cell.shown(durable));
+        Ok(look(&core.machine, now, &shown))
     }
 
     #[inline]

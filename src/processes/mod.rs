@@ -12,6 +12,7 @@
 //! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
 //! | `grouping.rs`   | the questions about consumer groups                                         |
 //! | `exchanging.rs` | the questions about exchanges                                                |
+//! | `looking.rs`    | the questions about single messages of a queue                               |
 //! | `queueing.rs`   | the questions about queues, and waiting for what one has to hand out         |
 //! | `watching.rs`   | what a member of one has to know                                            |
 //! | `reading.rs`    | reading records: asking, what is sent, and what the asker maps itself       |
@@ -34,6 +35,7 @@ pub(crate) mod exchanging;
 pub(crate) mod grouping;
 pub(crate) mod lending;
 pub(crate) mod link;
+pub(crate) mod looking;
 pub(crate) mod operation;
 pub(crate) mod questions;
 pub(crate) mod queueing;

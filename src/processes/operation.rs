@@ -87,6 +87,8 @@ kinds! {
     FindExchange = 29, "find exchange";
     ExchangeNames = 30, "exchange names";
     DescribeExchange = 31, "describe exchange";
+    Peek = 32, "peek";
+    LookAt = 33, "look at";
 }
 
 #[cfg(all(test, not(loom)))]

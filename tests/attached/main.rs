@@ -34,6 +34,8 @@ mod group_records;
 mod groups;
 #[path = "../streams/limits.rs"]
 mod limits;
+#[path = "../queues/looking.rs"]
+mod looking;
 #[path = "../queues/message_groups.rs"]
 mod message_groups;
 #[path = "../streams/opening.rs"]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use towpath::{
-    AppendOptions, Backoff, Binding, Database, Error, ExchangeOptions, GroupOptions, Level, MemberOptions, Message,
-    OpenMode, Options, ProducerOptions, PublishOptions, Queue, QueueOptions, Record, Start, StreamOptions, Timestamp,
+    AppendOptions, Backoff, Binding, Database, Error, ExchangeOptions, Explanation, GroupOptions, Level, MemberOptions,
+    Message, OpenMode, Options, ProducerOptions, PublishOptions, Queue, QueueOptions, Record, Start, StreamOptions,
+    Timestamp,
 };
 
 use crate::place::executor::block_on;
@@ -86,6 +87,13 @@ fn ask_of_queues(db: &Database) {
     mails.receive_batch(1).unwrap().pop().unwrap().reject("no such address").unwrap();
     assert_eq!(mails.purge_dead(&mails.dead_letters(None, 1).unwrap()).unwrap(), 0);
     assert_eq!(mails.ack_batch(mails.try_receive_batch(1).unwrap()).unwrap(), 0);
+    let later = mails.send(Message::from("later").delay(Duration::from_secs(3600))).unwrap().sequence;
+    assert_eq!((mails.peek(1).unwrap().len(), mails.oldest().unwrap().is_some()), (1, true));
+    assert!(matches!(mails.explain(later).unwrap(), Explanation::Delayed { .. }));
+    mails.reschedule(later, Duration::from_secs(60)).unwrap();
+    mails.reschedule_at(later, Timestamp::from_micros(u64::MAX / 2)).unwrap();
+    assert_eq!(mails.get(later).unwrap().unwrap().body(), b"later");
+    mails.cancel(later).unwrap();
     mails.pause().unwrap();
     mails.resume().unwrap();
     mails.purge().unwrap();

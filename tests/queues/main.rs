@@ -21,6 +21,7 @@ mod forking;
 mod forks;
 mod killed;
 mod limits;
+mod looking;
 mod message_groups;
 mod order;
 mod processes;

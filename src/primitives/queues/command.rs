@@ -2,7 +2,7 @@
 
 use super::exchanges::{ExchangeOptions, Limits};
 use super::lane::LaneNumber;
-use super::message::Message;
+use super::message::{Due, Message};
 use super::options::Options;
 use super::reply::Reply;
 use super::routing::{Binding, ExchangeNumber};
@@ -125,6 +125,17 @@ pub(crate) enum Command<'a> {
         letters: &'a [Place],
         messages: &'a [Message<'a>],
     },
+    /// Lets a message go that waits.
+    Cancel {
+        queue: QueueNumber,
+        sequence: u64,
+    },
+    /// Gives a delayed message another time.
+    Reschedule {
+        queue: QueueNumber,
+        sequence: u64,
+        due: Due,
+    },
     /// Moves on what is due by one of the clocks: the tick.
     Tick {
         log: LogId,
@@ -210,6 +221,7 @@ impl Command<'_> {
             | Command::EnsureExchange { .. }
             | Command::Bind { .. } => Class::Publish,
             Command::DeleteExchange { .. } | Command::Unbind { .. } => Class::Settle,
+            Command::Cancel { .. } | Command::Reschedule { .. } => Class::Settle,
             // What is handed out can be settled: both are small, and settling takes from the same share.
             Command::Receive { .. } | Command::Settle { .. } => Class::Settle,
             Command::Delete { .. } | Command::Erase { .. } | Command::Purge { .. } | Command::Bury { .. } => {

@@ -8,6 +8,7 @@ use super::event::Event;
 use super::exchanges;
 use super::handing;
 use super::letters;
+use super::looking;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::queue::Queue;
@@ -100,6 +101,10 @@ fn decide_on<'c>(
         Command::Bury { queue, letters } => letters::bury(find(state, queue)?, letters, emit),
         Command::Redrive { queue, letters, messages } => {
             letters::redrive(state, find(state, queue)?, letters, messages, context, emit)
+        }
+        Command::Cancel { queue, sequence } => looking::cancel(find(state, queue)?, sequence, emit),
+        Command::Reschedule { queue, sequence, due } => {
+            looking::reschedule(find(state, queue)?, sequence, due, context, emit)
         }
         Command::Tick { log, clock } => Ok(ticking::tick(state, log, clock, context, emit)),
         Command::Release { holder } => Ok(returning::release_all(state, holder, context.now, emit)),

@@ -24,7 +24,8 @@
 //! |      |             | 2 trimmed (queue · lane + 1, or 0 for its notes · log · start),                   |
 //! |      |             | 3 adopted (from · to), 4 clock began (boot id 16 · namespace u64 · moment ·       |
 //! |      |             | logs), 5 redriven (queue · count · per letter lane · offset · lane · offset);     |
-//! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`)                                   |
+//! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
+//! |      |             | 12 rescheduled (queue · lane · offset · due)                                      |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
@@ -171,6 +172,12 @@ pub(crate) enum Event<'a> {
         at: BootTime,
         logs: u32,
     },
+    /// A delayed message is due at this time.
+    Rescheduled {
+        queue: QueueNumber,
+        place: Place,
+        due: Timestamp,
+    },
     /// Dead letters were sent again: what was noted of each is noted of the message that it became.
     Redriven {
         queue: QueueNumber,
@@ -279,6 +286,9 @@ impl<'a> Event<'a> {
                 let lane = lane.map_or(0, |lane| u64::from(lane.0) + 1);
                 1 + queue_len(queue) + varint_len(lane) + varint_len(log.0) + varint_len(*start)
             }
+            Event::Rescheduled { queue, place, due } => {
+                1 + queue_len(queue) + lane_len(&place.lane) + varint_len(place.offset) + varint_len(due.0)
+            }
             Event::Adopted { from, to } => 1 + varint_len(from.0) + varint_len(to.0),
             Event::ClockBegan { at, logs, .. } => 1 + 16 + 8 + varint_len(at.0) + varint_len(u64::from(*logs)),
             Event::Redriven { queue, letters } => {
@@ -382,6 +392,9 @@ impl<'a> Event<'a> {
             Event::Trimmed { queue, lane, log, start } => {
                 put(2, *queue, [lane.map_or(0, |lane| u64::from(lane.0) + 1), log.0, *start], out);
             }
+            Event::Rescheduled { queue, place, due } => {
+                put(12, *queue, [u64::from(place.lane.0), place.offset, due.0], out);
+            }
             Event::Adopted { from, to } => {
                 out.u8(3);
                 out.varints([from.0, to.0]);
@@ -482,6 +495,11 @@ impl<'a> Event<'a> {
                     Event::ClockBegan { identity, at: BootTime(take.varint()?), logs: take.varint32()? }
                 }
                 5 => Event::Redriven { queue: take_queue(take)?, letters: take_letters(take)? },
+                12 => Event::Rescheduled {
+                    queue: take_queue(take)?,
+                    place: Place { lane: take_lane(take)?, offset: take.varint()? },
+                    due: Timestamp(take.varint()?),
+                },
                 change if EXCHANGE_CHANGES.contains(&change) => {
                     Event::OfExchanges(ExchangeEvent::decode(change, take)?)
                 }

@@ -76,7 +76,7 @@ fn nothing(queue: &Queue, looks_again: bool) -> Outcome {
 }
 
 /// What is told of the messages that are handed out.
-fn told(queue: &Queue, handed: &[Place]) -> Vec<HandedRun> {
+pub(super) fn told(queue: &Queue, handed: &[Place]) -> Vec<HandedRun> {
     let mut runs: Vec<HandedRun> = Vec::new();
     for place in handed {
         let lane = queue.lane(place.lane).expect("a message was found in its lane");

@@ -33,6 +33,7 @@
 //! | `returning.rs` | what becomes of messages that come back                       |
 //! | `ticking.rs`   | what the clocks bring about                                   |
 //! | `letters.rs`   | dead letters                                                  |
+//! | `looking.rs`   | looking at messages, and cancelling and rescheduling them      |
 //! | `erasing.rs`   | purging and deleting                                          |
 //! | `trimming.rs`  | where the logs of a queue start                               |
 //! | `overlay.rs`   | several commands in one frame                                 |
@@ -50,6 +51,7 @@ mod exchanges;
 mod handing;
 mod lane;
 mod letters;
+mod looking;
 mod message;
 mod note;
 mod options;
@@ -80,21 +82,20 @@ pub(crate) use exchanges::{
     DEFAULT as DEFAULT_EXCHANGE, ExchangeOptions, Limits, binding_len, exchange_row, put_binding, take_binding,
 };
 pub(crate) use handing::KNOWS_NOTHING;
-pub(crate) use lane::{LaneNumber, place_of, sequence};
+pub(crate) use lane::{Lane, LaneNumber, place_of, sequence};
 pub(crate) use letters::Letter;
+pub(crate) use looking::{Seen, Standing};
 pub(crate) use message::{Due as DueTime, Message, MessageRef, Origin};
 pub(crate) use note::read_note;
 pub(crate) use options::{Backoff, Growth, JitterKind, Options};
 pub(crate) use overlay::Overlay;
-pub(crate) use queue::QueueCounts;
+pub(crate) use queue::{Queue, QueueCounts};
 pub(crate) use reply::{HandedRun, Reply};
 pub(crate) use routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Header as Given, Kind, Mode};
 pub(crate) use rows::{COUNTERS, news_row, queue_row};
 pub(crate) use sent::read_messages;
 pub(crate) use state::State;
 
-#[cfg(test)]
-use queue::Queue;
 use rows::{KIND_BOOT, KIND_WALL};
 
 use crate::base::codec::Malformed;

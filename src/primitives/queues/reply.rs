@@ -89,7 +89,16 @@ impl HandedRun {
         [u64::from(lane.0), log.0, first, u64::from(count), u64::from(acquired), u64::from(failed)]
     }
 
-    fn decode(take: &mut Take<'_>) -> Result<HandedRun, Malformed> {
+    pub(crate) fn encoded_len(&self) -> usize {
+        1 + varints(self.fields())
+    }
+
+    pub(crate) fn encode(&self, out: &mut Put<'_>) {
+        out.u8(self.priority);
+        self.fields().into_iter().for_each(|field| out.varint(field));
+    }
+
+    pub(crate) fn decode(take: &mut Take<'_>) -> Result<HandedRun, Malformed> {
         let priority = take.u8()?;
         let (lane, log, first) = (LaneNumber(take.varint32()?), LogId(take.varint()?), take.varint()?);
         let (count, acquired, failed) = (take.varint32()?, take.varint32()?, take.varint32()?);
@@ -114,7 +123,7 @@ impl Reply {
             Reply::Unbound { .. } => 1,
             Reply::Sent { offset, .. } => 1 + varint_len(*offset),
             Reply::Handed(runs) => {
-                varint_len(runs.len() as u64) + runs.iter().map(|run| 1 + varints(run.fields())).sum::<usize>()
+                varint_len(runs.len() as u64) + runs.iter().map(HandedRun::encoded_len).sum::<usize>()
             }
             Reply::Nothing { known } => varint_len(*known),
             Reply::Settled { stale } => {
@@ -155,10 +164,7 @@ impl Reply {
             Reply::Handed(runs) => {
                 out.u8(HANDED);
                 out.varint(runs.len() as u64);
-                for run in runs {
-                    out.u8(run.priority);
-                    run.fields().into_iter().for_each(|field| out.varint(field));
-                }
+                runs.iter().for_each(|run| run.encode(out));
             }
             Reply::Nothing { known } => {
                 out.u8(NOTHING);

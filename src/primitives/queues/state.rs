@@ -256,6 +256,14 @@ impl State {
                 queue.pass(at, (*cursor).min(queue.lanes[at].end), shared);
                 queue.advance(at, shared);
             }),
+            Event::Rescheduled { queue, place, due } => self.with(*queue, |queue, shared| {
+                let Some(at) = queue.lane_at(place.lane).filter(|_| queue.has(*place)) else { return };
+                let chunk = queue.chunk_mut(at, chunk_of(place.offset), shared);
+                if chunk.delayed & bit(place.offset) != 0 {
+                    chunk.set_due(bit(place.offset), *due);
+                }
+                queue.refresh(at, chunk_of(place.offset), shared);
+            }),
             Event::Redriven { queue, letters } => self.with(*queue, |queue, shared| {
                 for (from, to) in letters {
                     queue.apply_redriven(*from, *to, shared);

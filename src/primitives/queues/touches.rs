@@ -35,6 +35,7 @@ impl State {
             | Event::Paused { queue, .. }
             | Event::Altered { queue, .. }
             | Event::Retired { queue }
+            | Event::Rescheduled { queue, .. }
             | Event::Redriven { queue, .. } => Some(*queue),
             _ => None,
         }
@@ -151,6 +152,7 @@ impl State {
                 self.touch_purged(*queue, *lane, *cursor, visit);
                 self.touch_passed(*queue, *lane, *cursor, visit);
             }
+            Event::Rescheduled { place, .. } => visit(message_row(*place)),
             Event::Trimmed { queue, lane, .. } => visit(lane.map_or(notes_row(*queue), lane_row)),
             Event::Redriven { queue, letters } => {
                 for (from, to) in letters {
@@ -242,7 +244,7 @@ impl State {
                 Fate::Died { .. } => return,
             },
             Event::Sent(sent) if !sent.is_plain() => (&sent.queue, true, false),
-            Event::FellDue { queue, .. } => (queue, true, false),
+            Event::FellDue { queue, .. } | Event::Rescheduled { queue, .. } => (queue, true, false),
             _ => return,
         };
         let Some(queue) = self.queues.get(queue) else { return };

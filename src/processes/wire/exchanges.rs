@@ -1,4 +1,4 @@
-//! Writes to exchanges as bytes: of the commands of queues those from 13 on.
+//! Writes to exchanges as bytes: of the commands of queues those from 13 to 19.
 //!
 //! ```text
 //! kind u8 · fields
@@ -20,7 +20,7 @@ use crate::processes::questions::put_list;
 use super::Out;
 use super::queues::{Parsed, put_message};
 
-pub(super) const FIRST: u8 = 13;
+pub(super) const KINDS: std::ops::RangeInclusive<u8> = 13..=19;
 
 /// `false` if it is no command of exchanges.
 pub(super) fn put_of_exchanges(command: &C<'_>, out: &mut Out) -> bool {

@@ -17,7 +17,9 @@
 //!   12 release
 //! message                priority u8 · due u8 (0 none, 1 at, 2 in) · its varint · ttl · deadline · group · attempts
 //!                        · origin (exchange · routing key) (each option u8, then it) · record
-//!   13 and further       of exchanges (`exchanges.rs`)
+//!   13 to 19             of exchanges (`exchanges.rs`)
+//!   20 cancel            queue · sequence
+//!   21 reschedule        queue · sequence · due u8 (1 at, 2 in) · its varint
 //! delivery               lane · offset · acquired
 //! place                  lane · offset
 //! ```
@@ -79,6 +81,15 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
             put_list(messages, out, put_message);
         }
         C::Release { .. } => out.u8(12),
+        C::Cancel { queue, sequence } => {
+            put_head(20, *queue, out);
+            out.varint(*sequence);
+        }
+        C::Reschedule { queue, sequence, due } => {
+            put_head(21, *queue, out);
+            out.varint(*sequence);
+            put_due(Some(*due), out);
+        }
         of_exchange => {
             let is_put = put_of_exchanges(of_exchange, out);
             assert!(is_put, "only the host itself says {of_exchange:?}");
@@ -125,9 +136,8 @@ fn put_settlement(how: &Settlement<'_>, out: &mut Out) {
     }
 }
 
-pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
-    out.u8(message.priority);
-    match message.due {
+fn put_due(due: Option<DueTime>, out: &mut Out) {
+    match due {
         None => out.u8(0),
         Some(DueTime::At(at)) => {
             out.u8(1);
@@ -138,6 +148,20 @@ pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
             out.varint(micros);
         }
     }
+}
+
+fn take_due(take: &mut Take<'_>) -> Result<Option<DueTime>, Malformed> {
+    Ok(match take.u8()? {
+        0 => None,
+        1 => Some(DueTime::At(Timestamp(take.varint()?))),
+        2 => Some(DueTime::In(take.varint()?)),
+        _ => return Err(Malformed("neither at a time nor in a time")),
+    })
+}
+
+pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
+    out.u8(message.priority);
+    put_due(message.due, out);
     out.option(message.ttl_micros, Out::varint);
     out.option(message.deadline, |out, deadline| out.varint(deadline.0));
     out.option(message.group, Out::text);
@@ -153,7 +177,7 @@ pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
 pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<'_>) -> T) -> Result<T, Malformed> {
     let kind = take.u8()?;
     let take = &mut take;
-    if kind >= exchanges::FIRST {
+    if exchanges::KINDS.contains(&kind) {
         return with_command_of_exchanges(kind, take, then);
     }
     if kind == 12 {
@@ -202,6 +226,12 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
             parsed = Parsed::take(take)?;
             messages = parsed.messages();
             C::Redrive { queue, letters: &places, messages: &messages }
+        }
+        20 => C::Cancel { queue, sequence: take.varint()? },
+        21 => {
+            let sequence = take.varint()?;
+            let due = take_due(take)?.ok_or(Malformed("a message is rescheduled to some time"))?;
+            C::Reschedule { queue, sequence, due }
         }
         _ => return Err(Malformed("a command that queues do not have")),
     };
@@ -272,12 +302,7 @@ impl<'a> Parsed<'a> {
 
 fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Result<Message<'a>, Malformed> {
     let priority = take.u8()?;
-    let due = match take.u8()? {
-        0 => None,
-        1 => Some(DueTime::At(Timestamp(take.varint()?))),
-        2 => Some(DueTime::In(take.varint()?)),
-        _ => return Err(Malformed("neither at a time nor in a time")),
-    };
+    let due = take_due(take)?;
     let (ttl_micros, deadline) = (take_option(take, Take::varint)?, take_option(take, Take::varint)?.map(Timestamp));
     let (group, max_attempts) = (take_option(take, Take::text)?, take_option(take, Take::varint32)?);
     let origin = take_option(take, |take| Ok(Origin { exchange: take.text()?, routing_key: take.text()? }))?;

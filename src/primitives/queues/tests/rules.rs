@@ -1,6 +1,7 @@
 //! The rules, one by one.
 
 use super::super::command::{Command, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement};
+use super::super::looking::Standing;
 use super::super::message::{Due, Message};
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::Reply;
@@ -496,4 +497,25 @@ fn what_is_not_durable_yet_is_handed_to_nobody() {
     assert_eq!(bench.take(HOST, 10), ["durable"]);
     bench.world.durable = bench.world.next_frame;
     assert_eq!(bench.take(HOST, 10), ["not yet", "nor this"]);
+}
+
+#[test]
+fn a_suspect_that_waits_for_another_and_a_message_whose_time_is_over_say_so() {
+    let mut bench = Bench::new(at_once());
+    bench.send_plain(&["first", "second"]);
+    bench.take(PACKER, 2);
+    bench.die(PACKER);
+    let standing = |bench: &Bench, offset| {
+        let queue = bench.world.state.get(bench.queue).expect("a queue");
+        let seen = bench.world.state.look(queue, sequence(4, offset), bench.world.now, &|_| u64::MAX);
+        seen.expect("it is there").standing
+    };
+    assert_eq!(standing(&bench, 1), Standing::Behind { messages: 1 });
+    assert_eq!(bench.take(DRIVER, 2), ["first"]);
+    assert_eq!(standing(&bench, 1), Standing::Suspect);
+    bench.settle(Settlement::Ack, &["first"]);
+    assert_eq!(standing(&bench, 1), Standing::Behind { messages: 0 });
+    bench.send(&[Message { ttl_micros: Some(SECOND), ..order("third") }]);
+    bench.world.now.wall.0 += SECOND;
+    assert_eq!(standing(&bench, 2), Standing::Expired);
 }

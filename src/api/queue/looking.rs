@@ -1,0 +1,125 @@
+//! Looking at messages without taking them, and changing those that wait.
+
+use std::time::Duration;
+
+use crate::base::level::Level;
+use crate::base::time::Timestamp;
+use crate::primitives::queues::{self, Command as OfQueues, DueTime, HandedRun, Seen, Standing};
+use crate::processes::looking::{LookAt, Peek};
+
+use super::Queue;
+use crate::api::error::Error;
+use crate::api::queue_options::micros;
+use crate::api::queue_outcomes::Explanation;
+use crate::api::stored_message::{MessageReader, StoredMessage};
+
+impl Queue {
+    /// The messages that would be handed out next, in order, without handing them out: at most `max`, and at most 1,024.
+    /// None of those that are delayed, in backoff or in flight are among them, nor those that wait for others of their
+    /// group. A pause changes nothing. May read from disk.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the queue was deleted, [`Error::Corrupt`] if one of them cannot be read,
+    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
+    pub fn peek(&self, max: usize) -> Result<Vec<StoredMessage>, Error> {
+        let max = Some(u32::try_from(max).unwrap_or(u32::MAX));
+        let runs = self.database.ask(&Peek { queue: self.number, max })?.ok_or_else(|| self.not_found())?;
+        let reader = MessageReader::default();
+        let mut messages = Vec::new();
+        for run in &runs {
+            messages.extend(self.read_run(&reader, run)?);
+        }
+        Ok(messages)
+    }
+
+    fn read_run(&self, reader: &MessageReader, run: &HandedRun) -> Result<Vec<StoredMessage>, Error> {
+        let link = &self.database.shared.link;
+        let read = reader.read(link, run.log, run.priority, run.first, u64::from(run.count))?;
+        Ok(read.into_iter().map(|(_, message)| message).collect())
+    }
+
+    /// When the oldest message was sent that waits to be handed out; `None` if there is none. The same as the first of
+    /// [`Queue::peek`], if all have one priority.
+    ///
+    /// # Errors
+    /// As for [`Queue::peek`].
+    pub fn oldest(&self) -> Result<Option<Timestamp>, Error> {
+        let runs = self.database.ask(&Peek { queue: self.number, max: None })?.ok_or_else(|| self.not_found())?;
+        let (reader, mut oldest) = (MessageReader::default(), None);
+        for run in &runs {
+            let sent = self.read_run(&reader, run)?.first().map(StoredMessage::timestamp);
+            oldest = oldest.into_iter().chain(sent).min();
+        }
+        Ok(oldest)
+    }
+
+    /// The message with this sequence, in whatever state, dead ones too; `None` if there is none (any more). May read
+    /// from disk.
+    ///
+    /// # Errors
+    /// As for [`Queue::peek`].
+    pub fn get(&self, sequence: u64) -> Result<Option<StoredMessage>, Error> {
+        match self.look_at(sequence)? {
+            Some(Seen { run, .. }) => Ok(self.read_run(&MessageReader::default(), &run)?.pop()),
+            None => Ok(None),
+        }
+    }
+
+    /// Why a message is not handed out now, or when it is. Waits for nothing, unless the queue is just being written to
+    /// at [`Level::Sync`]: then for the sync of that.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the queue was deleted, [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`].
+    pub fn explain(&self, sequence: u64) -> Result<Explanation, Error> {
+        let Some(Seen { standing, .. }) = self.look_at(sequence)? else { return Ok(Explanation::Gone) };
+        Ok(match standing {
+            Standing::Behind { messages } => Explanation::Behind { messages },
+            Standing::Delayed { until } => Explanation::Delayed { until },
+            Standing::Backoff { micros } => Explanation::Backoff { remaining: Duration::from_micros(micros) },
+            Standing::InFlight { micros } => Explanation::InFlight { remaining: Duration::from_micros(micros) },
+            Standing::GroupBusy => Explanation::GroupBusy,
+            Standing::Paused => Explanation::Paused,
+            Standing::Suspect => Explanation::Suspect,
+            Standing::Expired => Explanation::Expired,
+            Standing::Dead { reason } => Explanation::Dead { reason: reason.into() },
+        })
+    }
+
+    fn look_at(&self, sequence: u64) -> Result<Option<Seen>, Error> {
+        self.database.ask(&LookAt { queue: self.number, sequence })?.ok_or_else(|| self.not_found())
+    }
+
+    /// Lets a message go that is ready, delayed or in backoff. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it is not there any more, or dead; [`Error::MessagesInFlight`] if it is in flight;
+    /// [`Error::NotFound`] if the queue was deleted, and what any write may meet.
+    pub fn cancel(&self, sequence: u64) -> Result<(), Error> {
+        self.change(OfQueues::Cancel { queue: self.number, sequence })
+    }
+
+    /// Has a delayed message become ready this long from now, in place of its time. Durable on return.
+    ///
+    /// # Errors
+    /// As for [`Queue::cancel`]; [`Error::InvalidOption`] if it is not delayed (any more).
+    pub fn reschedule(&self, sequence: u64, delay: Duration) -> Result<(), Error> {
+        let due = DueTime::In(micros(delay));
+        self.change(OfQueues::Reschedule { queue: self.number, sequence, due })
+    }
+
+    /// The same at this time; at once if that has passed.
+    ///
+    /// # Errors
+    /// As for [`Queue::reschedule`].
+    pub fn reschedule_at(&self, sequence: u64, time: Timestamp) -> Result<(), Error> {
+        let due = DueTime::At(time);
+        self.change(OfQueues::Reschedule { queue: self.number, sequence, due })
+    }
+
+    fn change(&self, command: OfQueues<'_>) -> Result<(), Error> {
+        match self.submit(command, Level::Sync).map_err(|refused| self.refusal(refused))? {
+            (queues::Reply::Done, _) => Ok(()),
+            _ => unreachable!("who changes a message is told that it is done"),
+        }
+    }
+}

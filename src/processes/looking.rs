@@ -1,0 +1,151 @@
+//! The questions about single messages of a queue, which hand none out.
+
+use crate::base::codec::{Malformed, Take};
+use crate::engine::Refused;
+use crate::primitives::Refusal;
+use crate::primitives::queues::{HandedRun, Lane, Queue, QueueNumber, Reason, Seen, Standing, State, news_row};
+
+use super::operation::{Kind, Question};
+use super::questions::{put_list, take_list};
+use super::server::Host;
+use super::wire::{Out, take_option};
+use crate::base::time::{Now, Timestamp};
+
+type Answered<T> = Result<T, Refused<Refusal>>;
+
+/// Looks at a queue, if it was not deleted, at what of it may be seen.
+fn look<T>(
+    host: &Host,
+    number: QueueNumber,
+    see: impl Fn(&State, &Queue, Now, &dyn Fn(&Lane) -> u64) -> T,
+) -> Answered<Option<T>> {
+    Ok(host.engine.inspect_shown(|machine, now, shown| {
+        let queue = machine.queues.get(number)?;
+        Some(see(&machine.queues, queue, now, &|lane: &Lane| shown(lane.log)))
+    })?)
+}
+
+/// What would be handed out next, up to so many messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Peek {
+    pub(crate) queue: QueueNumber,
+    /// `None`: the first of each priority.
+    pub(crate) max: Option<u32>,
+}
+
+impl Question for Peek {
+    const KIND: Kind = Kind::Peek;
+    type Answer = Option<Vec<HandedRun>>;
+
+    fn answer(&self, host: &Host) -> Answered<Self::Answer> {
+        look(host, self.queue, |state, queue, now, shown| match self.max {
+            Some(max) => state.peek(queue, max as usize, now, shown),
+            None => state.fronts(queue, now, shown),
+        })
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.u32(self.queue.0);
+        out.option(self.max, Out::u32);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<Peek, Malformed> {
+        Ok(Peek { queue: QueueNumber(take.u32()?), max: take_option(take, Take::u32)? })
+    }
+
+    fn put_answer(runs: &Self::Answer, out: &mut Out) {
+        out.option(runs.as_ref(), |out, runs| put_list(runs, out, put_run));
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Self::Answer, Malformed> {
+        take_option(take, |take| take_list(take, HandedRun::decode))
+    }
+}
+
+fn put_run(out: &mut Out, run: &HandedRun) {
+    out.put(run.encoded_len(), |put| run.encode(put));
+}
+
+/// One message by its sequence, and how it stands. Waits for the sync of what is written of the queue just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LookAt {
+    pub(crate) queue: QueueNumber,
+    pub(crate) sequence: u64,
+}
+
+impl Question for LookAt {
+    const KIND: Kind = Kind::LookAt;
+    /// Whether the queue is there, and the message.
+    type Answer = Option<Option<Seen>>;
+
+    fn answer(&self, host: &Host) -> Answered<Self::Answer> {
+        let seen = look(host, self.queue, |state, queue, now, shown| state.look(queue, self.sequence, now, shown))?;
+        host.engine.reveal_object(news_row(self.queue))?;
+        Ok(seen)
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.u32(self.queue.0);
+        out.varint(self.sequence);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<LookAt, Malformed> {
+        Ok(LookAt { queue: QueueNumber(take.u32()?), sequence: take.varint()? })
+    }
+
+    fn put_answer(seen: &Self::Answer, out: &mut Out) {
+        out.option(*seen, |out, seen| {
+            out.option(seen, |out, Seen { run, standing }| {
+                put_run(out, &run);
+                put_standing(out, standing);
+            });
+        });
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Self::Answer, Malformed> {
+        take_option(take, |take| {
+            take_option(take, |take| {
+                let run = HandedRun::decode(take)?;
+                Ok(Seen { run, standing: take_standing(take)? })
+            })
+        })
+    }
+}
+
+fn put_standing(out: &mut Out, standing: Standing) {
+    let (tag, value) = match standing {
+        Standing::Behind { messages } => (0, messages),
+        Standing::Delayed { until } => (1, until.0),
+        Standing::Backoff { micros } => (2, micros),
+        Standing::InFlight { micros } => (3, micros),
+        Standing::GroupBusy => (4, 0),
+        Standing::Paused => (5, 0),
+        Standing::Suspect => (6, 0),
+        Standing::Expired => (7, 0),
+        Standing::Dead { reason } => (8, u64::from(reason as u8)),
+    };
+    out.u8(tag);
+    match standing {
+        Standing::Dead { .. } => out.u8(value as u8),
+        _ => out.varint(value),
+    }
+}
+
+fn take_standing(take: &mut Take<'_>) -> Result<Standing, Malformed> {
+    let tag = take.u8()?;
+    if tag == 8 {
+        return Ok(Standing::Dead { reason: Reason::decode(take)? });
+    }
+    let value = take.varint()?;
+    Ok(match tag {
+        0 => Standing::Behind { messages: value },
+        1 => Standing::Delayed { until: Timestamp(value) },
+        2 => Standing::Backoff { micros: value },
+        3 => Standing::InFlight { micros: value },
+        4 => Standing::GroupBusy,
+        5 => Standing::Paused,
+        6 => Standing::Suspect,
+        7 => Standing::Expired,
+        _ => return Err(Malformed("a message that stands in no way")),
+    })
+}
