@@ -278,20 +278,17 @@ impl Link {
     /// Waits until there is reason to ask the queue again; `false` once the deadline has passed.
     pub(crate) fn wait_for_queue(&self, queue: QueueNumber, known: u64, deadline: Option<BootTime>) -> Answered<bool> {
         let watch = WatchQueue { queue, known, waits: true };
-        loop {
-            let Ok(left) = micros_left(deadline) else { return Ok(false) };
-            match self.station()? {
-                Station::Host(station) => match watch.wait(station.engine())? {
-                    None => return Ok(true),
-                    Some(waiting) => waiting.sleep(left),
-                },
-                Station::Attached(client) => {
-                    let asked = client.begin(&watch).and_then(|pending| pending.wait(deadline));
-                    if let Some(bytes) = answered(asked) {
-                        return bytes?.map_or(Ok(false), |bytes| taken(&bytes));
-                    }
+        let Ok(left) = micros_left(deadline) else { return Ok(false) };
+        match self.station()? {
+            // Who was woken asks the queue, and does not look here again: more may have been sent at `Sync` meanwhile,
+            // and to wait for the last of it would be to wait for as long as anybody sends.
+            Station::Host(station) => Ok(watch.wait(station.engine())?.is_none_or(|waiting| waiting.sleep(left))),
+            Station::Attached(client) => {
+                let asked = client.begin(&watch).and_then(|pending| pending.wait(deadline));
+                match answered(asked) {
+                    Some(bytes) => bytes?.map_or(Ok(false), |bytes| taken(&bytes)),
                     // What was known of another host's queue is not known of this one's.
-                    return Ok(true);
+                    None => Ok(true),
                 }
             }
         }
@@ -300,19 +297,19 @@ impl Link {
     /// The same for a future, without a deadline.
     pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: u64) -> Answered<()> {
         let watch = WatchQueue { queue, known, waits: true };
-        loop {
-            match self.station()? {
-                Station::Host(station) => match watch.wait(station.engine())? {
-                    None => return Ok(()),
-                    Some(waiting) => waiting.await,
-                },
-                Station::Attached(client) => {
-                    let bytes = match client.begin(&watch) {
-                        Ok(pending) => pending.await,
-                        Err(unasked) => Err(unasked),
-                    };
-                    return answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop));
+        match self.station()? {
+            Station::Host(station) => {
+                if let Some(waiting) = watch.wait(station.engine())? {
+                    waiting.await;
                 }
+                Ok(())
+            }
+            Station::Attached(client) => {
+                let bytes = match client.begin(&watch) {
+                    Ok(pending) => pending.await,
+                    Err(unasked) => Err(unasked),
+                };
+                answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop))
             }
         }
     }
