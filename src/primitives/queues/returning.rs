@@ -217,10 +217,20 @@ pub(super) fn adopt(state: &State, from: Holder, emit: Emit<'_, '_>) -> Outcome 
 
 /// A host begins: the process of the one before has died with what it had.
 pub(super) fn begin_life(state: &State, context: &Context<'_>, emit: Emit<'_, '_>) -> Outcome {
-    if *context.clock != state.clock {
-        let logs = u32::try_from(state.counters.log - FIRST_LOG).unwrap_or(u32::MAX);
-        emit(Event::ClockBegan { identity: *context.clock, at: context.now.boot, logs });
-        return Outcome::Accept(Reply::More);
+    // Without queues there are no moments. Nothing is written then: a database that never had a queue stays one that
+    // programs without queues understand.
+    match clock_began(state, context).filter(|_| !state.queues.is_empty()) {
+        Some(began) => {
+            emit(began);
+            Outcome::Accept(Reply::More)
+        }
+        None => end(state, Holder::HOST, context.now, emit),
     }
-    end(state, Holder::HOST, context.now, emit)
+}
+
+/// That moments are of another clock from now on, if they are.
+pub(super) fn clock_began(state: &State, context: &Context<'_>) -> Option<Event<'static>> {
+    let logs = u32::try_from(state.counters.log - FIRST_LOG).unwrap_or(u32::MAX);
+    let began = Event::ClockBegan { identity: *context.clock, at: context.now.boot, logs };
+    (*context.clock != state.clock).then_some(began)
 }
