@@ -250,7 +250,7 @@ impl Queue {
             Err(error) if error.is_corruption() && count == 1 => {
                 // One that cannot be read is set apart: it is no reason to hold up the others.
                 let text = error.to_string();
-                self.settle(&Settlement::Reject { error: &text }, &[delivery_id(run, first)])
+                self.settle(&Settlement::SetApart { error: &text }, &[delivery_id(run, first)])
                     .map(drop)
                     .or_else(unless_stale)
             }

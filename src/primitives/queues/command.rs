@@ -4,6 +4,7 @@ use super::lane::LaneNumber;
 use super::message::Message;
 use super::options::Options;
 use super::reply::Reply;
+use crate::base::bounds::ERROR_BYTES_MAX;
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
 use crate::base::name::NameFault;
@@ -93,8 +94,32 @@ pub(crate) enum Settlement<'a> {
     Release { delay_micros: u64 },
     /// It is dead.
     Reject { error: &'a str },
+    /// It cannot be read, and is dead. It is kept although its queue discards the dead: nothing is deleted because it
+    /// cannot be read.
+    SetApart { error: &'a str },
     /// It stays in flight for as long from now on.
     Extend { micros: u64 },
+}
+
+impl<'a> Settlement<'a> {
+    /// With no more of its text than is kept.
+    pub(crate) fn cut(self) -> Settlement<'a> {
+        match self {
+            Settlement::Fail { error, delay_micros } => Settlement::Fail { error: cut(error), delay_micros },
+            Settlement::Reject { error } => Settlement::Reject { error: cut(error) },
+            Settlement::SetApart { error } => Settlement::SetApart { error: cut(error) },
+            Settlement::Ack | Settlement::Release { .. } | Settlement::Extend { .. } => self,
+        }
+    }
+}
+
+/// As much of an error's text as is kept.
+pub(super) fn cut(text: &str) -> &str {
+    let mut end = text.len().min(ERROR_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Why a message is dead.

@@ -9,7 +9,7 @@
 //!   6 receive            queue · max
 //!   7 settle             queue · how u8 · fields · count · deliveries
 //!     how                1 ack, 2 fail (error · delay (option u8, varint)), 3 release (delay), 4 reject (error),
-//!                        5 extend (duration)
+//!                        5 extend (duration), 6 set apart (error)
 //!   8 pause              queue · u8
 //!   9 purge              queue · count · places
 //!   10 bury              queue · count · places
@@ -116,6 +116,10 @@ fn put_settlement(how: &Settlement<'_>, out: &mut Out) {
             out.u8(5);
             out.varint(*micros);
         }
+        Settlement::SetApart { error } => {
+            out.u8(6);
+            out.text(error);
+        }
     }
 }
 
@@ -219,6 +223,7 @@ fn take_settlement<'a>(take: &mut Take<'a>) -> Result<Settlement<'a>, Malformed>
         3 => Settlement::Release { delay_micros: take.varint()? },
         4 => Settlement::Reject { error: take.text()? },
         5 => Settlement::Extend { micros: take.varint()? },
+        6 => Settlement::SetApart { error: take.text()? },
         _ => return Err(Malformed("a settlement that there is not")),
     })
 }

@@ -1,6 +1,6 @@
 //! The rules that keep clocks, damage and sizes from doing harm.
 
-use super::super::command::{Clock, Command, Outcome};
+use super::super::command::{Clock, Command, Outcome, Reason, Settlement};
 use super::super::options::Options;
 use super::super::reply::Reply;
 use super::SECOND;
@@ -38,4 +38,16 @@ fn a_tick_by_another_clock_begins_the_moments_anew_and_fails_nothing() {
     assert!(matches!(bench.world.submit(&tick), Outcome::Unchanged { .. }), "once");
     bench.world.pass(10 * SECOND);
     assert_eq!(bench.counts().ready, 1, "it was not settled in time by the clock that there is");
+}
+
+#[test]
+fn what_cannot_be_read_is_kept_although_the_dead_are_discarded() {
+    let mut bench = Bench::new(Options { discards_dead: true, ..at_once() });
+    bench.send_plain(&["torn", "unwanted"]);
+    bench.take(PACKER, 2);
+    bench.settle(Settlement::SetApart { error: "its checksum does not hold" }, &["torn"]);
+    bench.settle(Settlement::Reject { error: "no such customer" }, &["unwanted"]);
+    assert_eq!(bench.dead(), [("torn", Reason::Rejected, 1)]);
+    bench.restart();
+    assert_eq!(bench.dead(), [("torn", Reason::Rejected, 1)]);
 }
