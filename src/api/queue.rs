@@ -324,16 +324,16 @@ impl Queue {
     /// # Errors
     /// As for [`Queue::pause`].
     pub fn purge(&self) -> Result<u64, Error> {
-        let (mut purged, mut below) = (0, Vec::new());
+        let (mut purged, mut to_go) = (0, Vec::new());
         loop {
-            let purge = OfQueues::Purge { queue: self.number, below: &below };
+            let purge = OfQueues::Purge { queue: self.number, left: &to_go };
             match self.submit(purge, Level::Sync).map_err(|refused| self.refusal(refused))?.0 {
                 queues::Reply::Purged { messages, left } => {
                     purged += messages;
                     if left.is_empty() {
                         return Ok(purged);
                     }
-                    below = left;
+                    to_go = left;
                 }
                 _ => unreachable!("who purges is told how many went"),
             }

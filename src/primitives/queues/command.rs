@@ -39,6 +39,14 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
 }
 
+/// Messages of a lane, from one offset up to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) lane: LaneNumber,
+    pub(crate) from: u64,
+    pub(crate) end: u64,
+}
+
 /// A request that may be refused.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command<'a> {
@@ -58,8 +66,8 @@ pub(crate) enum Command<'a> {
     Settle { queue: QueueNumber, how: Settlement<'a>, deliveries: &'a [DeliveryId] },
     /// Hands nothing out until it is resumed, or goes on.
     Pause { queue: QueueNumber, is_paused: bool },
-    /// Lets a step of what is ready or delayed go, as far as it was there when the first step was made.
-    Purge { queue: QueueNumber, below: &'a [Place] },
+    /// Lets a step of what is ready or delayed go: of what the step before left, or of all that is there, at the first.
+    Purge { queue: QueueNumber, left: &'a [Stretch] },
     /// Lets dead letters go.
     Bury { queue: QueueNumber, letters: &'a [Place] },
     /// Sends the dead letters again, as these messages, and lets them go.

@@ -87,7 +87,7 @@ fn decide_on<'c>(
         }
         Command::Delete { queue } => erasing::delete(find(state, queue)?, emit),
         Command::Erase { queue } => Ok(erasing::erase(state, queue, emit)),
-        Command::Purge { queue, below } => Ok(erasing::purge(find(state, queue)?, below, emit)),
+        Command::Purge { queue, left } => Ok(erasing::purge(find(state, queue)?, left, emit)),
         Command::Bury { queue, letters } => letters::bury(find(state, queue)?, letters, emit),
         Command::Redrive { queue, letters, messages } => {
             letters::redrive(state, find(state, queue)?, letters, messages, context, emit)

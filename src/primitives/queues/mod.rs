@@ -69,7 +69,7 @@ mod touches;
 mod trimming;
 
 pub(crate) use command::{
-    Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement,
+    Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
 pub(crate) use decide::decide;
 pub(crate) use event::Event;

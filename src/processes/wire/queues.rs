@@ -11,7 +11,7 @@
 //!     how                1 ack, 2 fail (error · delay (option u8, varint)), 3 release (delay), 4 reject (error),
 //!                        5 extend (duration), 6 set apart (error)
 //!   8 pause              queue · u8
-//!   9 purge              queue · count · places
+//!   9 purge              queue · count · stretches
 //!   10 bury              queue · count · places
 //!   11 redrive           queue · count · places · count · messages
 //!   12 release
@@ -19,6 +19,7 @@
 //!                        (each option u8, then it) · record
 //! delivery               lane · offset · acquired
 //! place                  lane · offset
+//! stretch                lane · from · end
 //! ```
 //!
 //! Numbers are varints unless a width is named. Options are as in `primitives/queues/options.rs`, records as in an item
@@ -28,7 +29,7 @@ use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, HEADERS_PER_BATCH_MAX, RECORD
 use crate::base::codec::{Malformed, Take};
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{
-    Command as C, DeliveryId, DueTime, Holder, LaneNumber, Message, Options, Place, QueueNumber, Settlement,
+    Command as C, DeliveryId, DueTime, Holder, LaneNumber, Message, Options, Place, QueueNumber, Settlement, Stretch,
 };
 use crate::primitives::streams::{Header, Record, take_record};
 use crate::processes::questions::put_list;
@@ -62,9 +63,11 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
             put_head(8, *queue, out);
             out.bool(*is_paused);
         }
-        C::Purge { queue, below } => {
+        C::Purge { queue, left } => {
             put_head(9, *queue, out);
-            put_list(below, out, put_place);
+            put_list(left, out, |out, Stretch { lane, from, end }| {
+                [u64::from(lane.0), *from, *end].into_iter().for_each(|field| out.varint(field));
+            });
         }
         C::Bury { queue, letters } => {
             put_head(10, *queue, out);
@@ -161,7 +164,7 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
         };
     }
     let queue = QueueNumber(take.varint32()?);
-    let (places, deliveries, parsed, messages);
+    let (places, stretches, deliveries, parsed, messages);
     let command = match kind {
         3 => C::Delete { queue },
         4 => C::Erase { queue: Some(queue) },
@@ -181,8 +184,10 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
         }
         8 => C::Pause { queue, is_paused: take.u8()? == 1 },
         9 => {
-            places = take_each(take, take_place)?;
-            C::Purge { queue, below: &places }
+            stretches = take_each(take, |take| {
+                Ok(Stretch { lane: LaneNumber(take.varint32()?), from: take.varint()?, end: take.varint()? })
+            })?;
+            C::Purge { queue, left: &stretches }
         }
         10 => {
             places = take_each(take, take_place)?;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::command::{Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Refusal, Settlement};
+use super::super::command::{
+    Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Refusal, Settlement, Stretch,
+};
 use super::super::handing::KNOWS_NOTHING;
 use super::super::message::{Due, Message};
 use super::super::options::{Backoff, Growth, JitterKind, Options};
@@ -282,9 +284,12 @@ impl History {
             }
             _ => Vec::new(),
         };
-        let place = |(priority, end): &(u8, u64)| self.world.place(queue, *priority, *end);
-        let places: Vec<Place> = below.iter().map(place).collect();
-        let outcome = self.world.submit(&Command::Purge { queue, below: &places });
+        let stretch = |(priority, end): &(u8, u64)| {
+            let Place { lane, offset: end } = self.world.place(queue, *priority, *end);
+            Stretch { lane, from: 0, end }
+        };
+        let stretches: Vec<Stretch> = below.iter().map(stretch).collect();
+        let outcome = self.world.submit(&Command::Purge { queue, left: &stretches });
         let below = if below.is_empty() { ends } else { below };
         let messages = self.twin.queues.get_mut(&queue.0).expect("a queue of the world").purge(&below);
         let reply = Reply::Purged { messages, left: Vec::new() };
