@@ -12,7 +12,7 @@ use crate::base::time::BootTime;
 use crate::engine::{Refused, Submitted, deadline_in};
 use crate::primitives::queues::{self, Command as OfQueues, DeliveryId, HandedRun, Holder, QueueNumber, Settlement};
 use crate::primitives::{Command, Refusal, Reply};
-use crate::processes::queueing::DescribeQueue;
+use crate::processes::queueing::{DescribeQueue, Known};
 
 use super::database::{Database, refusal};
 use super::delivery::{Delivery, delivery_id};
@@ -58,7 +58,7 @@ pub struct Queue {
 /// What was handed out, or what the queue knew when it had nothing.
 enum HandedOut {
     Messages(Vec<Delivery>),
-    Nothing { known: u64 },
+    Nothing { known: Known },
 }
 
 impl Queue {
@@ -217,10 +217,11 @@ impl Queue {
             return Err(Error::Closed);
         }
         let max = max.clamp(1, MESSAGES_PER_RECEIVE_MAX) as u32;
+        let host = self.database.shared.link.host().map_err(|refused| self.refusal(refused))?;
         let command = OfQueues::Receive { queue: self.number, holder: Holder::HOST, max };
         match self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0 {
             queues::Reply::Handed(runs) => self.take_hold(&runs).map(HandedOut::Messages),
-            queues::Reply::Nothing { known } => Ok(HandedOut::Nothing { known }),
+            queues::Reply::Nothing { known: news } => Ok(HandedOut::Nothing { known: Known { news, host } }),
             _ => unreachable!("who receives is told of messages, or that there are none"),
         }
     }
