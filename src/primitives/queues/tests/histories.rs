@@ -12,7 +12,7 @@ use super::super::reply::{HandedRun, Reply};
 use super::SECOND;
 use super::model::{Handed, Twin, TwinQueue, Wish};
 use super::world::{World, handed};
-use crate::base::bounds::AWAITED_MICROS;
+use crate::base::bounds::{AWAITED_MICROS, HANDED_RUNS_MAX};
 use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 use crate::primitives::record::Record;
@@ -173,6 +173,8 @@ impl History {
     fn receive(&mut self) {
         let (queue, holder) = (self.queue(), self.random.pick(&HOLDERS));
         let max = self.random.pick(&[1, 1, 2, 3, 10, 200]);
+        // Of more an attached process may be handed a part, as `safeguards.rs` says.
+        let max = if holder == 0 { max } else { max.min(HANDED_RUNS_MAX as u32) };
         let news = self.world.news(queue);
         let reply = match self.world.submit(&Command::Receive { queue, holder: Holder(holder), max }) {
             Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => reply,
@@ -486,10 +488,16 @@ impl History {
     }
 
     fn take_all(&mut self, queue: QueueNumber, holder: u64) {
-        let receive = Command::Receive { queue, holder: Holder(holder), max: 1024 };
-        let Outcome::Accept(Reply::Handed(runs)) = self.world.submit(&receive) else { return };
-        let expected = self.twin.receive(queue.0, holder, 1024);
-        assert_eq!(handed(&runs), expected);
+        let max = HANDED_RUNS_MAX as u32;
+        let receive = Command::Receive { queue, holder: Holder(holder), max };
+        while let Outcome::Accept(Reply::Handed(runs)) = self.world.submit(&receive) {
+            self.acknowledge(queue, holder, &runs, max);
+        }
+    }
+
+    fn acknowledge(&mut self, queue: QueueNumber, holder: u64, runs: &[HandedRun], max: u32) {
+        let expected = self.twin.receive(queue.0, holder, max as usize);
+        assert_eq!(handed(runs), expected);
         let delivery = |run: &HandedRun| {
             let HandedRun { lane, first, count, acquired, .. } = *run;
             (first..first + u64::from(count)).map(move |offset| DeliveryId { lane, offset, acquired })

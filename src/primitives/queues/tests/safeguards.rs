@@ -1,13 +1,15 @@
 //! The rules that keep clocks, damage and sizes from doing harm.
 
-use super::super::command::{Clock, Command, Outcome, Place, Reason, Refusal, Settlement, Stretch};
+use super::super::command::{
+    Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
+};
 use super::super::event::{Event, Run};
 use super::super::lane::LaneNumber;
 use super::super::message::Message;
 use super::super::options::Options;
 use super::super::reply::Reply;
 use super::SECOND;
-use super::bench::{Bench, PACKER, at_once, order};
+use super::bench::{Bench, PACKER, RELEASE, at_once, order};
 use super::world::World;
 use crate::base::log::LogId;
 use crate::base::time::{BootTime, ClockIdentity};
@@ -134,4 +136,22 @@ fn what_is_asked_or_told_of_messages_that_cannot_be_is_of_none() {
         bench.world.state.touches(&event, &mut |_| rows += 1);
         assert!(rows <= 4, "{rows} rows");
     }
+}
+
+#[test]
+fn an_attached_process_is_handed_no_more_than_its_kept_answer_can_tell() {
+    let mut bench = Bench::new(at_once());
+    let batch = vec![order("parcel"); 200];
+    bench.world.accept(&Command::Send { queue: bench.queue, messages: &batch });
+    let receive = |holder| Command::Receive { queue: QueueNumber(1), holder: Holder(holder), max: 1024 };
+    let Reply::Handed(runs) = bench.world.accept(&receive(0)) else { panic!("all are there") };
+    let lane = runs[0].lane;
+    let every_other = |first: u64| -> Vec<DeliveryId> {
+        (first..200).step_by(2).map(|offset| DeliveryId { lane, offset, acquired: 1 }).collect()
+    };
+    bench.try_settle(Settlement::Ack, &every_other(0));
+    bench.try_settle(RELEASE, &every_other(1));
+    let Reply::Handed(runs) = bench.world.accept(&receive(PACKER)) else { panic!("half are there") };
+    assert!(runs.len() == 64 && runs.iter().all(|run| run.count == 1));
+    assert_eq!((bench.counts().in_flight, bench.counts().ready), (64, 36));
 }
