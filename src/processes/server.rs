@@ -192,6 +192,12 @@ impl Host {
         let _ = self.submit_of_queues(queues::Command::Release { holder: queues::Holder::HOST });
     }
 
+    /// Closes the engine, and gives back what was handed out since [`Host::release`], whoever asked for it.
+    pub(super) fn close(&self) -> Result<(), Fault> {
+        let release = Command::Queues(queues::Command::Release { holder: queues::Holder::HOST });
+        self.engine.close_after(Some(&release))
+    }
+
     /// This process was attached under the session; its members of consumer groups go on without it.
     pub(super) fn adopt(&self, session: SessionId) {
         let process = groups::Process::Attached(session.get());

@@ -4,8 +4,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::primitives::queues::{Command as C, Message, QueueNumber};
+use crate::base::time::{BootTime, Now};
+use crate::engine::core::Afterwards;
+use crate::primitives::queues::{Command as C, Holder, Message, QueueNumber};
 use crate::primitives::streams::Record;
+use crate::processes::queueing::Known;
 use crate::{Database, Queue, QueueOptions};
 
 /// A database whose threads sync nothing by themselves, with a queue.
@@ -58,7 +61,7 @@ fn a_waiting_consumer_gets_what_is_on_disk_although_more_is_being_written() {
 
 #[test]
 fn what_a_dead_host_had_is_taken_back_before_any_timer_fires() {
-    for _ in 0..30 {
+    for _ in 0..12 {
         let (disk, clock) = (SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)));
         let open = || Database::open_on(disk.attach(), options(&clock), Level::Buffered).expect("nothing refuses it");
         let db = open();
@@ -78,4 +81,52 @@ fn what_a_dead_host_had_is_taken_back_before_any_timer_fires() {
         let again = mails.receive().expect("one is there");
         assert_eq!((again.attempt(), again.hand_outs()), (1, 2));
     }
+}
+
+#[test]
+fn what_was_known_of_the_queue_of_another_host_is_not_known_of_this_one() {
+    let (disk, clock) = (SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)));
+    let open = || Database::open_on(disk.attach(), options(&clock), Level::Buffered).expect("nothing refuses it");
+    let db = open();
+    db.create_queue("mails", QueueOptions::new()).expect("a new queue").send("one").expect("there is room");
+    db.close().expect("nothing fails");
+    let db = open();
+    let mails = number(&db, "mails");
+    let deadline = crate::engine::deadline_in(Some(std::time::Duration::from_millis(10)));
+    let told = |host| {
+        let known = Known { news: 0, host };
+        db.shared.link.wait_for_queue(mails, known, deadline).expect("it is open")
+    };
+    assert!(told(0), "it was attached to another host then");
+    assert!(!told(db.shared.link.host().expect("it is open")), "nothing is new since it was loaded");
+}
+
+#[test]
+fn logs_are_armed_again_among_those_that_there_are() {
+    let bench = Bench::new();
+    bench.create("orders", 3, streams::Retention::default());
+    let mut after = Afterwards::default();
+    let now = Now { wall: Timestamp(NOON), boot: BootTime(1) };
+    // As many as a number can say: to look up each would take minutes.
+    (0..1000).for_each(|_| bench.engine.core.lock().rearm(LogId(0), u32::MAX, now, &mut after));
+}
+
+#[test]
+fn what_a_host_hands_out_while_it_closes_comes_back_uncounted() {
+    let (disk, clock) = (SimDisk::new(1), ManualClock::starting_at(Timestamp(NOON)));
+    let open = || Database::open_on(disk.attach(), options(&clock), Level::Buffered).expect("nothing refuses it");
+    let db = open();
+    let mails = db.create_queue("mails", QueueOptions::new()).expect("a new queue");
+    mails.send("one").expect("there is room");
+    // It gave back what it had, and a thread that had asked before receives one more.
+    let engine = db.shared.link.engine();
+    let release = Command::Queues(C::Release { holder: Holder::HOST });
+    engine.submit(&release, Level::Buffered, None).expect("nothing fails");
+    let held = mails.receive().expect("one is there");
+    engine.close_after(Some(&release)).expect("nothing fails");
+    drop((held, mails, db));
+    let db = open();
+    let mails = db.queue("mails").expect("it is there");
+    let again = mails.try_receive().expect("nothing fails").expect("it came back at once");
+    assert_eq!((again.attempt(), again.hand_outs()), (1, 2));
 }
