@@ -65,10 +65,10 @@ fn a_message_that_cannot_be_read_is_set_apart_and_no_other() {
 
 /// A queue, opened again, of which the message that was sent with `damaged` cannot be read, and those before and behind
 /// it can.
-fn with_one_damaged(options: &QueueOptions) -> (Place, Database, Queue) {
+fn with_one_damaged(options: QueueOptions) -> (Place, Database, Queue) {
     let place = Place::new();
     let db = place.open();
-    let reports = db.create_queue("reports", options.clone().level(Level::Buffered)).unwrap();
+    let reports = db.create_queue("reports", options.level(Level::Buffered)).unwrap();
     for seed in 0..ALL {
         reports.send(&noise(seed, BYTES)).unwrap();
     }
@@ -83,7 +83,7 @@ fn with_one_damaged(options: &QueueOptions) -> (Place, Database, Queue) {
 
 #[test]
 fn nothing_is_discarded_because_it_cannot_be_read() {
-    let (_place, _db, reports) = with_one_damaged(&QueueOptions::new().discard_dead());
+    let (_place, _db, reports) = with_one_damaged(QueueOptions::new().discard_dead());
     while let Some(report) = reports.try_receive().unwrap() {
         report.reject("no use for it").unwrap();
     }
@@ -93,8 +93,10 @@ fn nothing_is_discarded_because_it_cannot_be_read() {
 
 #[test]
 fn a_letter_that_cannot_be_read_hides_none_behind_it_and_can_be_purged_but_not_redriven() {
-    let (_place, _db, reports) = with_one_damaged(&QueueOptions::new().backoff(Backoff::none()).max_attempts(2));
-    (0..2 * ALL).for_each(|_| drop(reports.try_receive().unwrap().map(|report| report.fail("try again").unwrap())));
+    let (_place, _db, reports) = with_one_damaged(QueueOptions::new().backoff(Backoff::none()).max_attempts(2));
+    while let Some(report) = reports.try_receive().unwrap() {
+        report.fail("try again").unwrap();
+    }
     assert_eq!(counts(&reports), [0, 0, 0, ALL]);
     let letters = reports.dead_letters(None, 256).unwrap();
     let sequences: Vec<u64> = letters.iter().map(DeadLetter::sequence).collect();
@@ -107,7 +109,7 @@ fn a_letter_that_cannot_be_read_hides_none_behind_it_and_can_be_purged_but_not_r
         }
     }
     let (damaged, behind) = (DAMAGED as usize, DAMAGED as usize + 1);
-    assert!(letters[damaged].failures()[0].error.contains("corrupt"), "{:?}", letters[damaged].failures());
+    assert!(letters[damaged].failures()[0].error.contains("damaged"), "{:?}", letters[damaged].failures());
     assert_eq!(letters[behind].failures().len(), 2);
     let refused = reports.redrive(&letters[damaged..=behind]);
     let Err(Error::InvalidOption { option: "letters", reason }) = refused else { panic!("{refused:?}") };
