@@ -51,33 +51,46 @@ impl Verb {
             Verb::List { queue, json } => list(place, &queue, json),
             Verb::Show { queue, sequence } => show(place, &queue, sequence),
             Verb::Redrive { queue } => {
-                let letters = take_all(place, &queue, |queue, letters| Ok(queue.redrive(letters)?))?;
-                say(format!("{} of {queue} sent again.", counted(letters, "dead letter")))
+                let mut unreadable = 0;
+                let letters = take_all(place, &queue, |queue, letters| {
+                    let (readable, others): (Vec<_>, Vec<_>) =
+                        letters.into_iter().partition(|letter| letter.message().is_ok());
+                    unreadable += others.len() as u64;
+                    queue.redrive(&readable)?;
+                    Ok(readable.len())
+                })?;
+                say(format!("{} of {queue} sent again.", counted(letters, "dead letter")))?;
+                match unreadable {
+                    0 => Ok(()),
+                    _ => say(format!("{} cannot be read, and stay.", counted(unreadable, "dead letter"))),
+                }
             }
             Verb::Purge { queue } => {
-                let letters = take_all(place, &queue, |queue, letters| Ok(queue.purge_dead(letters).map(drop)?))?;
+                let letters = take_all(place, &queue, |queue, letters| {
+                    queue.purge_dead(&letters)?;
+                    Ok(letters.len())
+                })?;
                 say(format!("{} of {queue} deleted.", counted(letters, "dead letter")))
             }
         }
     }
 }
 
-/// Does this with every letter that was there when it began, a step at a time.
+/// Does this with every letter that was there when it began, a step at a time. Each step tells how many it took; so
+/// does this of all.
 fn take_all(
     place: &Place,
     name: &str,
-    act: impl Fn(&Queue, &[DeadLetter]) -> Result<(), Failure>,
+    mut act: impl FnMut(&Queue, Vec<DeadLetter>) -> Result<usize, Failure>,
 ) -> Result<u64, Failure> {
     with(place, name, |queue| {
-        let (mut taken, mut left) = (0, queue.describe()?.dead);
+        let (mut taken, mut left, mut last) = (0, queue.describe()?.dead, None);
         while left > 0 {
-            let letters = queue.dead_letters(None, LETTERS_AT_ONCE.min(left as usize))?;
-            if letters.is_empty() {
-                break;
-            }
-            act(queue, &letters)?;
-            taken += letters.len() as u64;
+            let letters = queue.dead_letters(last.as_ref(), LETTERS_AT_ONCE.min(left as usize))?;
+            let Some(letter) = letters.last() else { break };
+            last = Some(letter.clone());
             left -= (letters.len() as u64).min(left);
+            taken += act(queue, letters)? as u64;
         }
         Ok(taken)
     })
@@ -110,7 +123,10 @@ fn list(place: &Place, name: &str, json: bool) -> Result<(), Failure> {
                 units::rfc3339(letter.died_at()),
                 grouped(u64::from(letter.failed_attempts())),
                 shown(error),
-                shown(&String::from_utf8_lossy(letter.body())),
+                match letter.message() {
+                    Ok(message) => shown(&String::from_utf8_lossy(message.body())),
+                    Err(_) => "(cannot be read)".to_owned(),
+                },
             ]);
             Ok(())
         })
@@ -140,7 +156,7 @@ fn show(place: &Place, name: &str, sequence: u64) -> Result<(), Failure> {
         output.line(format!("  {} {}", units::rfc3339(failure.timestamp), failure.error))?;
     }
     output.line("")?;
-    output.line(letter.body())?;
+    output.line(letter.message()?.body())?;
     output.flush()
 }
 
@@ -171,7 +187,10 @@ struct Printed {
     failed_attempts: u32,
     failures: Vec<PrintedFailure>,
     #[serde(flatten)]
-    body: PrintedBody,
+    body: Option<PrintedBody>,
+    /// Why it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -193,7 +212,8 @@ impl Printed {
             died: units::rfc3339(letter.died_at()),
             failed_attempts: letter.failed_attempts(),
             failures: failures.map(printed).collect(),
-            body: PrintedBody::new(letter.body()),
+            body: letter.message().ok().map(|message| PrintedBody::new(message.body())),
+            unreadable: letter.message().err().map(|error| error.to_string()),
         }
     }
 }

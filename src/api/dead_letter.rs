@@ -1,9 +1,8 @@
 //! Dead letters: looking at them, sending them again, letting them go.
 
-use std::ops::Deref;
-
-use crate::base::bounds::{ERRORS_TOLD_MAX, FREEZE_CHUNK};
+use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, ERRORS_TOLD_MAX, FREEZE_CHUNK, HEADERS_PER_BATCH_MAX};
 use crate::base::level::Level;
+use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
 use crate::engine::read::{Cursor, Read};
 use crate::primitives::queues::{self, Command as OfQueues, Letter, Place, read_note};
@@ -21,19 +20,56 @@ use super::stored_message::StoredMessage;
 pub struct DeadLetter {
     queue: Queue,
     letter: Letter,
-    message: StoredMessage,
+    message: Result<StoredMessage, Damage>,
     failures: Vec<Failure>,
 }
 
-impl Deref for DeadLetter {
-    type Target = StoredMessage;
+/// Why a letter cannot be read: what [`Error::Corrupt`] says.
+#[derive(Clone, Debug)]
+struct Damage {
+    file: String,
+    offset: u64,
+    from: Lsn,
+    to: Lsn,
+    reason: String,
+}
 
-    fn deref(&self) -> &StoredMessage {
-        &self.message
+impl Damage {
+    /// Or whatever else went wrong.
+    fn of(error: Error) -> Result<Damage, Error> {
+        match error {
+            Error::Corrupt { file, offset, from, to, reason } => Ok(Damage { file, offset, from, to, reason }),
+            error => Err(error),
+        }
+    }
+
+    fn error(&self) -> Error {
+        let Damage { file, offset, from, to, reason } = self.clone();
+        Error::Corrupt { file, offset, from, to, reason }
     }
 }
 
 impl DeadLetter {
+    /// Its number in the queue.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        queues::sequence(self.letter.priority, self.letter.place.offset)
+    }
+
+    /// 0 to 31.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.letter.priority
+    }
+
+    /// What was sent, and when.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it cannot be read. Such a letter stays until it is [purged](Queue::purge_dead).
+    pub fn message(&self) -> Result<&StoredMessage, Error> {
+        self.message.as_ref().map_err(Damage::error)
+    }
+
     /// Why it died.
     #[must_use]
     pub fn reason(&self) -> DeathReason {
@@ -52,7 +88,8 @@ impl DeadLetter {
         self.letter.failed
     }
 
-    /// What was said of its failed attempts, the last one first; at most ten, those before a redrive among them.
+    /// What was said of its failed attempts, the last one first; at most ten, those before a redrive among them. Where
+    /// one cannot be read those before it are missing too.
     #[must_use]
     pub fn failures(&self) -> &[Failure] {
         &self.failures
@@ -61,12 +98,21 @@ impl DeadLetter {
     fn place(&self) -> Place {
         self.letter.place
     }
+
+    /// The message, if it can be sent again.
+    fn readable(&self) -> Result<&StoredMessage, Error> {
+        self.message.as_ref().map_err(|damage| {
+            let sequence = self.sequence();
+            let reason = format!("letter {sequence} can only be purged, because it cannot be read: {}", damage.error());
+            Error::InvalidOption { option: "letters", reason }
+        })
+    }
 }
 
 impl Queue {
     /// Up to `max` letters of the queue's dead set behind this one, or from the first on: those of the higher priority
     /// first, then in the order in which they were sent. At most 256 are given at once. Reads their bodies, which may
-    /// be on disk.
+    /// be on disk. One that cannot be read is a letter too, whose [message](DeadLetter::message) says so.
     ///
     /// ```
     /// # let db = towpath::Options::temporary().open_temporary()?;
@@ -81,8 +127,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the queue was deleted, [`Error::Corrupt`] if one cannot be read, [`Error::Poisoned`],
-    /// [`Error::Closed`].
+    /// [`Error::NotFound`] if the queue was deleted, [`Error::Poisoned`], [`Error::Closed`].
     pub fn dead_letters(&self, after: Option<&DeadLetter>, max: usize) -> Result<Vec<DeadLetter>, Error> {
         let after = after.map(|letter| (letter.letter.priority, letter.letter.place.offset));
         let max = max.min(FREEZE_CHUNK) as u32;
@@ -98,26 +143,44 @@ impl Queue {
     /// `None` if it went meanwhile.
     fn read_letter(&self, letter: Letter) -> Result<Option<DeadLetter>, Error> {
         let link = &self.database.shared.link;
-        let read = self.reader.read(link, letter.log, letter.priority, letter.place.offset, 1)?;
-        let Some((_, message)) = read.into_iter().next() else { return Ok(None) };
+        let message = match self.reader.read(link, letter.log, letter.priority, letter.place.offset, 1) {
+            Ok(read) => match read.into_iter().next() {
+                Some((_, message)) => Ok(message),
+                None => return Ok(None),
+            },
+            Err(error) => Err(Damage::of(error)?),
+        };
         let failures = self.read_failures(&letter)?;
         Ok(Some(DeadLetter { queue: self.clone(), letter, message, failures }))
     }
 
+    /// As far as they can be read: each leads to the one before it.
     fn read_failures(&self, letter: &Letter) -> Result<Vec<Failure>, Error> {
-        let link = &self.database.shared.link;
         let (mut failures, mut next) = (Vec::new(), letter.last_note);
         while let Some(note) = next.filter(|_| failures.len() < ERRORS_TOLD_MAX) {
-            let batch = match link.read(letter.notes, note, 1, &mut Cursor::default()).map_err(unnamed)? {
-                Read::Items(batch) => batch,
-                Read::Below { .. } | Read::AtEnd | Read::Gone => break,
-            };
-            let Some(item) = batch.items().first() else { break };
-            let note = read_note(batch.bytes(item)).map_err(|fault| batch.not_understood(item, &fault))?;
-            failures.push(Failure { timestamp: note.entry.timestamp, error: note.text.to_owned() });
-            next = note.previous.checked_sub(1);
+            match self.read_failure(letter, note) {
+                Ok(None) => break,
+                Ok(Some((failure, previous))) => {
+                    failures.push(failure);
+                    next = previous.checked_sub(1);
+                }
+                Err(error) if error.is_corruption() => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(failures)
+    }
+
+    /// One of them, and the number of the one before, plus one.
+    fn read_failure(&self, letter: &Letter, note: u64) -> Result<Option<(Failure, u64)>, Error> {
+        let link = &self.database.shared.link;
+        let batch = match link.read(letter.notes, note, 1, &mut Cursor::default()).map_err(unnamed)? {
+            Read::Items(batch) => batch,
+            Read::Below { .. } | Read::AtEnd | Read::Gone => return Ok(None),
+        };
+        let Some(item) = batch.items().first() else { return Ok(None) };
+        let note = read_note(batch.bytes(item)).map_err(|fault| batch.not_understood(item, &fault))?;
+        Ok(Some((Failure { timestamp: note.entry.timestamp, error: note.text.to_owned() }, note.previous)))
     }
 
     /// Sends dead letters again, as new messages behind those that are there: with key, headers, body, group,
@@ -126,16 +189,21 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Stale`] if one of them is in the dead set no longer; [`Error::InvalidOption`] if one is of another
-    /// queue, or of another handle of the database; [`Error::NotFound`] if the queue was deleted, and
-    /// what any write may meet.
+    /// queue, or of another handle of the database, or cannot be read; [`Error::LimitExceeded`] for too many;
+    /// [`Error::NotFound`] if the queue was deleted, and what any write may meet.
     pub fn redrive(&self, letters: &[DeadLetter]) -> Result<(), Error> {
         if letters.is_empty() {
             return Ok(());
         }
         self.check_letters(letters)?;
-        let headers: Vec<Vec<Header<'_>>> = letters.iter().map(|letter| letter.headers().collect()).collect();
+        let stored: Vec<&StoredMessage> = letters.iter().map(DeadLetter::readable).collect::<Result<_, _>>()?;
+        let headers: Vec<Vec<Header<'_>>> = stored.iter().map(|message| message.headers().collect()).collect();
+        let (max, actual) = (HEADERS_PER_BATCH_MAX as u64, headers.iter().map(Vec::len).sum::<usize>() as u64);
+        if actual > max {
+            return Err(Error::LimitExceeded { limit: "headers per batch", max, actual });
+        }
         let messages: Vec<queues::Message<'_>> =
-            letters.iter().zip(&headers).map(|(letter, headers)| letter.anew(headers)).collect();
+            stored.iter().zip(&headers).map(|(message, headers)| message.anew(headers)).collect();
         let places: Vec<Place> = letters.iter().map(DeadLetter::place).collect();
         let redrive = OfQueues::Redrive { queue: self.number, letters: &places, messages: &messages };
         self.submit(redrive, Level::Sync).map(drop).map_err(|refused| self.refusal(refused))
@@ -160,6 +228,10 @@ impl Queue {
 
     /// Places are those of a queue of one database: a letter of another must not be taken for one of this.
     fn check_letters(&self, letters: &[DeadLetter]) -> Result<(), Error> {
+        let (max, actual) = (DELIVERIES_PER_CALL_MAX as u64, letters.len() as u64);
+        if actual > max {
+            return Err(Error::LimitExceeded { limit: "dead letters per call", max, actual });
+        }
         if letters.iter().all(|letter| letter.queue.is(self)) {
             return Ok(());
         }

@@ -196,7 +196,8 @@ impl Queue {
 
     /// Settles deliveries; tells the places of those that were taken back before.
     pub(super) fn settle(&self, how: &Settlement<'_>, deliveries: &[DeliveryId]) -> Result<Vec<u32>, Error> {
-        let command = Command::Settle { queue: self.number, how: *how, deliveries };
+        // What is not kept is not sent to the host either, which would refuse a frame that large.
+        let command = Command::Settle { queue: self.number, how: how.cut(), deliveries };
         match self.submit(command, Level::Buffered) {
             Ok((Reply::Settled { stale }, _)) => Ok(stale),
             Ok(_) => unreachable!("who settles is told what was"),

@@ -14,7 +14,7 @@ use crate::base::time::BootTime;
 use crate::engine::{Refused, Submitted, deadline_in};
 use crate::primitives::queues::{self, Command as OfQueues, DeliveryId, HandedRun, Holder, QueueNumber, Settlement};
 use crate::primitives::{Command, Refusal, Reply};
-use crate::processes::queueing::DescribeQueue;
+use crate::processes::queueing::{DescribeQueue, Known};
 
 use super::database::{Database, refusal};
 use super::delivery::{Delivery, delivery_id};
@@ -60,7 +60,7 @@ pub struct Queue {
 /// What was handed out, or what the queue knew when it had nothing.
 pub(super) enum HandedOut {
     Messages(Vec<Delivery>),
-    Nothing { known: u64 },
+    Nothing { known: Known },
 }
 
 impl Queue {
@@ -219,10 +219,11 @@ impl Queue {
             return Err(Error::Closed);
         }
         let max = max.clamp(1, MESSAGES_PER_RECEIVE_MAX) as u32;
+        let host = self.database.shared.link.host().map_err(|refused| self.refusal(refused))?;
         let command = OfQueues::Receive { queue: self.number, holder: Holder::HOST, max };
         match self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0 {
             queues::Reply::Handed(runs) => self.take_hold(&runs).map(HandedOut::Messages),
-            queues::Reply::Nothing { known } => Ok(HandedOut::Nothing { known }),
+            queues::Reply::Nothing { known: news } => Ok(HandedOut::Nothing { known: Known { news, host } }),
             _ => unreachable!("who receives is told of messages, or that there are none"),
         }
     }
@@ -252,7 +253,7 @@ impl Queue {
             Err(error) if error.is_corruption() && count == 1 => {
                 // One that cannot be read is set apart: it is no reason to hold up the others.
                 let text = error.to_string();
-                self.settle(&Settlement::Reject { error: &text }, &[delivery_id(run, first)])
+                self.settle(&Settlement::SetApart { error: &text }, &[delivery_id(run, first)])
                     .map(drop)
                     .or_else(unless_stale)
             }
@@ -326,16 +327,16 @@ impl Queue {
     /// # Errors
     /// As for [`Queue::pause`].
     pub fn purge(&self) -> Result<u64, Error> {
-        let (mut purged, mut below) = (0, Vec::new());
+        let (mut purged, mut to_go) = (0, Vec::new());
         loop {
-            let purge = OfQueues::Purge { queue: self.number, below: &below };
+            let purge = OfQueues::Purge { queue: self.number, left: &to_go };
             match self.submit(purge, Level::Sync).map_err(|refused| self.refusal(refused))?.0 {
                 queues::Reply::Purged { messages, left } => {
                     purged += messages;
                     if left.is_empty() {
                         return Ok(purged);
                     }
-                    below = left;
+                    to_go = left;
                 }
                 _ => unreachable!("who purges is told how many went"),
             }

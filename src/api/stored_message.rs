@@ -243,12 +243,18 @@ impl Ahead {
         }
     }
 
+    /// Goes on with this batch, as far as it is understood; with the one before, if its first item is not.
     fn hold(&mut self, batch: Batch) -> Result<(), Error> {
-        self.places.clear();
+        let mut places = Vec::new();
         for (number, item) in (0..).zip(batch.items()) {
-            self.places.extend(places_of(&batch, item)?.into_iter().map(|place| (number, place)));
+            match places_of(&batch, item) {
+                Ok(found) => places.extend(found.into_iter().map(|place| (number, place))),
+                // It is told of when it is asked for, and not instead of those before it.
+                Err(_) if number > 0 => break,
+                Err(error) => return Err(error),
+            }
         }
-        self.batch = Arc::new(batch);
+        (self.places, self.batch) = (places, Arc::new(batch));
         Ok(())
     }
 }
@@ -281,4 +287,49 @@ fn stored(batch: &Arc<Batch>, item: u32, priority: u8, place: &Place) -> StoredM
     let sequence = queues::sequence(priority, offset);
     let batch = batch.clone();
     StoredMessage { batch, item, sequence, key, headers, body, group, ttl_micros, max_attempts, origin }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::base::level::Level;
+    use crate::{Options, QueueOptions};
+
+    /// The bytes of the item that holds these messages.
+    fn batch_of(bodies: &[&str]) -> Batch {
+        let db = Options::temporary().level(Level::Buffered).open_temporary().expect("a new database");
+        let mails = db.create_queue("mails", QueueOptions::new()).expect("a new queue");
+        let messages: Vec<crate::Message<'_>> = bodies.iter().map(|body| crate::Message::from(*body)).collect();
+        mails.send_batch(&messages).expect("there is room");
+        let held = mails.receive().expect("one is there");
+        let item = held.message().read_item();
+        let mut batch = Batch::default();
+        let bytes = held.message().batch.bytes(item).to_vec();
+        let len = bytes.len() as u32;
+        let torn = [bytes.as_slice(), &[0xff; 40]].concat();
+        let chunk = batch.add_chunk(torn.into(), held.message().batch.chunk(item.chunk()).segment, 0);
+        batch.add_item(item.entry, item.lsn, chunk, 0, len);
+        batch.add_item(item.entry, item.lsn, chunk, len, 40);
+        batch
+    }
+
+    fn known(ahead: &Ahead) -> Vec<Vec<u8>> {
+        let (mut next, mut messages) = (0, Vec::new());
+        ahead.take(4, &mut next, u64::MAX, &mut messages);
+        messages.iter().map(|(_, message)| message.body().to_vec()).collect()
+    }
+
+    #[test]
+    fn what_is_known_of_messages_is_of_the_batch_that_they_lie_in() {
+        let mut ahead = Ahead::default();
+        ahead.hold(batch_of(&["one", "two"])).expect("its first item is understood");
+        assert_eq!(known(&ahead), [b"one", b"two"], "what comes before an item that is not understood");
+        let mut torn = Batch::default();
+        let of = batch_of(&["three, which is longer"]);
+        let item = &of.items()[1];
+        let chunk = torn.add_chunk(of.chunk(0).bytes.clone(), of.chunk(0).segment, 0);
+        torn.add_item(item.entry, item.lsn, chunk, item.start(), item.len());
+        assert!(ahead.hold(torn).is_err_and(|error| error.is_corruption()));
+        assert_eq!(known(&ahead), [b"one", b"two"]);
+    }
 }

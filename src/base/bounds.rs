@@ -130,8 +130,13 @@ pub(crate) const MESSAGES_PER_CHUNK: u64 = 64;
 pub(crate) const MESSAGES_PER_ROW: u64 = 32;
 
 /// Chunks of 64 messages of all queues together in which some message has a state of its own. Where there are more,
-/// nothing is sent until some have gone.
+/// nothing is sent until some have gone. What becomes of messages that were sent may take more: it is never refused.
 pub(crate) const CHUNKS_MAX: usize = 1 << 20;
+
+/// Runs of messages that are told to an attached process at once. The answer is kept with the request for as long as
+/// its process may ask again, in a row with others: what it does not tell the process has and never settles.
+pub(crate) const HANDED_RUNS_MAX: usize = 64;
+const _: () = assert!(HANDED_RUNS_MAX * 40 < ROW_BYTES_MAX * 2 / 3);
 
 /// Messages in flight of all queues together. One frame must be able to take back all that a process holds.
 pub(crate) const IN_FLIGHT_MAX: usize = 1 << 17;

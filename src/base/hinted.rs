@@ -106,6 +106,11 @@ impl<K: Numbered, V> HintedMap<K, V> {
         self.entries.swap_remove(key)
     }
 
+    /// The key in this place; places change when entries come or go.
+    pub(crate) fn key_at(&self, place: usize) -> Option<&K> {
+        self.entries.get_index(place).map(|(key, _)| key)
+    }
+
     pub(crate) fn contains_key(&self, key: &K) -> bool {
         self.entries.contains_key(key)
     }

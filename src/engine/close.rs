@@ -18,8 +18,14 @@ use super::fault::Fault;
 use super::machine::{LogCursor, Machine};
 
 impl<M: Machine> Engine<M> {
-    /// Flushes, checkpoints, marks the database clean and lets it go. A poisoned database is let go as it is.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn close(&self) -> Result<(), Fault> {
+        self.close_after(None)
+    }
+
+    /// Flushes, checkpoints, marks the database clean and lets it go. A poisoned database is let go as it is. The last
+    /// command that is decided is this one: nobody's comes between it and the last checkpoint.
+    pub(crate) fn close_after(&self, last: Option<&M::Command<'_>>) -> Result<(), Fault> {
         // A forked child has neither the threads nor the right to write: it leaves everything to its parent.
         self.check_process()?;
         // Held to the end: who closes it a second time waits for the first.
@@ -30,6 +36,9 @@ impl<M: Machine> Engine<M> {
         #[cfg(planted = "host_writes_after_unlock")]
         directory_lock.take();
         self.end_threads();
+        if let Some(last) = last.filter(|_| !self.is_poisoned()) {
+            self.submit_last(last);
+        }
         let closed = self.close_cleanly();
         if closed.is_err() || self.is_poisoned() {
             // A full disk ends the writing here too.

@@ -141,17 +141,32 @@ impl<M: Machine> Core<M> {
                 self.trimmed.insert(log);
                 after.wake.extend(self.logs.to_wake(log));
             }
-            LogChange::Rearm { first, count } => {
-                for log in successive(first, count) {
-                    self.disarm_timer(log);
-                    let timer = self.machine.log_timer(log);
-                    if let Some(cell) = self.logs.get_mut(log) {
-                        cell.timer = timer;
-                    }
-                    self.arm_timer(log, now, now.wall, after);
-                }
+            LogChange::Rearm { first, count } => self.rearm(first, count, now, after),
+        }
+    }
+
+    /// Looks up each of these numbers, or each log that there is, whichever are fewer: of all numbers that were ever
+    /// given few may still be logs.
+    #[cold]
+    pub(super) fn rearm(&mut self, first: LogId, count: u32, now: Now, after: &mut Afterwards) {
+        if count as usize <= self.logs.count() {
+            return successive(first, count).for_each(|log| self.rearm_one(log, now, after));
+        }
+        let end = LogId(first.0.saturating_add(u64::from(count)));
+        for place in 0..self.logs.count() {
+            if let Some(log) = self.logs.id_at(place).filter(|log| (first..end).contains(log)) {
+                self.rearm_one(log, now, after);
             }
         }
+    }
+
+    fn rearm_one(&mut self, log: LogId, now: Now, after: &mut Afterwards) {
+        self.disarm_timer(log);
+        let timer = self.machine.log_timer(log);
+        if let Some(cell) = self.logs.get_mut(log) {
+            cell.timer = timer;
+        }
+        self.arm_timer(log, now, now.wall, after);
     }
 
     /// Arms the timer of a log if it wants one, not before `earliest`; one that is armed stands unless it is too late.

@@ -310,6 +310,15 @@ impl Logs {
         self.cells.get(&log)
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Each log has a place below their count, as long as none is opened or closed.
+    pub(crate) fn id_at(&self, place: usize) -> Option<LogId> {
+        self.cells.key_at(place).copied()
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, log: LogId) -> Option<&mut LogCell> {
         self.cells.get_mut(&log)

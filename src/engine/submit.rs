@@ -5,7 +5,7 @@ use crate::base::level::{Level, Wanted};
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::sync::EventListener;
-use crate::base::time::{BootTime, Now};
+use crate::base::time::{BootTime, Now, Timestamp};
 use crate::journal::follow::Committer;
 use crate::journal::item::{FramePlace, ItemWriter, Layout};
 use crate::journal::marks::Marks;
@@ -225,9 +225,32 @@ impl<M: Machine> Engine<M> {
         after: &mut Afterwards,
     ) -> Attempt<M::Reply, M> {
         let wall = self.clock.wall();
-        let mut guard = self.core.lock();
+        let mut core = self.core.lock();
         self.check_alive().map_err(unsettled_by)?;
-        let core = &mut *guard;
+        self.try_on(&mut core, wall, command, known, wanted, after)
+    }
+
+    /// Decides the last command of all, when nobody else's is accepted any more. Without room it is left to the next
+    /// life.
+    pub(super) fn submit_last(&self, command: &M::Command<'_>) {
+        let (wall, wanted, mut after) = (self.clock.wall(), Level::Buffered.into(), Afterwards::default());
+        let unlocked = WakeIfPoisoned(self);
+        let decided = self.try_on(&mut self.core.lock(), wall, command, &Known::default(), wanted, &mut after);
+        std::mem::forget(unlocked);
+        drop(decided);
+        self.do_afterwards(after);
+    }
+
+    #[inline(always)]
+    fn try_on(
+        &self,
+        core: &mut Core<M>,
+        wall: Timestamp,
+        command: &M::Command<'_>,
+        known: &Known,
+        wanted: Wanted,
+        after: &mut Afterwards,
+    ) -> Attempt<M::Reply, M> {
         let now = core.clock.stamp(wall, || self.clock.reading());
         let mut events = Events::default();
         let overlay = M::Overlay::default();

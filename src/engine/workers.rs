@@ -174,9 +174,20 @@ impl Workers {
 }
 
 impl<M: Machine> Engine<M> {
-    /// Starts the threads; without them every step is taken by hand. If one cannot be had, closing ends the others.
+    #[cfg(test)]
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), Fault> {
-        self.start_some(&[Worker::Committer, Worker::Maker, Worker::Timers, Worker::Keeper])
+        self.start_before_timers()?;
+        self.start_timers()
+    }
+
+    /// Starts the threads, without which every step is taken by hand, but for that of the timers: what is due waits
+    /// until the machine was told that a life begins. If one cannot be had, closing ends the others.
+    pub(crate) fn start_before_timers(self: &Arc<Self>) -> Result<(), Fault> {
+        self.start_some(&[Worker::Committer, Worker::Maker, Worker::Keeper])
+    }
+
+    pub(crate) fn start_timers(self: &Arc<Self>) -> Result<(), Fault> {
+        self.start_some(&[Worker::Timers])
     }
 
     pub(super) fn start_some(self: &Arc<Self>, workers: &[Worker]) -> Result<(), Fault> {

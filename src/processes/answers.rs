@@ -317,9 +317,22 @@ impl Answers {
                     return Ok(());
                 }
             }
+            if matches!(question, Awaiting::Queue(_)) {
+                self.tell_to_look(bell, request);
+                return Ok(());
+            }
             if self.try_answer(bell, request, &question)? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Has a consumer that was woken ask its queue. What woke it may be followed by what is not durable yet: who waited
+    /// for that too would wait for as long as anybody sends at `Sync`.
+    fn tell_to_look(&mut self, bell: &Bell, request: u64) {
+        match bell.engine.inspect(|_| ()) {
+            Ok(()) => self.put(ANSWERED, request, |out| WatchQueue::put_answer(&true, out)),
+            Err(fault) => self.refuse(&bell.engine, 0, request, &fault.into()),
         }
     }
 
@@ -340,7 +353,10 @@ impl Answers {
         while self.out.len() <= GATHERED_BYTES
             && let Some((request, question)) = self.woken.pop_front()
         {
-            self.ask(bell, request, question);
+            match question {
+                Awaiting::Queue(_) => self.tell_to_look(bell, request),
+                question => self.ask(bell, request, question),
+            }
         }
         self.count_waiting(bell);
         had_woken

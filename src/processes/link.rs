@@ -265,7 +265,7 @@ impl HostStation {
             server.stop();
         }
         self.host.release();
-        let closed = self.engine().close();
+        let closed = self.host.close();
         if let Some(server) = &self.server {
             server.join();
         }

@@ -274,45 +274,68 @@ impl Question for WatchQueue {
     }
 }
 
+/// What a queue said when it had nothing. It says nothing of the queue of another host, whose news may have the same
+/// number: they begin at 0 when a queue is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) news: u64,
+    /// As [`Link::host`] told before the queue was asked.
+    pub(crate) host: u64,
+}
+
 impl Link {
+    /// Tells the hosts apart that this process asks, one after the other.
+    pub(crate) fn host(&self) -> Answered<u64> {
+        Ok(match self.station()? {
+            Station::Host(_) => u64::MAX,
+            Station::Attached(client) => client.host(),
+        })
+    }
+
     /// Waits until there is reason to ask the queue again; `false` once the deadline has passed.
-    pub(crate) fn wait_for_queue(&self, queue: QueueNumber, known: u64, deadline: Option<BootTime>) -> Answered<bool> {
-        let watch = WatchQueue { queue, known, waits: true };
-        loop {
-            let Ok(left) = micros_left(deadline) else { return Ok(false) };
-            match self.station()? {
-                Station::Host(station) => match watch.wait(station.engine())? {
-                    None => return Ok(true),
-                    Some(waiting) => waiting.sleep(left),
-                },
-                Station::Attached(client) => {
-                    let asked = client.begin(&watch).and_then(|pending| pending.wait(deadline));
-                    if let Some(bytes) = answered(asked) {
-                        return bytes?.map_or(Ok(false), |bytes| taken(&bytes));
-                    }
+    pub(crate) fn wait_for_queue(
+        &self,
+        queue: QueueNumber,
+        known: Known,
+        deadline: Option<BootTime>,
+    ) -> Answered<bool> {
+        let watch = WatchQueue { queue, known: known.news, waits: true };
+        let Ok(left) = micros_left(deadline) else { return Ok(false) };
+        match self.station()? {
+            // Who was woken asks the queue, and does not look here again: more may have been sent at `Sync` meanwhile,
+            // and to wait for the last of it would be to wait for as long as anybody sends.
+            Station::Host(station) => {
+                let is_new = known.host != u64::MAX;
+                Ok(is_new || watch.wait(station.engine())?.is_none_or(|waiting| waiting.sleep(left)))
+            }
+            Station::Attached(client) => {
+                let asked = client.watch(&watch, known.host).and_then(|pending| pending.wait(deadline));
+                match answered(asked) {
+                    Some(bytes) => bytes?.map_or(Ok(false), |bytes| taken(&bytes)),
                     // What was known of another host's queue is not known of this one's.
-                    return Ok(true);
+                    None => Ok(true),
                 }
             }
         }
     }
 
     /// The same for a future, without a deadline.
-    pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: u64) -> Answered<()> {
-        let watch = WatchQueue { queue, known, waits: true };
-        loop {
-            match self.station()? {
-                Station::Host(station) => match watch.wait(station.engine())? {
-                    None => return Ok(()),
-                    Some(waiting) => waiting.await,
-                },
-                Station::Attached(client) => {
-                    let bytes = match client.begin(&watch) {
-                        Ok(pending) => pending.await,
-                        Err(unasked) => Err(unasked),
-                    };
-                    return answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop));
+    pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: Known) -> Answered<()> {
+        let watch = WatchQueue { queue, known: known.news, waits: true };
+        match self.station()? {
+            Station::Host(_) if known.host != u64::MAX => Ok(()),
+            Station::Host(station) => {
+                if let Some(waiting) = watch.wait(station.engine())? {
+                    waiting.await;
                 }
+                Ok(())
+            }
+            Station::Attached(client) => {
+                let bytes = match client.watch(&watch, known.host) {
+                    Ok(pending) => pending.await,
+                    Err(unasked) => Err(unasked),
+                };
+                answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop))
             }
         }
     }

@@ -289,7 +289,9 @@ impl Link {
                     }
                     let Some(waiting) = Waiting::begin(engine, log, from)? else { continue };
                     match micros_left(deadline) {
-                        Ok(left) => waiting.sleep(left),
+                        Ok(left) => {
+                            waiting.sleep(left);
+                        }
                         Err(Fault::TimedOut) => return Ok(None),
                         Err(fault) => return Err(fault.into()),
                     }

@@ -155,9 +155,15 @@ impl Host {
     }
 
     /// Starts the engine, and ends the members of consumer groups that were in the process of an earlier host, and
-    /// takes back the messages that it had in flight.
+    /// takes back the messages that it had in flight. Only then do timers fire: those of an earlier host's time would
+    /// fail each of these messages for itself, and be read by a clock that began anew.
     pub(super) fn begin(&self) -> Result<(), Fault> {
-        self.engine.start()?;
+        self.engine.start_before_timers()?;
+        self.take_over()?;
+        self.engine.start_timers()
+    }
+
+    fn take_over(&self) -> Result<(), Fault> {
         loop {
             match self.submit_of_groups(groups::Command::BeginLife) {
                 Ok(groups::Reply::More) => {}
@@ -184,6 +190,12 @@ impl Host {
     pub(super) fn release(&self) {
         // A database that refuses this is closed or poisoned: then the next host takes it back.
         let _ = self.submit_of_queues(queues::Command::Release { holder: queues::Holder::HOST });
+    }
+
+    /// Closes the engine, and gives back what was handed out since [`Host::release`], whoever asked for it.
+    pub(super) fn close(&self) -> Result<(), Fault> {
+        let release = Command::Queues(queues::Command::Release { holder: queues::Holder::HOST });
+        self.engine.close_after(Some(&release))
     }
 
     /// This process was attached under the session; its members of consumer groups go on without it.

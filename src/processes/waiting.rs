@@ -42,19 +42,21 @@ impl Waiting {
         Waiting { first, rest }
     }
 
-    pub(super) fn sleep(self, micros: Option<u64>) {
+    /// Tells whether it was woken, or the time was over.
+    pub(super) fn sleep(self, micros: Option<u64>) -> bool {
         if self.rest.is_empty() {
             let Line { listener, _place } = self.first;
-            wait_listener(listener, micros);
-            return;
+            return wait_listener(listener, micros);
         }
         let deadline = micros.map(|micros| clock::boot().plus(micros));
         let (waker, mut waiting) = (thread_waker(), self);
-        while let Ok(left) = micros_left(deadline)
-            && Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending()
-        {
+        while let Ok(left) = micros_left(deadline) {
+            if Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_ready() {
+                return true;
+            }
             park(left);
         }
+        false
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use towpath::{Delivery, Error, ManualClock, Message, Options, Queue, QueueOptions, StoredMessage, Timestamp};
+use towpath::{
+    DeadLetter, Delivery, Error, ManualClock, Message, Options, Queue, QueueOptions, StoredMessage, Timestamp,
+};
 
 use crate::opening::{Opened, database, database_with};
 use crate::place::PATIENCE;
@@ -47,6 +49,10 @@ pub fn send_all(queue: &Queue, bodies: &[&str]) {
 
 pub fn text(message: &StoredMessage) -> String {
     String::from_utf8(message.body().to_vec()).unwrap()
+}
+
+pub fn text_of_letter(letter: &DeadLetter) -> String {
+    text(letter.message().unwrap())
 }
 
 pub fn texts(deliveries: &[Delivery]) -> Vec<String> {

@@ -48,7 +48,7 @@ fn a_message_may_be_empty() {
     let mail = take(&mails);
     assert_eq!((mail.body(), mail.body_bytes().len(), mail.key()), (&b""[..], 0, Some(&b"customer-7"[..])));
     mail.reject("nothing in it").unwrap();
-    assert_eq!(mails.dead_letters(None, 1).unwrap()[0].body(), b"");
+    assert_eq!(mails.dead_letters(None, 1).unwrap()[0].message().unwrap().body(), b"");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use towpath::{Backoff, DeadLetter, DeathReason, Error, Header, Level, Message, Q
 
 use crate::consumer::{
     HOUR, MINUTE, clocked, counts, drain, expect_nothing, expect_stale, noon_and, queue, reject_all, send_all, take,
-    take_now, text,
+    take_now, text, text_of_letter,
 };
 use crate::place::eventually;
 
@@ -17,7 +17,7 @@ fn letters(queue: &Queue) -> Vec<DeadLetter> {
 }
 
 fn bodies(letters: &[DeadLetter]) -> Vec<String> {
-    letters.iter().map(|letter| text(letter)).collect()
+    letters.iter().map(text_of_letter).collect()
 }
 
 fn errors(letter: &DeadLetter) -> Vec<&str> {
@@ -35,14 +35,16 @@ fn a_dead_letter_tells_what_was_sent_when_and_why_it_died() {
     clock.advance(MINUTE);
     take(&mails).reject("no such address").unwrap();
     let letter = &letters(&mails)[0];
+    let message = letter.message().unwrap();
     assert_eq!(
-        (letter.body(), letter.key(), letter.group()),
+        (message.body(), message.key(), message.group()),
         (&b"to nobody"[..], Some(&b"customer-7"[..]), Some("alice"))
     );
-    assert_eq!((letter.priority(), letter.sequence(), letter.lsn()), (9, sent.sequence, sent.lsn()));
-    assert_eq!(letter.headers().collect::<Vec<_>>(), headers);
+    assert_eq!((letter.priority(), letter.sequence()), (9, sent.sequence));
+    assert_eq!((message.priority(), message.sequence(), message.lsn()), (9, sent.sequence, sent.lsn()));
+    assert_eq!(message.headers().collect::<Vec<_>>(), headers);
     assert_eq!(letter.reason(), DeathReason::Rejected);
-    assert!(letter.timestamp() < noon_and(MINUTE));
+    assert!(message.timestamp() < noon_and(MINUTE));
     assert!((noon_and(2 * MINUTE)..noon_and(3 * MINUTE)).contains(&letter.died_at()));
     assert_eq!(errors(letter), ["no such address", "greylisted"]);
     let first = letter.failures()[1].timestamp;
@@ -73,7 +75,7 @@ fn each_letter_has_its_own_errors() {
         }
     }
     for letter in &letters(&mails) {
-        let body = text(letter);
+        let body = text_of_letter(letter);
         assert_eq!(errors(letter), [3, 2, 1].map(|round| format!("{body} in round {round}")));
     }
     assert_eq!(counts(&mails), [0, 0, 0, 3]);
@@ -93,6 +95,17 @@ fn an_error_is_kept_up_to_1024_bytes_and_cut_between_characters() {
     let kept = errors(&letters[1])[0];
     assert!(umlauts.starts_with(kept) && (1021..=1024).contains(&kept.len()), "{}", kept.len());
     assert_eq!(errors(&letters[2]), [""]);
+}
+
+#[test]
+fn an_error_may_be_larger_than_a_frame() {
+    let (_db, mails) = queue(at_once());
+    send_all(&mails, &["failed", "rejected"]);
+    let huge = "x".repeat(17 << 20);
+    take_now(&mails, "failed").fail(&huge).unwrap();
+    take_now(&mails, "failed").ack().unwrap();
+    take_now(&mails, "rejected").reject(&huge).unwrap();
+    assert_eq!(errors(&letters(&mails)[0]), [&huge[..1024]]);
 }
 
 #[test]
@@ -309,7 +322,12 @@ fn a_call_takes_at_most_4096_letters() {
     let (_db, mails) = queue(QueueOptions::new());
     send_all(&mails, &["one"]);
     reject_all(&mails, "no such address");
-    let many = vec![letters(&mails).remove(0); 4097];
+    let letter = letters(&mails).remove(0);
+    // More than one too many is refused in the same way, and not as what no process would say.
+    let (many, more) = (vec![letter.clone(); 4097], vec![letter; 5000]);
+    for refused in [mails.redrive(&more), mails.purge_dead(&more).map(drop)] {
+        assert!(matches!(refused, Err(Error::LimitExceeded { max: 4096, actual: 5000, .. })), "{refused:?}");
+    }
     for refused in [mails.redrive(&many), mails.purge_dead(&many).map(drop)] {
         let Err(Error::LimitExceeded { max, actual, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!((max, actual), (4096, 4097));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use towpath::{Backoff, Error, Jitter, Level, Message, QueueOptions, StreamOptions};
 
 use crate::consumer::{
-    HOUR, MINUTE, clocked, counts, drain, expect_nothing, queue, reject_all, send_all, take, take_now, text,
+    HOUR, MINUTE, clocked, counts, drain, expect_nothing, queue, reject_all, send_all, take, take_now, text_of_letter,
 };
 use crate::opening::database;
 use crate::place::executor::block_on;
@@ -237,7 +237,7 @@ fn purge_lets_go_of_what_is_ready_or_delayed_and_of_nothing_else() {
     held.release().unwrap();
     mails.send("sent later").unwrap();
     assert_eq!(drain(&mails), ["in flight", "sent later"]);
-    assert_eq!(text(&mails.dead_letters(None, 1).unwrap()[0]), "rejected");
+    assert_eq!(text_of_letter(&mails.dead_letters(None, 1).unwrap()[0]), "rejected");
 }
 
 #[test]

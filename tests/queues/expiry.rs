@@ -6,6 +6,7 @@ use towpath::{Backoff, DeathReason, ManualClock, Message, Queue, QueueOptions};
 
 use crate::consumer::{
     HOUR, MINUTE, SECOND, Waiting, clocked, counts, expect_nothing, noon, noon_and, send_all, take, take_now, text,
+    text_of_letter,
 };
 use crate::place::eventually;
 
@@ -18,7 +19,7 @@ fn living(ttl: Duration) -> QueueOptions {
 fn expect_dead(mails: &Queue, body: &str, reason: DeathReason) {
     eventually("it leaves", || counts(mails) == [0, 0, 0, 1]);
     let letters = mails.dead_letters(None, 10).unwrap();
-    assert_eq!((text(&letters[0]).as_str(), letters[0].reason()), (body, reason));
+    assert_eq!((text_of_letter(&letters[0]).as_str(), letters[0].reason()), (body, reason));
 }
 
 /// So long after now it is handed out to nobody, from the first moment on.

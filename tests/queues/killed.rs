@@ -7,7 +7,9 @@ use std::time::Duration;
 use towpath::{Database, DeathReason, Delivery, Level, Message, Queue, QueueOptions};
 
 use crate::child::{asked, tell};
-use crate::consumer::{HOUR, Waiting, counts, drain, expect_nothing, send_all, take, take_now, text, texts};
+use crate::consumer::{
+    HOUR, Waiting, counts, drain, expect_nothing, send_all, take, take_now, text, text_of_letter, texts,
+};
 use crate::place::{Chance, Place, eventually};
 use crate::worker::{Worker, options, told_of};
 
@@ -185,7 +187,7 @@ fn what_kills_its_consumer_each_time_is_dead_in_the_end_and_nothing_else_is() {
     let mails = db.queue("mails").unwrap();
     assert_eq!(counts(&mails), [0, 0, 0, 1]);
     let letter = &mails.dead_letters(None, 1).unwrap()[0];
-    assert_eq!((text(letter).as_str(), letter.reason()), ("poison", DeathReason::AttemptsExhausted));
+    assert_eq!((text_of_letter(letter).as_str(), letter.reason()), ("poison", DeathReason::AttemptsExhausted));
 }
 
 /// In the child: takes up to three at once, and dies of the poison.
@@ -263,7 +265,7 @@ fn everything_that_was_answered_survives_a_kill() {
         assert_eq!((described.options, described.is_paused), (options().max_attempts(2), false));
         assert_eq!(counts(&mails), [6, 2, 0, 2], "after {first}");
         let letters = mails.dead_letters(None, 10).unwrap();
-        assert_eq!([text(&letters[0]), text(&letters[1])], ["dead", "rejected"]);
+        assert_eq!([text_of_letter(&letters[0]), text_of_letter(&letters[1])], ["dead", "rejected"]);
         assert_eq!([letters[0].reason(), letters[1].reason()], [DeathReason::AttemptsExhausted, DeathReason::Rejected]);
         let errors: Vec<&str> = letters[0].failures().iter().map(|failure| failure.error.as_str()).collect();
         assert_eq!(errors, ["mailbox gone", "mailbox full"]);

@@ -97,6 +97,24 @@ fn what_one_process_sends_wakes_a_consumer_in_another() {
 }
 
 #[test]
+fn a_consumer_that_waits_learns_of_what_came_between_two_hosts() {
+    let place = Place::new();
+    let db = place.open();
+    drop(db.create_queue("mails", options()).unwrap());
+    place.close(db);
+    let mut host = ChildProcess::host_with_grace(&place.data(), PATIENCE);
+    let db = attach(&place);
+    let mails = db.queue("mails").unwrap();
+    let waiting = Waiting::begun(move || text(&take(&mails)));
+    host.kill();
+    let between = Options::temporary().mode(OpenMode::Exclusive).open(place.data()).unwrap();
+    between.queue("mails").unwrap().send("one").unwrap();
+    between.close().unwrap();
+    let _next = ChildProcess::host_with_grace(&place.data(), PATIENCE);
+    assert_eq!(waiting.comes(), "one");
+}
+
+#[test]
 fn a_group_is_one_over_all_processes() {
     let (place, _db, mails) = hosted(&[]);
     for body in ["one", "two", "three"] {

@@ -6,7 +6,7 @@ use towpath::{Backoff, Database, DeathReason, ManualClock, Message, Options, Que
 
 use crate::consumer::{
     HOUR, MINUTE, SECOND, counts, drain, expect_nothing, noon, noon_and, reject_all, send_all, take, take_now, text,
-    texts,
+    text_of_letter, texts,
 };
 use crate::place::{Place, eventually};
 
@@ -53,7 +53,10 @@ fn messages_attempts_delays_groups_dead_letters_and_options_are_there_again() {
         queue.ack_batch(rest).unwrap();
         take_now(&queue, "grouped 2").ack().unwrap();
         let letters = queue.dead_letters(None, 10).unwrap();
-        assert_eq!((text(&letters[0]).as_str(), letters[0].reason()), ("dead", DeathReason::AttemptsExhausted));
+        assert_eq!(
+            (text_of_letter(&letters[0]).as_str(), letters[0].reason()),
+            ("dead", DeathReason::AttemptsExhausted)
+        );
         let errors: Vec<&str> = letters[0].failures().iter().map(|failure| failure.error.as_str()).collect();
         assert_eq!(errors, ["attempt 3", "attempt 2", "attempt 1"]);
         assert_eq!(counts(&queue), [0, 1, 0, 1]);

@@ -86,7 +86,7 @@ fn a_rejected_message_is_dead_at_its_first_attempt() {
     take(&mails).reject("no such address").unwrap();
     assert_eq!(counts(&mails), [0, 0, 0, 1]);
     let letter = &mails.dead_letters(None, 10).unwrap()[0];
-    assert_eq!((letter.reason(), letter.body()), (DeathReason::Rejected, &b"to nobody"[..]));
+    assert_eq!((letter.reason(), letter.message().unwrap().body()), (DeathReason::Rejected, &b"to nobody"[..]));
     assert_eq!(letter.failures()[0].error, "no such address");
 }
 

@@ -2,11 +2,12 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use towpath::{Backoff, Error, Level, Message, Queue, QueueOptions};
+use towpath::{Backoff, Delivery, Error, Level, Message, Queue, QueueOptions};
 
 use crate::consumer::{
     HOUR, MINUTE, Waiting, clocked, counts, drain, expect_nothing, queue, send_all, take, take_now, text, texts,
@@ -42,6 +43,50 @@ fn receive_waits_for_the_next_message_at_any_level() {
         let waiting = consumer(&mails);
         mails.send_at(level, "to the customer").unwrap();
         assert_eq!(waiting.comes(), "to the customer");
+    }
+}
+
+/// Threads that send at `Sync` without pause, until this is dropped.
+struct Senders {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Senders {
+    fn start(queue: &Queue, count: usize) -> Senders {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let start = |_| {
+            let (queue, is_over) = (queue.clone(), is_over.clone());
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    queue.send_at(Level::Sync, "one of many").unwrap();
+                }
+            })
+        };
+        Senders { threads: (0..count).map(start).collect(), is_over }
+    }
+}
+
+impl Drop for Senders {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+    }
+}
+
+#[test]
+fn a_waiting_consumer_gets_a_message_while_others_send_at_sync_without_pause() {
+    let receive: [fn(Queue) -> Delivery; 3] = [
+        |mails| mails.receive().unwrap(),
+        |mails| mails.receive_timeout(2 * PATIENCE).unwrap().unwrap(),
+        |mails| block_on(mails.receive_async()).unwrap(),
+    ];
+    for receive in receive {
+        let (_db, mails) = queue(QueueOptions::new());
+        let consumer = mails.clone();
+        let waiting = Waiting::begun(move || receive(consumer).ack().unwrap());
+        let _senders = Senders::start(&mails, 2);
+        waiting.comes();
     }
 }
 

@@ -21,6 +21,7 @@ use crate::base::sync::{EventListener, park, thread_waker};
 use crate::base::time::BootTime;
 use crate::engine::micros_left;
 use crate::primitives::queues::{DeliveryId, Settlement};
+use crate::processes::queueing::Known;
 use crate::storage::disk::clock;
 
 /// Takes messages from a queue for one consumer.
@@ -42,7 +43,7 @@ pub(in crate::api) struct Intake {
 /// What there is for a consumer.
 enum Next {
     Delivery(Delivery),
-    Nothing { known: u64 },
+    Nothing { known: Known },
     Stopped,
 }
 
@@ -145,7 +146,7 @@ impl Intake {
     }
 
     /// `None` if it was stopped.
-    fn wait(&self, known: u64) -> Option<Waiting> {
+    fn wait(&self, known: Known) -> Option<Waiting> {
         let stopped = self.stopper.listen()?;
         let queue = self.queue.clone();
         let news = Box::pin(async move {

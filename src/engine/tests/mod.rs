@@ -4,6 +4,7 @@ mod cleaning;
 mod closing;
 mod committer;
 mod compaction;
+mod consumers;
 mod damage;
 mod full_disk;
 mod groups;

@@ -279,7 +279,7 @@ impl World {
     fn tidy(&mut self) {
         let Some(queue) = self.queue() else { return };
         match self.random.below(6) {
-            0 => drop(self.submit(C::Purge { queue, below: &[] }, Level::Sync)),
+            0 => drop(self.submit(C::Purge { queue, left: &[] }, Level::Sync)),
             1 => {
                 if self.submit(C::Delete { queue }, Level::Sync).is_some() {
                     self.queues.retain(|other| *other != queue);

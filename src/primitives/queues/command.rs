@@ -6,6 +6,7 @@ use super::message::{Due, Message};
 use super::options::Options;
 use super::reply::Reply;
 use super::routing::{Binding, ExchangeNumber};
+use crate::base::bounds::ERROR_BYTES_MAX;
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
 use crate::base::name::NameFault;
@@ -38,6 +39,14 @@ pub(crate) struct DeliveryId {
 pub(crate) struct Place {
     pub(crate) lane: LaneNumber,
     pub(crate) offset: u64,
+}
+
+/// Messages of a lane, from one offset up to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) lane: LaneNumber,
+    pub(crate) from: u64,
+    pub(crate) end: u64,
 }
 
 /// A request that may be refused.
@@ -109,10 +118,10 @@ pub(crate) enum Command<'a> {
         queue: QueueNumber,
         is_paused: bool,
     },
-    /// Lets a step of what is ready or delayed go, as far as it was there when the first step was made.
+    /// Lets a step of what is ready or delayed go: of what the step before left, or of all that is there, at the first.
     Purge {
         queue: QueueNumber,
-        below: &'a [Place],
+        left: &'a [Stretch],
     },
     /// Lets dead letters go.
     Bury {
@@ -184,8 +193,32 @@ pub(crate) enum Settlement<'a> {
     Release { delay_micros: u64 },
     /// It is dead.
     Reject { error: &'a str },
+    /// It cannot be read, and is dead. It is kept although its queue discards the dead: nothing is deleted because it
+    /// cannot be read.
+    SetApart { error: &'a str },
     /// It stays in flight for as long from now on.
     Extend { micros: u64 },
+}
+
+impl<'a> Settlement<'a> {
+    /// With no more of its text than is kept.
+    pub(crate) fn cut(self) -> Settlement<'a> {
+        match self {
+            Settlement::Fail { error, delay_micros } => Settlement::Fail { error: cut(error), delay_micros },
+            Settlement::Reject { error } => Settlement::Reject { error: cut(error) },
+            Settlement::SetApart { error } => Settlement::SetApart { error: cut(error) },
+            Settlement::Ack | Settlement::Release { .. } | Settlement::Extend { .. } => self,
+        }
+    }
+}
+
+/// As much of an error's text as is kept.
+pub(super) fn cut(text: &str) -> &str {
+    let mut end = text.len().min(ERROR_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Why a message is dead.

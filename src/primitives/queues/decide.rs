@@ -77,8 +77,8 @@ fn decide_on<'c>(
         Command::Settle { queue, how, deliveries } => {
             settling::settle(find(state, queue)?, &how, deliveries, context, emit)
         }
-        Command::Create { name, options } => create(state, name, &options, emit),
-        Command::Ensure { name, options } => ensure(state, name, &options, emit),
+        Command::Create { name, options } => create(state, name, &options, context, emit),
+        Command::Ensure { name, options } => ensure(state, name, &options, context, emit),
         Command::Pause { queue, is_paused } => {
             let row = queue_row(queue);
             if find(state, queue)?.is_paused == is_paused {
@@ -97,7 +97,7 @@ fn decide_on<'c>(
         Command::DeleteExchange { exchange } => exchanges::delete(state, exchange, emit),
         Command::Bind { binding } => exchanges::bind(state, binding, emit),
         Command::Unbind { binding } => exchanges::unbind(state, binding, emit),
-        Command::Purge { queue, below } => Ok(erasing::purge(find(state, queue)?, below, emit)),
+        Command::Purge { queue, left } => Ok(erasing::purge(find(state, queue)?, left, emit)),
         Command::Bury { queue, letters } => letters::bury(find(state, queue)?, letters, emit),
         Command::Redrive { queue, letters, messages } => {
             letters::redrive(state, find(state, queue)?, letters, messages, context, emit)
@@ -122,10 +122,16 @@ fn check_options(options: &Options) -> Result<(), Refused> {
     options.check().map_err(|(option, reason)| Refusal::InvalidOption { option, reason }.into())
 }
 
-fn create<'c>(state: &State, name: &'c str, options: &Options, emit: Emit<'_, 'c>) -> Result<Outcome, Refused> {
+fn create<'c>(
+    state: &State,
+    name: &'c str,
+    options: &Options,
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Outcome, Refused> {
     check_options(options)?;
     let Some(queue) = state.find(name).and_then(|number| state.get(number)) else {
-        return open(state, name, options, emit);
+        return open(state, name, options, context, emit);
     };
     let rests_on = queue_row(queue.number);
     if queue.options != *options {
@@ -135,10 +141,16 @@ fn create<'c>(state: &State, name: &'c str, options: &Options, emit: Emit<'_, 'c
     Ok(Outcome::Unchanged { reply: Reply::Queue(queue.number), rests_on: Some(rests_on) })
 }
 
-fn ensure<'c>(state: &State, name: &'c str, options: &Options, emit: Emit<'_, 'c>) -> Result<Outcome, Refused> {
+fn ensure<'c>(
+    state: &State,
+    name: &'c str,
+    options: &Options,
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Outcome, Refused> {
     check_options(options)?;
     match state.find(name).and_then(|number| state.get(number)) {
-        None => open(state, name, options, emit),
+        None => open(state, name, options, context, emit),
         Some(queue) if queue.options == *options => {
             let rests_on = Some(queue_row(queue.number));
             Ok(Outcome::Unchanged { reply: Reply::Queue(queue.number), rests_on })
@@ -150,7 +162,13 @@ fn ensure<'c>(state: &State, name: &'c str, options: &Options, emit: Emit<'_, 'c
     }
 }
 
-fn open<'c>(state: &State, name: &'c str, options: &Options, emit: Emit<'_, 'c>) -> Result<Outcome, Refused> {
+fn open<'c>(
+    state: &State,
+    name: &'c str,
+    options: &Options,
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Outcome, Refused> {
     name::check(name).map_err(Refusal::InvalidName)?;
     let queues = state.queues.len() + 1;
     if queues > QUEUES_MAX {
@@ -158,6 +176,7 @@ fn open<'c>(state: &State, name: &'c str, options: &Options, emit: Emit<'_, 'c>)
     }
     check_lanes(state, 1)?;
     let (queue, notes) = (QueueNumber(state.counters.queue), LogId(state.counters.log));
+    returning::clock_began(state, context).into_iter().for_each(&mut *emit);
     emit(Event::Created { queue, notes, options: *options, name });
     // Its timer is by the boot clock, the one of its notes by the wall clock.
     let log = LogId(notes.0 + 1);

@@ -1,9 +1,9 @@
 //! Purging and deleting, in steps: no step takes longer than a large batch does.
 
-use super::chunk::bits;
-use super::command::{Erasing, Outcome, Place, Refusal};
+use super::chunk::{bits, chunk_of};
+use super::command::{Erasing, Outcome, Place, Refusal, Stretch};
 use super::decide::{Emit, Refused, of_contents};
-use super::event::{Event, push_run};
+use super::event::{Event, Run, push_run};
 use super::exchanges::{self, ExchangeEvent};
 use super::lane::Lane;
 use super::queue::Queue;
@@ -16,29 +16,31 @@ use super::trimming;
 /// Chunks that one step takes in hand.
 const CHUNKS_PER_STEP: usize = 1024;
 
-/// Lets ready and delayed messages go that are below these places, or that are there now, if none is named.
-pub(super) fn purge(queue: &Queue, below: &[Place], emit: Emit<'_, '_>) -> Outcome {
-    let ends: Vec<Place> = match below {
-        [] => queue.lanes.iter().map(|lane| Place { lane: lane.number, offset: lane.end }).collect(),
-        _ => below.to_vec(),
+/// Lets ready and delayed messages go that are in these stretches, or that are there now, if none is named.
+pub(super) fn purge(queue: &Queue, left: &[Stretch], emit: Emit<'_, '_>) -> Outcome {
+    let whole = |lane: &Lane| Stretch { lane: lane.number, from: 0, end: lane.end };
+    let mut stretches: Vec<Stretch> = match left {
+        [] => queue.lanes.iter().map(whole).collect(),
+        _ => left.to_vec(),
     };
-    let (mut messages, mut runs, mut left, mut chunks) = (0, Vec::new(), Vec::new(), CHUNKS_PER_STEP);
-    let mut passed = Vec::new();
-    for end in ends {
-        let Some(lane) = queue.lane(end.lane) else { continue };
-        let offset = end.offset.min(lane.end);
-        let (gone, has_more) = purge_exceptions(lane, offset, &mut chunks, &mut runs);
-        messages += gone;
-        if has_more {
-            left.push(end);
-            continue;
+    // A lane that is named twice would be counted twice.
+    stretches.sort_unstable_by_key(|stretch| stretch.lane);
+    stretches.dedup_by_key(|stretch| stretch.lane);
+    let (mut runs, mut passed, mut left, mut chunks) = (Vec::new(), Vec::new(), Vec::new(), CHUNKS_PER_STEP);
+    let mut messages = 0;
+    for stretch in stretches {
+        let Some(lane) = queue.lane(stretch.lane) else { continue };
+        let cursor = purge_exceptions(lane, &stretch, &mut chunks, &mut runs);
+        if cursor < stretch.end.min(lane.end) {
+            left.push(Stretch { from: cursor, ..stretch });
         }
-        let in_line = lane.in_line_below(offset);
+        let in_line = lane.in_line_below(cursor);
         if in_line > 0 {
             messages += in_line;
-            passed.push(Event::Passed { queue: queue.number, lane: lane.number, cursor: offset });
+            passed.push(Event::Passed { queue: queue.number, lane: lane.number, cursor });
         }
     }
+    messages += runs.iter().map(|run| run.count).sum::<u64>();
     if messages == 0 {
         return Outcome::Unchanged { reply: Reply::Purged { messages, left }, rests_on: Some(of_contents(queue)) };
     }
@@ -50,27 +52,25 @@ pub(super) fn purge(queue: &Queue, below: &[Place], emit: Emit<'_, '_>) -> Outco
     Outcome::Accept(Reply::Purged { messages, left })
 }
 
-/// Those that are not in line. Tells how many, and whether there are more.
-fn purge_exceptions(lane: &Lane, end: u64, chunks: &mut usize, runs: &mut Vec<super::event::Run>) -> (u64, bool) {
-    let mut messages = 0;
-    for (number, chunk) in lane.chunks.range(..end.div_ceil(64)) {
-        let purged = chunk.ready | chunk.backoff | chunk.delayed;
-        if purged == 0 {
-            continue;
-        }
+/// Those that are not in line. Every chunk that is looked at counts, since one that only says something of messages in
+/// line is as much work as others. Tells how far this step goes.
+fn purge_exceptions(lane: &Lane, stretch: &Stretch, chunks: &mut usize, runs: &mut Vec<Run>) -> u64 {
+    let end = stretch.end.min(lane.end);
+    // The cursor is not before what an earlier step has done: what is in line is never left behind.
+    let from = stretch.from.min(lane.cursor).min(end);
+    for (number, chunk) in lane.chunks.range(chunk_of(from)..end.div_ceil(64)) {
         if *chunks == 0 {
-            return (messages, true);
+            return number * 64;
         }
         *chunks -= 1;
-        for bit in bits(purged) {
+        for bit in bits(chunk.ready | chunk.backoff | chunk.delayed) {
             let offset = number * 64 + u64::from(bit.trailing_zeros());
             if offset < end {
                 push_run(runs, Place { lane: lane.number, offset });
-                messages += 1;
             }
         }
     }
-    (messages, false)
+    end
 }
 
 pub(super) fn delete(queue: &Queue, emit: Emit<'_, '_>) -> Result<Outcome, Refused> {

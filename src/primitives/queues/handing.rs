@@ -10,7 +10,7 @@ use super::queue::Queue;
 use super::reply::{HandedRun, Reply};
 use super::returning::reason_of_expiry;
 use super::state::State;
-use crate::base::bounds::{IN_FLIGHT_MAX, MESSAGES_PER_RECEIVE_MAX, MESSAGES_PER_TICK_MAX};
+use crate::base::bounds::{HANDED_RUNS_MAX, IN_FLIGHT_MAX, MESSAGES_PER_RECEIVE_MAX, MESSAGES_PER_TICK_MAX};
 use crate::base::time::Timestamp;
 use crate::engine::machine::Context;
 
@@ -62,7 +62,11 @@ pub(super) fn receive<'c>(
             outcome => outcome,
         });
     }
-    let told = told(queue, &handed);
+    let mut told = told(queue, &handed);
+    if holder != Holder::HOST && told.len() > HANDED_RUNS_MAX {
+        told.truncate(HANDED_RUNS_MAX);
+        handed.truncate(told.iter().map(|run| run.count as usize).sum());
+    }
     let mut runs: Vec<Run> = Vec::new();
     handed.into_iter().for_each(|place| push_run(&mut runs, place));
     let until = context.now.boot.plus(queue.options.visibility_micros);

@@ -110,7 +110,9 @@ impl Lane {
 
     /// Below it nothing is left now.
     pub(super) fn floor(&self) -> u64 {
-        let kept = self.chunks.iter().map(|(number, chunk)| (number, chunk.kept())).find(|(_, kept)| *kept != 0);
+        // Behind the cursor's chunk there may be very many that only say something of messages in line.
+        let chunks = self.chunks.range(..=chunk_of(self.cursor));
+        let kept = chunks.map(|(number, chunk)| (number, chunk.kept())).find(|(_, kept)| *kept != 0);
         let first = kept.map(|(number, kept)| number * 64 + u64::from(kept.trailing_zeros()));
         first.map_or(self.cursor, |first| first.min(self.cursor))
     }

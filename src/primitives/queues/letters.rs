@@ -35,7 +35,7 @@ pub(crate) struct Letter {
 impl Queue {
     /// Dead letters behind this priority and offset, the higher priority first, then in the order of sequences.
     pub(crate) fn letters(&self, after: Option<(u8, u64)>, max: usize) -> Vec<Letter> {
-        let (priority, from) = after.map_or((u8::MAX, 0), |(priority, offset)| (priority, offset + 1));
+        let (priority, from) = after.map_or((u8::MAX, 0), |(priority, offset)| (priority, offset.saturating_add(1)));
         let lanes = self.lanes.iter().filter(|lane| lane.priority <= priority);
         let letters = lanes.flat_map(|lane| {
             let from = if lane.priority == priority { from } else { 0 };
@@ -82,7 +82,8 @@ pub(super) fn redrive<'c>(
 ) -> Result<Outcome, Refused> {
     check_count(letters)?;
     let (dead, stale) = dead_among(queue, letters);
-    if !stale.is_empty() || dead.len() != messages.len() {
+    // One that is named twice would take the message of the next.
+    if !stale.is_empty() || dead.len() != letters.len() || letters.len() != messages.len() {
         return Err(Refusal::Stale.resting_on(of_contents(queue)));
     }
     let places = sending::append(state, queue, messages, context, emit)?.places(messages.len());

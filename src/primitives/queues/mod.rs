@@ -74,7 +74,7 @@ mod touches;
 mod trimming;
 
 pub(crate) use command::{
-    Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement,
+    Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
 pub(crate) use decide::decide;
 pub(crate) use event::Event;

@@ -9,12 +9,12 @@
 //! | 5   | handed   | count · per run lane · priority u8 · log · first · count · acquired · failed         |
 //! | 6   | nothing  | known                                                                                |
 //! | 7   | settled  | count · places of those that were not in flight any more                             |
-//! | 8   | purged   | messages · count · lane · offset: what is left to purge                              |
+//! | 8   | purged   | messages · count · per stretch lane · from · end: what is left to purge               |
 //! | 9   | exchange | exchange                                                                             |
 //! | 10  | published | queues                                                                              |
 //! | 11  | unbound  | u8 (1 it was bound)                                                                  |
 
-use super::command::{Place, QueueNumber};
+use super::command::{QueueNumber, Stretch};
 use super::lane::LaneNumber;
 use super::routing::ExchangeNumber;
 use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, MESSAGES_PER_RECEIVE_MAX, PRIORITIES};
@@ -42,10 +42,10 @@ pub(crate) enum Reply {
     Settled {
         stale: Vec<u32>,
     },
-    /// So many went, and what is below these places is still to go.
+    /// So many went, and these are still to go.
     Purged {
         messages: u64,
-        left: Vec<Place>,
+        left: Vec<Stretch>,
     },
     Exchange(ExchangeNumber),
     /// So many places in queues were taken.
@@ -131,7 +131,7 @@ impl Reply {
             }
             Reply::Purged { messages, left } => {
                 varints([*messages, left.len() as u64])
-                    + varints(left.iter().flat_map(|place| [u64::from(place.lane.0), place.offset]))
+                    + varints(left.iter().flat_map(|left| [u64::from(left.lane.0), left.from, left.end]))
             }
         }
     }
@@ -179,9 +179,8 @@ impl Reply {
                 out.u8(PURGED);
                 out.varint(*messages);
                 out.varint(left.len() as u64);
-                for place in left {
-                    out.varint(u64::from(place.lane.0));
-                    out.varint(place.offset);
+                for Stretch { lane, from, end } in left {
+                    out.varints([u64::from(lane.0), *from, *end]);
                 }
             }
         }
@@ -201,9 +200,10 @@ impl Reply {
             SETTLED => Reply::Settled { stale: take_some(take, DELIVERIES_PER_CALL_MAX, Take::varint32)? },
             PURGED => {
                 let messages = take.varint()?;
-                let place =
-                    |take: &mut Take<'_>| Ok(Place { lane: LaneNumber(take.varint32()?), offset: take.varint()? });
-                Reply::Purged { messages, left: take_some(take, usize::from(PRIORITIES), place)? }
+                let stretch = |take: &mut Take<'_>| {
+                    Ok(Stretch { lane: LaneNumber(take.varint32()?), from: take.varint()?, end: take.varint()? })
+                };
+                Reply::Purged { messages, left: take_some(take, usize::from(PRIORITIES), stretch)? }
             }
             _ => return Err(Malformed("a reply that queues do not have")),
         })

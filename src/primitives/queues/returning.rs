@@ -1,7 +1,7 @@
 //! What becomes of messages that come back: from who failed, from who let go, from who died, or by their deadline.
 
 use super::chunk::{Tracked, bit};
-use super::command::{Holder, Outcome, Place, Reason};
+use super::command::{Holder, Outcome, Place, Reason, cut};
 use super::decide::Emit;
 use super::event::{Event, Run, push_run};
 use super::note::{Fate, Note};
@@ -9,7 +9,6 @@ use super::options::mixed;
 use super::queue::Queue;
 use super::reply::Reply;
 use super::state::{FIRST_LOG, State};
-use crate::base::bounds::ERROR_BYTES_MAX;
 use crate::base::time::{BootTime, Now};
 use crate::engine::machine::Context;
 use crate::journal::entry::Entry;
@@ -23,9 +22,19 @@ pub(super) const NOT_SETTLED: &str = "it was not settled within its visibility t
 /// How a message comes back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Return<'a> {
-    Failed { error: &'a str, delay_micros: Option<u64>, stays_suspect: bool },
-    Rejected { error: &'a str },
-    Released { delay_micros: u64 },
+    Failed {
+        error: &'a str,
+        delay_micros: Option<u64>,
+        stays_suspect: bool,
+    },
+    /// With `is_kept` whatever the queue does with its dead.
+    Rejected {
+        error: &'a str,
+        is_kept: bool,
+    },
+    Released {
+        delay_micros: u64,
+    },
     Suspect,
 }
 
@@ -60,9 +69,15 @@ impl<'q> Returning<'q> {
     pub(super) fn add<'c>(&mut self, place: Place, how: Return<'c>, emit: Emit<'_, 'c>) {
         let tracked = tracked_of(self.queue, place);
         match how {
-            Return::Rejected { error } => self.die(place, &tracked, Reason::Rejected, error, emit),
+            Return::Rejected { error, is_kept } => {
+                let is_discarded = self.queue.options.discards_dead && !is_kept;
+                let fate = Fate::Died { reason: Reason::Rejected, is_discarded };
+                self.note(place, &tracked, fate, error, emit);
+            }
             Return::Failed { error, .. } if tracked.failed + 1 >= self.max_attempts(&tracked) => {
-                self.die(place, &tracked, Reason::AttemptsExhausted, error, emit);
+                let is_discarded = self.queue.options.discards_dead;
+                let fate = Fate::Died { reason: Reason::AttemptsExhausted, is_discarded };
+                self.note(place, &tracked, fate, error, emit);
             }
             _ if self.is_expired(place) => match reason_of_expiry(self.queue, place) {
                 Reason::Deadline => push_run(&mut self.over_deadline, place),
@@ -120,11 +135,6 @@ impl<'q> Returning<'q> {
         if pause_micros == 0 { BootTime(0) } else { self.now.boot.plus(pause_micros) }
     }
 
-    fn die<'c>(&mut self, place: Place, tracked: &Tracked, reason: Reason, text: &'c str, emit: Emit<'_, 'c>) {
-        let is_discarded = self.queue.options.discards_dead;
-        self.note(place, tracked, Fate::Died { reason, is_discarded }, text, emit);
-    }
-
     fn note<'c>(&mut self, place: Place, tracked: &Tracked, fate: Fate, text: &'c str, emit: Emit<'_, 'c>) {
         let (log, first) = (self.queue.notes.log, self.next_note);
         let entry = Entry { log, first, count: 1, timestamp: self.now.wall, expiry: 0 };
@@ -150,15 +160,6 @@ pub(super) fn reason_of_expiry(queue: &Queue, place: Place) -> Reason {
     let is_first =
         chunk.is_some_and(|chunk| chunk.due(bit).is_some() || chunk.time(bit).is_some_and(|time| time.0 >= deadline));
     if deadline > 0 && is_first { Reason::Deadline } else { Reason::Expired }
-}
-
-/// As much of a text as is kept.
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(ERROR_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// Every message that a process has in flight.
@@ -217,10 +218,20 @@ pub(super) fn adopt(state: &State, from: Holder, emit: Emit<'_, '_>) -> Outcome 
 
 /// A host begins: the process of the one before has died with what it had.
 pub(super) fn begin_life(state: &State, context: &Context<'_>, emit: Emit<'_, '_>) -> Outcome {
-    if *context.clock != state.clock {
-        let logs = u32::try_from(state.counters.log - FIRST_LOG).unwrap_or(u32::MAX);
-        emit(Event::ClockBegan { identity: *context.clock, at: context.now.boot, logs });
-        return Outcome::Accept(Reply::More);
+    // Without queues there are no moments. Nothing is written then: a database that never had a queue stays one that
+    // programs without queues understand.
+    match clock_began(state, context).filter(|_| !state.queues.is_empty()) {
+        Some(began) => {
+            emit(began);
+            Outcome::Accept(Reply::More)
+        }
+        None => end(state, Holder::HOST, context.now, emit),
     }
-    end(state, Holder::HOST, context.now, emit)
+}
+
+/// That moments are of another clock from now on, if they are.
+pub(super) fn clock_began(state: &State, context: &Context<'_>) -> Option<Event<'static>> {
+    let logs = u32::try_from(state.counters.log - FIRST_LOG).unwrap_or(u32::MAX);
+    let began = Event::ClockBegan { identity: *context.clock, at: context.now.boot, logs };
+    (*context.clock != state.clock).then_some(began)
 }

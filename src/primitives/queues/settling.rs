@@ -49,7 +49,12 @@ pub(super) fn settle<'c>(
         Settlement::Release { delay_micros } => {
             give_back(queue, &places, Return::Released { delay_micros }, context, emit);
         }
-        Settlement::Reject { error } => give_back(queue, &places, Return::Rejected { error }, context, emit),
+        Settlement::Reject { error } => {
+            give_back(queue, &places, Return::Rejected { error, is_kept: false }, context, emit);
+        }
+        Settlement::SetApart { error } => {
+            give_back(queue, &places, Return::Rejected { error, is_kept: true }, context, emit);
+        }
     }
     trimming::trim(queue, emit);
     Ok(Outcome::Accept(Reply::Settled { stale }))
@@ -67,7 +72,7 @@ fn check(how: &Settlement<'_>, deliveries: &[DeliveryId]) -> Result<(), Refused>
         }
         Settlement::Extend { micros } | Settlement::Release { delay_micros: micros } => micros,
         Settlement::Fail { delay_micros, .. } => delay_micros.unwrap_or(0),
-        Settlement::Ack | Settlement::Reject { .. } => 0,
+        Settlement::Ack | Settlement::Reject { .. } | Settlement::SetApart { .. } => 0,
     };
     match micros > DURATION_MICROS_MAX {
         true => Err(Refusal::InvalidOption { option: "delay", reason: "at most 10,000 days are kept" }.into()),

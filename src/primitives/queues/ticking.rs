@@ -7,7 +7,7 @@ use super::event::{Event, push_run};
 use super::handing::Expired;
 use super::queue::Queue;
 use super::reply::Reply;
-use super::returning::{NOT_SETTLED, Return, Returning, tracked_of};
+use super::returning::{NOT_SETTLED, Return, Returning, clock_began, tracked_of};
 use super::rows::news_row;
 use super::state::State;
 use super::trimming;
@@ -18,6 +18,12 @@ use crate::engine::machine::Context;
 
 pub(super) fn tick(state: &State, log: LogId, clock: Clock, context: &Context<'_>, emit: Emit<'_, '_>) -> Outcome {
     let queue = state.logs.get(&log).and_then(|(queue, _)| state.get(*queue));
+    // Moments of another clock say nothing of what is due by this one.
+    let began = queue.filter(|_| clock == Clock::Boot).and_then(|_| clock_began(state, context));
+    if let Some(began) = began {
+        emit(began);
+        return Outcome::Accept(Reply::Done);
+    }
     let changes = queue.map_or(0, |queue| match clock {
         Clock::Wall => by_wall(queue, context, emit),
         Clock::Boot => by_boot(queue, context.now, emit),

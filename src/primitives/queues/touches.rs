@@ -64,7 +64,8 @@ impl State {
     fn has_flying_suspect(&self, queue: QueueNumber, runs: &[Run]) -> bool {
         let mut messages = runs.iter().flat_map(|run| {
             let lane = self.lane_of(queue, run.lane);
-            (run.first..run.first + run.count).filter_map(move |offset| Some((lane?.chunk(offset)?, bit(offset))))
+            let end = lane.map_or(run.first, |lane| (run.first + run.count).min(lane.end));
+            (run.first..end).filter_map(move |offset| Some((lane?.chunk(offset)?, bit(offset))))
         });
         messages.any(|(chunk, bit)| chunk.flying & bit != 0 && chunk.tracked(bit).is_some_and(|t| t.is_suspect))
     }
@@ -179,7 +180,9 @@ impl State {
 
     fn touch_messages(&self, queue: QueueNumber, runs: &[Run], moves_cursor: bool, visit: Visit<'_>) {
         for run in runs {
-            touch_run(run, visit);
+            // As in `each_chunk`: what is beyond the lane changes nothing, whatever bytes say.
+            let end = self.lane_of(queue, run.lane).map_or(0, |lane| lane.end);
+            touch_run(&Run { count: run.count.min(end.saturating_sub(run.first)), ..*run }, visit);
         }
         if moves_cursor {
             for of_lane in runs.chunk_by(|a, b| a.lane == b.lane) {
@@ -264,6 +267,9 @@ pub(super) fn boot_log(queue: &Queue) -> LogId {
 
 fn touch_run(run: &Run, visit: Visit<'_>) {
     let end = run.first + run.count;
+    if end == run.first {
+        return;
+    }
     for row in run.first / MESSAGES_PER_ROW..end.div_ceil(MESSAGES_PER_ROW) {
         visit(message_row(Place { lane: run.lane, offset: row * MESSAGES_PER_ROW }));
     }

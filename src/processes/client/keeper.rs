@@ -189,6 +189,8 @@ impl Client {
         *input = Input::default();
         state.segments = segments;
         state.outbox.restart();
+        state.hosts_before += 1;
+        let watches = state.unanswered.take_watches_of_queues();
         let again = state.unanswered.writes().map(|(_, request)| request).chain(state.unanswered.questions());
         again.for_each(|request| state.outbox.gathered().raw(&request.frame));
         state.unanswered.sent();
@@ -196,6 +198,8 @@ impl Client {
         let followers = std::mem::take(&mut state.followers);
         drop(guard);
         drop(input);
+        // What they know is of the queues of the last host.
+        watches.iter().for_each(|watch| watch.slot.complete(Outcome::Moved));
         self.send();
         followers.iter().for_each(|follower| follower.nudge());
         Ok(())

@@ -42,6 +42,7 @@ use super::connection::Input;
 use super::link::{Opening, Station};
 use super::operation::{Kind, Question};
 use super::questions::{SyncAll, too_many_questions, unreadable};
+use super::queueing::WatchQueue;
 use super::reading::{Fetched, ReadRecords, take_read};
 use super::wire::{Out, Submit, Welcome};
 use outbox::Outbox;
@@ -97,6 +98,8 @@ struct State {
     /// Those who wait while somebody else reads; one of them goes on when that one leaves.
     followers: Vec<Arc<Slot>>,
     keeper_is_asked: bool,
+    /// How many hosts it was attached to before this one.
+    hosts_before: u64,
 }
 
 /// Where the host is.
@@ -147,6 +150,7 @@ impl Client {
             is_reading: false,
             followers: Vec::new(),
             keeper_is_asked: false,
+            hosts_before: 0,
         };
         let new = || -> io::Result<(ForkMark, Alarm)> { Ok((ForkMark::new()?, Alarm::new()?)) };
         let (here, alarm) = new().map_err(io)?;
@@ -250,6 +254,18 @@ impl Client {
     /// Asks a question of which only that it was answered counts.
     pub(crate) fn begin<Q: Question>(self: &Arc<Self>, question: &Q) -> Result<PendingQuestion, Unasked> {
         self.enter_question(Q::KIND, |out| question.put(out))
+    }
+
+    /// Tells the hosts apart that it was attached to.
+    pub(crate) fn host(&self) -> u64 {
+        self.state.lock().hosts_before
+    }
+
+    /// Watches a queue of which the host with this number told. Another is not asked, and whoever waits when there is
+    /// another is told to look there.
+    pub(crate) fn watch(self: &Arc<Self>, watch: &WatchQueue, host: u64) -> Result<PendingQuestion, Unasked> {
+        let pending = self.begin(watch)?;
+        if self.host() == host { Ok(pending) } else { Err(Unasked::Moved) }
     }
 
     fn enter_question(self: &Arc<Self>, kind: Kind, put: impl FnOnce(&mut Out)) -> Result<PendingQuestion, Unasked> {

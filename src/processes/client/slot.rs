@@ -13,7 +13,7 @@ pub(super) enum Outcome {
     /// The bytes of the answer.
     Answered(Vec<u8>),
     Refused(Refused<Refusal>),
-    /// This process hosts the database now: ask here.
+    /// This process hosts the database now: ask here. Or what was asked means nothing to the host that there is now.
     Moved,
 }
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::base::bounds::{REQUESTS_REMEMBERED_MAX, UNANSWERED_BYTES_MAX};
 use crate::base::sync::Arc;
 
+use super::super::operation::Kind;
+use super::super::wire::LENGTH_BYTES;
 use super::slot::Slot;
 
 /// A request, and where its answer goes.
@@ -121,6 +123,14 @@ impl Unanswered {
 
     pub(super) fn take_questions(&mut self) -> Vec<Request> {
         std::mem::take(&mut self.questions).into_values().collect()
+    }
+
+    /// Takes out those that wait for news of a queue.
+    pub(super) fn take_watches_of_queues(&mut self) -> Vec<Request> {
+        let is_watch = |request: &Request| request.frame.get(LENGTH_BYTES) == Some(&(Kind::WatchQueue as u8));
+        let watches = self.questions.iter().filter(|(_, request)| is_watch(request));
+        let numbers: Vec<u64> = watches.map(|(number, _)| *number).collect();
+        numbers.into_iter().filter_map(|number| self.take_question(number)).collect()
     }
 
     pub(super) fn take_all(&mut self) -> Vec<Request> {

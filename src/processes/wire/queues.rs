@@ -9,9 +9,9 @@
 //!   6 receive            queue · max
 //!   7 settle             queue · how u8 · fields · count · deliveries
 //!     how                1 ack, 2 fail (error · delay (option u8, varint)), 3 release (delay), 4 reject (error),
-//!                        5 extend (duration)
+//!                        5 extend (duration), 6 set apart (error)
 //!   8 pause              queue · u8
-//!   9 purge              queue · count · places
+//!   9 purge              queue · count · stretches
 //!   10 bury              queue · count · places
 //!   11 redrive           queue · count · places · count · messages
 //!   12 release
@@ -22,6 +22,7 @@
 //!   21 reschedule        queue · sequence · due u8 (1 at, 2 in) · its varint
 //! delivery               lane · offset · acquired
 //! place                  lane · offset
+//! stretch                lane · from · end
 //! ```
 //!
 //! Numbers are varints unless a width is named. Options are as in `primitives/queues/options.rs`, records as in an item
@@ -32,7 +33,7 @@ use crate::base::codec::{Malformed, Take};
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{
     Command as C, DeliveryId, DueTime, Erasing, Holder, LaneNumber, Message, Options, Origin, Place, QueueNumber,
-    Settlement,
+    Settlement, Stretch,
 };
 use crate::primitives::streams::{Header, Record, take_record};
 use crate::processes::questions::put_list;
@@ -67,9 +68,11 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
             put_head(8, *queue, out);
             out.bool(*is_paused);
         }
-        C::Purge { queue, below } => {
+        C::Purge { queue, left } => {
             put_head(9, *queue, out);
-            put_list(below, out, put_place);
+            put_list(left, out, |out, Stretch { lane, from, end }| {
+                [u64::from(lane.0), *from, *end].into_iter().for_each(|field| out.varint(field));
+            });
         }
         C::Bury { queue, letters } => {
             put_head(10, *queue, out);
@@ -133,6 +136,10 @@ fn put_settlement(how: &Settlement<'_>, out: &mut Out) {
             out.u8(5);
             out.varint(*micros);
         }
+        Settlement::SetApart { error } => {
+            out.u8(6);
+            out.text(error);
+        }
     }
 }
 
@@ -194,7 +201,7 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
         };
     }
     let queue = QueueNumber(take.varint32()?);
-    let (places, deliveries, parsed, messages);
+    let (places, stretches, deliveries, parsed, messages);
     let command = match kind {
         3 => C::Delete { queue },
         4 => C::Erase { what: Erasing::Queue(queue) },
@@ -214,8 +221,10 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
         }
         8 => C::Pause { queue, is_paused: take.u8()? == 1 },
         9 => {
-            places = take_each(take, take_place)?;
-            C::Purge { queue, below: &places }
+            stretches = take_each(take, |take| {
+                Ok(Stretch { lane: LaneNumber(take.varint32()?), from: take.varint()?, end: take.varint()? })
+            })?;
+            C::Purge { queue, left: &stretches }
         }
         10 => {
             places = take_each(take, take_place)?;
@@ -262,6 +271,7 @@ fn take_settlement<'a>(take: &mut Take<'a>) -> Result<Settlement<'a>, Malformed>
         3 => Settlement::Release { delay_micros: take.varint()? },
         4 => Settlement::Reject { error: take.text()? },
         5 => Settlement::Extend { micros: take.varint()? },
+        6 => Settlement::SetApart { error: take.text()? },
         _ => return Err(Malformed("a settlement that there is not")),
     })
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::QueueCounts;
-use super::super::command::{Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement};
+use super::super::command::{
+    Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
+};
 use super::super::message::Message;
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::Reply;
@@ -175,10 +177,11 @@ impl Bench {
         self.world.accept(&Command::Redrive { queue, letters: &letters, messages: &[message] });
     }
 
-    pub(super) fn purge(&mut self, below: &[Place]) -> u64 {
-        match self.world.submit(&Command::Purge { queue: self.queue, below }) {
-            Outcome::Accept(Reply::Purged { messages, .. })
-            | Outcome::Unchanged { reply: Reply::Purged { messages, .. }, .. } => messages,
+    /// One step of a purge: how many went, and what is left to go.
+    pub(super) fn purge(&mut self, left: &[Stretch]) -> (u64, Vec<Stretch>) {
+        match self.world.submit(&Command::Purge { queue: self.queue, left }) {
+            Outcome::Accept(Reply::Purged { messages, left })
+            | Outcome::Unchanged { reply: Reply::Purged { messages, left }, .. } => (messages, left),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! What was once wrong.
 
-use super::super::command::{Place, Reason, Settlement};
+use super::super::command::{Reason, Settlement, Stretch};
 use super::super::message::{Due, Message};
 use super::super::options::Options;
 use super::SECOND;
@@ -12,7 +12,7 @@ fn a_purged_message_with_a_ttl_is_forgotten_and_the_checkpoint_can_be_loaded() {
     let mut bench = Bench::new(at_once());
     let with_ttl = |body| Message { ttl_micros: Some(SECOND), ..order(body) };
     bench.send(&[with_ttl("first"), with_ttl("second"), Message { max_attempts: Some(9), ..order("third") }]);
-    assert_eq!(bench.purge(&[]), 3);
+    assert_eq!(bench.purge(&[]).0, 3);
     bench.world.reload();
     bench.world.pass(2 * SECOND);
     assert_eq!(bench.counts().dead, 0);
@@ -24,7 +24,7 @@ fn notes_of_a_redriven_message_go_with_it_when_it_is_purged() {
     bench.send_plain(&["parcel"]);
     bench.fail_next();
     bench.redrive(order("parcel again"));
-    assert_eq!(bench.purge(&[]), 1);
+    assert_eq!(bench.purge(&[]).0, 1);
     assert_eq!(bench.world.state.get(bench.queue).map(|queue| queue.notes.firsts.len()), Some(0));
     bench.world.reload();
 }
@@ -36,7 +36,7 @@ fn a_purge_up_to_a_delayed_message_leaves_the_cursor_where_the_checkpoint_has_it
     let lane = bench.world.lane(bench.queue, 4).expect("the usual priority");
     assert_eq!(bench.take(0, 1), ["in flight"]);
     bench.send(&[Message { due: Some(Due::In(SECOND)), ..order("delayed") }, order("behind it")]);
-    assert_eq!(bench.purge(&[Place { lane, offset: 2 }]), 1);
+    assert_eq!(bench.purge(&[Stretch { lane, from: 0, end: 2 }]).0, 1);
     bench.settle(Settlement::Ack, &["in flight"]);
     bench.world.reload();
     bench.world.pass(SECOND);

@@ -5,7 +5,7 @@ mod publishing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::command::{
-    Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Refusal, Settlement,
+    Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Refusal, Settlement, Stretch,
 };
 use super::super::handing::KNOWS_NOTHING;
 use super::super::message::{Due, Message};
@@ -14,7 +14,7 @@ use super::super::reply::{HandedRun, Reply};
 use super::SECOND;
 use super::model::{Handed, Twin, TwinQueue, Wish};
 use super::world::{World, handed};
-use crate::base::bounds::AWAITED_MICROS;
+use crate::base::bounds::{AWAITED_MICROS, HANDED_RUNS_MAX};
 use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 use crate::primitives::record::Record;
@@ -182,6 +182,8 @@ impl History {
     fn receive(&mut self) {
         let (queue, holder) = (self.queue(), self.random.pick(&HOLDERS));
         let max = self.random.pick(&[1, 1, 2, 3, 10, 200]);
+        // Of more an attached process may be handed a part, as `safeguards.rs` says.
+        let max = if holder == 0 { max } else { max.min(HANDED_RUNS_MAX as u32) };
         let news = self.world.news(queue);
         let reply = match self.world.submit(&Command::Receive { queue, holder: Holder(holder), max }) {
             Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => reply,
@@ -293,9 +295,12 @@ impl History {
             }
             _ => Vec::new(),
         };
-        let place = |(priority, end): &(u8, u64)| self.world.place(queue, *priority, *end);
-        let places: Vec<Place> = below.iter().map(place).collect();
-        let outcome = self.world.submit(&Command::Purge { queue, below: &places });
+        let stretch = |(priority, end): &(u8, u64)| {
+            let Place { lane, offset: end } = self.world.place(queue, *priority, *end);
+            Stretch { lane, from: 0, end }
+        };
+        let stretches: Vec<Stretch> = below.iter().map(stretch).collect();
+        let outcome = self.world.submit(&Command::Purge { queue, left: &stretches });
         let below = if below.is_empty() { ends } else { below };
         let messages = self.twin.queues.get_mut(&queue.0).expect("a queue of the world").purge(&below);
         let reply = Reply::Purged { messages, left: Vec::new() };
@@ -493,10 +498,16 @@ impl History {
     }
 
     fn take_all(&mut self, queue: QueueNumber, holder: u64) {
-        let receive = Command::Receive { queue, holder: Holder(holder), max: 1024 };
-        let Outcome::Accept(Reply::Handed(runs)) = self.world.submit(&receive) else { return };
-        let expected = self.twin.receive(queue.0, holder, 1024);
-        assert_eq!(handed(&runs), expected);
+        let max = HANDED_RUNS_MAX as u32;
+        let receive = Command::Receive { queue, holder: Holder(holder), max };
+        while let Outcome::Accept(Reply::Handed(runs)) = self.world.submit(&receive) {
+            self.acknowledge(queue, holder, &runs, max);
+        }
+    }
+
+    fn acknowledge(&mut self, queue: QueueNumber, holder: u64, runs: &[HandedRun], max: u32) {
+        let expected = self.twin.receive(queue.0, holder, max as usize);
+        assert_eq!(handed(runs), expected);
         let delivery = |run: &HandedRun| {
             let HandedRun { lane, first, count, acquired, .. } = *run;
             (first..first + u64::from(count)).map(move |offset| DeliveryId { lane, offset, acquired })

@@ -402,7 +402,7 @@ impl Twin {
                         queue.fail(at, error, delay_micros, false, twin, pauses);
                     }
                     Settlement::Release { delay_micros } => queue.give_back(at, delay_micros, false, twin),
-                    Settlement::Reject { error } => {
+                    Settlement::Reject { error } | Settlement::SetApart { error } => {
                         queue.messages[at].failed += 1;
                         queue.messages[at].errors.push(error.to_owned());
                         queue.die(at, Reason::Rejected, twin.wall);

@@ -1,6 +1,6 @@
 //! The rules, one by one.
 
-use super::super::command::{Command, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement};
+use super::super::command::{Command, Erasing, Holder, Outcome, QueueNumber, Reason, Refusal, Settlement, Stretch};
 use super::super::looking::Standing;
 use super::super::message::{Due, Message};
 use super::super::options::{Backoff, Growth, JitterKind, Options};
@@ -365,7 +365,7 @@ fn a_purge_takes_what_is_ready_or_delayed_and_was_there() {
     bench.settle(Settlement::Reject { error: "torn" }, &["dead"]);
     let lane = bench.world.lane(bench.queue, 4).expect("the usual priority");
     bench.send_plain(&["sent meanwhile"]);
-    assert_eq!(bench.purge(&[Place { lane, offset: 5 }]), 3);
+    assert_eq!(bench.purge(&[Stretch { lane, from: 0, end: 5 }]), (3, Vec::new()));
     assert_eq!(bench.counts(), QueueCounts { ready: 1, delayed: 0, in_flight: 1, dead: 1 });
     assert_eq!(bench.take(HOST, 10), ["sent meanwhile"]);
 }

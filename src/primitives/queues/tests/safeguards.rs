@@ -1,0 +1,157 @@
+//! The rules that keep clocks, damage and sizes from doing harm.
+
+use super::super::command::{
+    Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
+};
+use super::super::event::{Event, Run};
+use super::super::lane::LaneNumber;
+use super::super::message::Message;
+use super::super::options::Options;
+use super::super::reply::Reply;
+use super::SECOND;
+use super::bench::{Bench, PACKER, RELEASE, at_once, order};
+use super::world::World;
+use crate::base::log::LogId;
+use crate::base::time::{BootTime, ClockIdentity};
+
+const OTHER_CLOCK: ClockIdentity = ClockIdentity { boot_id: [9; 16], time_namespace: 1 };
+
+#[test]
+fn a_database_without_queues_has_no_fact_of_queues() {
+    let mut world = World::new();
+    assert!(matches!(world.submit(&Command::BeginLife), Outcome::Unchanged { .. }));
+    assert!(world.rows.is_empty());
+    world.accept(&Command::Create { name: "parcels", options: at_once() });
+    assert_eq!(world.state.clock, world.clock, "its moments are by this clock");
+    world.clock = OTHER_CLOCK;
+    world.reload();
+    assert_eq!(world.submit(&Command::BeginLife), Outcome::Accept(Reply::More));
+    assert_eq!(world.state.clock, OTHER_CLOCK);
+}
+
+#[test]
+fn a_tick_by_another_clock_begins_the_moments_anew_and_fails_nothing() {
+    let mut bench = Bench::new(Options { visibility_micros: 10 * SECOND, ..at_once() });
+    bench.send_plain(&["parcel"]);
+    bench.take(PACKER, 1);
+    bench.world.clock = OTHER_CLOCK;
+    bench.world.now.boot = BootTime(1000 * SECOND);
+    let notes = bench.world.state.get(bench.queue).expect("it is there").notes.log;
+    let tick = Command::Tick { log: LogId(notes.0 + 1), clock: Clock::Boot };
+    assert_eq!(bench.world.accept(&tick), Reply::Done);
+    assert_eq!(bench.counts().in_flight, 1);
+    assert!(matches!(bench.world.submit(&tick), Outcome::Unchanged { .. }), "once");
+    bench.world.pass(10 * SECOND);
+    assert_eq!(bench.counts().ready, 1, "it was not settled in time by the clock that there is");
+}
+
+#[test]
+fn what_cannot_be_read_is_kept_although_the_dead_are_discarded() {
+    let mut bench = Bench::new(Options { discards_dead: true, ..at_once() });
+    bench.send_plain(&["torn", "unwanted"]);
+    bench.take(PACKER, 2);
+    bench.settle(Settlement::SetApart { error: "its checksum does not hold" }, &["torn"]);
+    bench.settle(Settlement::Reject { error: "no such customer" }, &["unwanted"]);
+    assert_eq!(bench.dead(), [("torn", Reason::Rejected, 1)]);
+    bench.restart();
+    assert_eq!(bench.dead(), [("torn", Reason::Rejected, 1)]);
+}
+
+#[test]
+fn a_step_of_a_purge_takes_no_more_in_hand_than_a_large_batch() {
+    // Messages with a ttl stand in line, and something is known of each.
+    let mut bench = Bench::new(Options { ttl_micros: Some(SECOND), ..at_once() });
+    let batch = vec![order("parcel"); 1000];
+    let send = Command::Send { queue: bench.queue, messages: &batch };
+    (0..140).for_each(|_| drop(bench.world.accept(&send)));
+    let (mut left, mut steps) = (Vec::new(), Vec::new());
+    loop {
+        let (messages, rest) = bench.purge(&left);
+        steps.push(messages);
+        left = rest;
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(steps, [1024 * 64, 1024 * 64, 140_000 - 2 * 1024 * 64]);
+    assert_eq!(bench.counts().ready, 0);
+    bench.world.assert_rows_are_kept();
+}
+
+#[test]
+fn a_purge_comes_by_more_dead_letters_than_a_step_looks_at() {
+    let mut bench = Bench::new(Options { ttl_micros: Some(SECOND), ..at_once() });
+    let batch = vec![order("parcel"); 1000];
+    let send = Command::Send { queue: bench.queue, messages: &batch };
+    (0..70).for_each(|_| drop(bench.world.accept(&send)));
+    bench.world.pass(SECOND);
+    bench.send_plain(&["late"]);
+    assert_eq!((bench.counts().dead, bench.counts().ready), (70_000, 1));
+    let (messages, left) = bench.purge(&[]);
+    assert_eq!((messages, left.len()), (0, 1), "the first step has come by dead letters only");
+    assert_eq!(bench.purge(&left), (1, Vec::new()));
+    assert_eq!((bench.counts().dead, bench.counts().ready), (70_000, 0));
+}
+
+#[test]
+fn a_lane_that_is_named_twice_is_purged_once() {
+    let mut bench = Bench::new(at_once());
+    bench.send_plain(&["one", "two"]);
+    let lane = bench.world.lane(bench.queue, 4).expect("the usual priority");
+    let (whole, hostile) = (Stretch { lane, from: 0, end: 2 }, Stretch { lane, from: u64::MAX, end: u64::MAX });
+    assert_eq!(bench.purge(&[whole, hostile, whole]), (2, Vec::new()));
+    assert_eq!(bench.counts().ready, 0);
+}
+
+#[test]
+fn a_redrive_names_each_letter_once_and_a_message_for_each() {
+    let mut bench = Bench::new(Options { max_attempts: 1, ..at_once() });
+    bench.send_plain(&["one", "two"]);
+    bench.fail_next();
+    bench.fail_next();
+    let [one, two] = bench.places_of_dead()[..] else { panic!("two are dead") };
+    let messages = [order("one"), order("two"), order("three")];
+    let refusals: [(&[Place], &[Message<'_>]); 3] =
+        [(&[one, one, two], &messages[..2]), (&[one, one, two], &messages), (&[one, two], &messages)];
+    for (letters, messages) in refusals {
+        let refused = bench.world.submit(&Command::Redrive { queue: bench.queue, letters, messages });
+        assert!(matches!(refused, Outcome::Refuse { refusal: Refusal::Stale, .. }), "{refused:?}");
+    }
+    assert_eq!((bench.counts().ready, bench.counts().dead), (0, 2));
+}
+
+#[test]
+fn what_is_asked_or_told_of_messages_that_cannot_be_is_of_none() {
+    let mut bench = Bench::new(Options { max_attempts: 1, ..at_once() });
+    bench.send_plain(&["dead", "held"]);
+    bench.fail_next();
+    bench.take(PACKER, 1);
+    let queue = bench.world.state.get(bench.queue).expect("it is there");
+    assert_eq!(queue.letters(Some((4, u64::MAX)), 10), []);
+    let lane = bench.world.lane(bench.queue, 4).expect("the usual priority");
+    for lane in [lane, LaneNumber(9)] {
+        let runs = vec![Run { lane, first: 1, count: u64::MAX - 1 }];
+        let event = Event::Acked { queue: bench.queue, runs };
+        let mut rows = 0;
+        bench.world.state.touches(&event, &mut |_| rows += 1);
+        assert!(rows <= 4, "{rows} rows");
+    }
+}
+
+#[test]
+fn an_attached_process_is_handed_no_more_than_its_kept_answer_can_tell() {
+    let mut bench = Bench::new(at_once());
+    let batch = vec![order("parcel"); 200];
+    bench.world.accept(&Command::Send { queue: bench.queue, messages: &batch });
+    let receive = |holder| Command::Receive { queue: QueueNumber(1), holder: Holder(holder), max: 1024 };
+    let Reply::Handed(runs) = bench.world.accept(&receive(0)) else { panic!("all are there") };
+    let lane = runs[0].lane;
+    let every_other = |first: u64| -> Vec<DeliveryId> {
+        (first..200).step_by(2).map(|offset| DeliveryId { lane, offset, acquired: 1 }).collect()
+    };
+    bench.try_settle(Settlement::Ack, &every_other(0));
+    bench.try_settle(RELEASE, &every_other(1));
+    let Reply::Handed(runs) = bench.world.accept(&receive(PACKER)) else { panic!("half are there") };
+    assert!(runs.len() == 64 && runs.iter().all(|run| run.count == 1));
+    assert_eq!((bench.counts().in_flight, bench.counts().ready), (64, 36));
+}
