@@ -64,13 +64,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("\nwhat could not be sent:");
     let letters = mails.dead_letters(None, 10)?;
     for letter in &letters {
-        println!("  `{}`, {} attempts", String::from_utf8_lossy(letter.body()), letter.failed_attempts());
+        println!("  `{}`, {} attempts", String::from_utf8_lossy(letter.message()?.body()), letter.failed_attempts());
         letter.failures().iter().for_each(|failure| println!("    {}", failure.error));
     }
 
     println!("\ncarol is given an address, and her mail is sent again; the one to nobody is let go:");
     server.addresses.lock().unwrap().insert("carol".to_owned(), "carol@example.org".to_owned());
-    let (poison, carols): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| letter.body().is_empty());
+    let (poison, carols): (Vec<_>, Vec<_>) =
+        letters.into_iter().partition(|letter| letter.message().is_ok_and(|mail| mail.body().is_empty()));
     mails.redrive(&carols)?;
     mails.purge_dead(&poison)?;
     wait_until_settled(&mails)?;

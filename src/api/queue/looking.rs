@@ -14,9 +14,9 @@ use crate::api::queue_outcomes::Explanation;
 use crate::api::stored_message::{MessageReader, StoredMessage};
 
 impl Queue {
-    /// The messages that would be handed out next, in order, without handing them out: at most `max`, and at most 1,024.
-    /// None of those that are delayed, in backoff or in flight are among them, nor those that wait for others of their
-    /// group. A pause changes nothing. May read from disk.
+    /// The messages that would be handed out next, in order, without handing them out: at most `max`, and at most
+    /// 1,024. None of those that are delayed, in backoff or in flight are among them, nor those that wait for others of
+    /// their group. A pause changes nothing. May read from disk.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the queue was deleted, [`Error::Corrupt`] if one of them cannot be read,
