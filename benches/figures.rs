@@ -15,6 +15,7 @@ mod figures {
     pub(crate) mod many;
     pub(crate) mod processes;
     pub(crate) mod queues;
+    pub(crate) mod routing;
     pub(crate) mod stored;
     pub(crate) mod syncs;
     pub(crate) mod usage;
@@ -24,7 +25,9 @@ mod figures {
 use std::path::{Path, PathBuf};
 
 use figures::child::{self, Part};
-use figures::{appends, compaction, groups, heap, instructions, many, processes, queues, stored, syncs, wakes};
+use figures::{
+    appends, compaction, groups, heap, instructions, many, processes, queues, routing, stored, syncs, wakes,
+};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting::new();
@@ -32,7 +35,7 @@ static ALLOCATOR: heap::Counting = heap::Counting::new();
 type Figure = fn(&Path);
 type Child = fn(&Part);
 
-const FIGURES: [(&str, Figure, &str); 20] = [
+const FIGURES: [(&str, Figure, &str); 22] = [
     ("burst", appends::burst, "Buffered append of 100 bytes, one call each, bursts of 500,000"),
     ("batch", appends::batch, "Buffered append in batches of 100"),
     ("sustained", appends::sustained, "Buffered append of 50 million records, heap, and reading them back"),
@@ -55,6 +58,8 @@ const FIGURES: [(&str, Figure, &str); 20] = [
         "50 million messages wait: their heap, a cycle beside them, and the disk when they went",
     ),
     ("delayed", queues::delayed, "the heap of ten million delayed messages, and of some in backoff"),
+    ("bindings", routing::bindings, "publishing with 100 bindings and with 100,000"),
+    ("fanout", routing::fanout, "publishing to a hundred queues: bytes of journal, and places a second"),
     ("many-queues", queues::many, "opening 10,000 queues with a message each, and their heap"),
     ("retention", stored::retention, "10 GB through 100 MB of retention, with a long-lived stream beside"),
 ];
