@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         // On disk when `publish` returns, in all of its queues or, had it failed, in none. The body is stored once.
         let published = orders.publish(routing_key, body)?;
-        println!("  {routing_key}: {body} (to {} queues)", published.queues);
+        println!("  {routing_key}: {body} (queues: {})", published.queues);
     }
 
     for queue in [&invoices, &europe, &audit, &leftovers] {

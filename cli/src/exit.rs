@@ -20,8 +20,9 @@ pub(crate) const CODES: &str = "Exit codes:
       another one hosts it already, or it is to be checked: try again later; or
       the group has members, or the queue messages in flight
   130, 143  stopped by SIGINT (Ctrl-C) or SIGTERM
-After 4 and 5 nothing of the refused call is stored. `stream append`, `queue send`
-and `publish` make many calls and tell how many lines are in, after a signal too.";
+After 4 and 5 nothing of the refused call is stored. `stream append`, `queue
+send` and `publish` make many calls and tell how many lines are in, after a
+signal too.";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
