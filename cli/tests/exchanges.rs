@@ -208,6 +208,7 @@ fn the_default_exchange_leads_to_the_queue_that_the_key_names() {
 fn an_exchange_goes_with_its_bindings_unless_it_is_an_alternate() {
     let place = with_queues("delete", &["q"]);
     fails(&place, &["exchange", "declare", "e", "--type", "topic", "--alternate", "rest"], 3, "no exchange `rest`");
+    fails(&place, &["exchange", "declare", "e", "--type", "topic", "--alternate", ""], 2, "name another");
     place.text(&["exchange", "declare", "rest", "--type", "fanout"]);
     place.text(&["exchange", "declare", "e", "--type", "topic", "--alternate", "rest"]);
     fails(&place, &["exchange", "declare", "e", "--type", "direct"], 4, "nothing was changed");

@@ -52,7 +52,7 @@ pub(crate) struct Declare {
     #[arg(long, value_name = "H")]
     hash_header: Option<String>,
     /// The exchange to which messages go on that no binding matches
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = alternate)]
     alternate: Option<String>,
     /// Accept messages that lead to no queue, and store nothing of them
     #[arg(long)]
@@ -72,6 +72,11 @@ enum TypeName {
     Headers,
     /// To one of the queues that are bound, the same for the same key
     ConsistentHash,
+}
+
+/// The default exchange leads by names of queues and is no alternate; the empty name is more likely an unset variable.
+fn alternate(name: &str) -> Result<String, &'static str> {
+    if name.is_empty() { Err("the default exchange is no alternate; name another") } else { Ok(name.to_owned()) }
 }
 
 /// A header, written as `name=value`.
