@@ -11,7 +11,8 @@ pub(crate) const CODES: &str = "Exit codes:
   1   failed
   2   wrong usage
   3   not found; with --mode attach: no process hosts the database
-  4   refused (options that differ, a wrong offset, a limit exceeded, a host of
+  4   refused (options that differ, a wrong offset, a limit exceeded, a message
+      that leads to no queue, an exchange that is an alternate, a host of
       another version or of another user)
   5   storage full
   6   damaged data; `towpath check` names the places
@@ -19,8 +20,9 @@ pub(crate) const CODES: &str = "Exit codes:
       another one hosts it already, or it is to be checked: try again later; or
       the group has members, or the queue messages in flight
   130, 143  stopped by SIGINT (Ctrl-C) or SIGTERM
-After 4 and 5 nothing of the refused call is stored. `stream append` and `queue
-send` make many calls and tell how many lines are in, after a signal too.";
+After 4 and 5 nothing of the refused call is stored. `stream append`, `queue
+send` and `publish` make many calls and tell how many lines are in, after a
+signal too.";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -120,6 +122,17 @@ fn advice(error: &Error) -> Option<String> {
             "offset {offset} is outside partition {partition} of `{stream}`, which begins at {start} and ends before \
              {end}; `--from earliest` reads all of it"
         )),
+        Error::Unroutable { exchange, routing_key } if exchange.is_empty() => Some(format!(
+            "the default exchange leads each message to the queue with its key as the name, and there is no queue \
+             `{routing_key}`; `towpath queue list` names all"
+        )),
+        Error::Unroutable { exchange, routing_key } => Some(format!(
+            "exchange `{exchange}` leads `{routing_key}` to no queue; `towpath exchange describe` shows its bindings, \
+             `towpath bind` adds one, and --allow-unroutable accepts it"
+        )),
+        Error::IsAlternate { exchange, by } => {
+            Some(format!("exchange `{exchange}` is the alternate of `{by}`; `towpath exchange delete` that one first"))
+        }
         Error::NoHost => Some(
             "no process hosts the database; leave `--mode attach` away, or start one that does with `towpath host`"
                 .to_owned(),
@@ -151,6 +164,8 @@ fn code_of(error: &Error) -> u8 {
         | Error::InvalidOption { .. }
         | Error::LimitExceeded { .. }
         | Error::Full { .. }
+        | Error::Unroutable { .. }
+        | Error::IsAlternate { .. }
         | Error::WrongOffset { .. }
         | Error::OffsetOutOfRange { .. }
         | Error::NotADatabase { .. }

@@ -1,13 +1,15 @@
 //! The `towpath` command.
 //!
-//! One file or folder per noun: [`stream`], [`group`], [`queue`], [`dead`], [`host`], [`top`], [`stats`], [`check`],
-//! [`mod@bench`], [`demo`]. What they share is how they come to the database ([`place`]), how they end ([`exit`],
-//! [`signals`]), how they write ([`output`], [`log`]) and how they read times and sizes ([`units`]).
+//! One file or folder per noun: [`stream`], [`group`], [`queue`], [`dead`], [`exchange`] (with `bind`, `unbind` and
+//! `publish`), [`host`], [`top`], [`stats`], [`check`], [`mod@bench`], [`demo`]. What they share is how they come to
+//! the database ([`place`]), how they end ([`exit`], [`signals`]), how they write ([`output`], [`log`]) and how they
+//! read times and sizes ([`units`]).
 
 mod bench;
 mod check;
 mod dead;
 mod demo;
+mod exchange;
 mod exit;
 mod group;
 mod host;
@@ -61,6 +63,19 @@ enum Noun {
     /// List, send again and delete the dead letters of queues
     #[command(subcommand, arg_required_else_help = true)]
     Dead(dead::Verb),
+    /// Declare, list, describe and delete exchanges, which lead messages to queues
+    #[command(subcommand, arg_required_else_help = true)]
+    Exchange(exchange::Verb),
+    /// Lead messages of an exchange on to a queue, or to another exchange; durable when it returns
+    ///
+    /// What else to pass depends on the type of the exchange. direct: --key with the routing key. topic: --key with a
+    /// pattern of words separated by dots, where * is one word and # any number of them; quote it for the shell.
+    /// headers: --header and --match. consistent-hash: --weight. fanout: nothing.
+    Bind(exchange::Bind),
+    /// Remove a binding, named as for `bind`; tells whether it was there
+    Unbind(exchange::Unbind),
+    /// Publish standard input to an exchange, one message per line
+    Publish(exchange::Publish),
     /// Keep the database open for other processes, until SIGTERM or SIGINT
     ///
     /// Any process that opens a directory hosts it for the others, and another takes over when it ends. A process of
@@ -123,6 +138,10 @@ fn run() -> Result<(), Failure> {
         Noun::Group(verb) => verb.run(&place),
         Noun::Queue(verb) => verb.run(&place),
         Noun::Dead(verb) => verb.run(&place),
+        Noun::Exchange(verb) => verb.run(&place),
+        Noun::Bind(bind) => bind.run(&place),
+        Noun::Unbind(unbind) => unbind.run(&place),
+        Noun::Publish(publish) => publish.run(&place),
         Noun::Host(host) => host.run(place),
         Noun::Top(top) => top.run(place),
         Noun::Stats(stats) => stats.run(&place),

@@ -62,6 +62,24 @@ fn a_stopped_append_tells_how_many_lines_are_in() {
 }
 
 #[test]
+fn a_stopped_publish_tells_how_many_lines_are_in() {
+    let place = Place::new("stop-publish");
+    place.text(&["queue", "create", "q"]);
+    let mut child = place.piped(&["publish", "", "q"]);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\ntwo\nhal").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&child, "TERM");
+    ended(&mut child);
+    let output = child.wait_with_output().unwrap();
+    let text = told(&output);
+    let says = "stopped by SIGTERM; 2 lines of standard input published before";
+    assert!(code(&output) == 143 && text.contains(says), "{text}");
+    drop(input);
+    assert_eq!(place.text(&["queue", "receive", "q", "--ack"]), "one\ntwo\n");
+}
+
+#[test]
 fn a_stopped_follower_ends_quietly() {
     for (name, wanted) in SIGNALS {
         let place = Place::new("stop-follow");

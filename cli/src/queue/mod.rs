@@ -1,5 +1,6 @@
 //! `towpath queue …`: one file per verb that has more to it than a call.
 
+mod message;
 mod send;
 mod work;
 
@@ -14,6 +15,8 @@ use crate::output::{Output, base64, counted, grouped, say, say_json, table};
 use crate::place::Place;
 use crate::signals;
 use crate::units;
+
+pub(crate) use message::MessageOptions;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
