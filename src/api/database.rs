@@ -277,9 +277,10 @@ impl Database {
 
     fn open_exchange(&self, name: &str, options: ExchangeOptions, alters: bool) -> Result<Exchange, Error> {
         let ExchangeOptions { kind, alternate, allows_unroutable } = options;
-        let alternate = match alternate {
-            Some(alternate) => Some(self.exchange(&alternate)?.number),
-            None => None,
+        let alternate_name = alternate.unwrap_or_default();
+        let alternate = match &*alternate_name {
+            "" => None,
+            alternate => Some(self.exchange(alternate)?.number),
         };
         let options = &queues::ExchangeOptions { kind, alternate, allows_unroutable };
         let invalid = |(option, reason): (_, &str)| Error::InvalidOption { option, reason: reason.to_owned() };
@@ -289,7 +290,13 @@ impl Database {
             true => queues::Command::EnsureExchange { name, options },
         };
         let submitted = self.shared.link.submit(&Command::Queues(command), Level::Sync, None);
-        match submitted.map_err(|refused| refusal_of("exchange", refused, name))?.reply {
+        let refusal = |refused| match refused {
+            Refused::Refusal(Refusal::Queues(queues::Refusal::NoDestination)) => {
+                Error::NotFound { kind: "exchange", name: alternate_name.clone() }
+            }
+            refused => refusal_of("exchange", refused, name),
+        };
+        match submitted.map_err(refusal)?.reply {
             Reply::Queues(queues::Reply::Exchange(number)) => Ok(Exchange::new(self.clone(), name, number)),
             _ => unreachable!("who opens an exchange is told its number"),
         }

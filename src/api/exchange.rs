@@ -132,6 +132,10 @@ impl Exchange {
     }
 
     fn bind_to(&self, to: &impl Bindable, name: &str, kind: &'static str, binding: Binding) -> Result<(), Error> {
+        if to.destination() == Destination::Exchange(queues::DEFAULT_EXCHANGE) {
+            let reason = "nothing is bound to the default exchange: it leads to each queue by its name".to_owned();
+            return Err(Error::InvalidOption { option: "binding", reason });
+        }
         let binding = self.binding(to, binding);
         match self.submit(OfQueues::Bind { binding: &binding }, Level::Sync) {
             Ok(_) => Ok(()),
@@ -145,7 +149,7 @@ impl Exchange {
     /// Removes a binding to this queue; tells whether it was bound so. Durable on return.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the exchange was deleted, and what any write may meet.
+    /// [`Error::InvalidOption`] if the binding is not for this type of exchange; [`Error::NotFound`] if the exchange was deleted, and what any write may meet.
     pub fn unbind(&self, queue: &Queue, binding: Binding) -> Result<bool, Error> {
         self.unbind_from(queue, binding)
     }

@@ -85,7 +85,7 @@ impl ExchangeOptions {
     }
 
     /// Where a message goes on to that no binding matches. The exchange with this name must exist, and is not deleted
-    /// while it is needed here.
+    /// while it is needed here. It is not the default one; the empty name stands for none.
     #[must_use]
     pub fn alternate(mut self, exchange: &str) -> ExchangeOptions {
         self.alternate = Some(exchange.to_owned());

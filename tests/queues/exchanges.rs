@@ -328,6 +328,11 @@ fn bad_names_and_bindings_are_refused_and_say_why() {
     assert!(matches!(refused, Error::LimitExceeded { max: 8, actual: 9, .. }), "{refused}");
     let refused = orders.publish(&"k".repeat(256), "too long").unwrap_err();
     assert!(matches!(refused, Error::LimitExceeded { max: 255, actual: 256, .. }), "{refused}");
+    assert!(matches!(orders.unbind(&mails, Binding::key("created")), Err(Error::InvalidOption { .. })));
+    let base = db.exchange("").unwrap();
+    assert!(matches!(orders.bind_exchange(&base, Binding::pattern("#")), Err(Error::InvalidOption { .. })));
+    let unnamed = db.create_exchange("unnamed", ExchangeOptions::topic().alternate("")).unwrap();
+    assert_eq!(unnamed.describe().unwrap().options.alternate_name(), None);
     let hashed = exchange(&opened, "hashed", ExchangeOptions::consistent_hash());
     assert!(matches!(hashed.bind(&mails, Binding::weight(0)), Err(Error::InvalidOption { .. })));
 }

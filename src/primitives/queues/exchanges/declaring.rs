@@ -176,6 +176,7 @@ pub(in crate::primitives::queues) fn unbind(
     emit: Emit<'_, '_>,
 ) -> Result<Outcome, Refused> {
     find(&state.exchanges, binding.exchange)?;
+    state.exchanges.table.check_condition(binding).map_err(Refusal::from)?;
     match state.exchanges.number_of(binding) {
         (number, true) => {
             accept(ExchangeEvent::Unbound { numbers: vec![number] }, Reply::Unbound { was_bound: true }, emit)

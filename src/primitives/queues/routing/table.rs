@@ -92,6 +92,12 @@ impl Table {
         self.exchanges.get(&exchange)
     }
 
+    /// Whether the exchange takes bindings with such a condition.
+    pub(crate) fn check_condition(&self, binding: &Binding) -> Result<(), Refusal> {
+        let exchange = self.exchange(binding.exchange).ok_or(Refusal::UnknownExchange(binding.exchange))?;
+        exchange.kind.check(&binding.condition)
+    }
+
     /// What [`bind`](Table::bind) would answer.
     pub(crate) fn check_bind(&self, binding: &Binding) -> Result<Change, Refusal> {
         let exchange = self.exchange(binding.exchange).ok_or(Refusal::UnknownExchange(binding.exchange))?;
@@ -100,7 +106,7 @@ impl Table {
         {
             return Err(Refusal::UnknownExchange(to));
         }
-        exchange.kind.check(&binding.condition)?;
+        self.check_condition(binding)?;
         if self.bindings.contains_key(binding) {
             return Ok(Change::AlreadySo);
         }
