@@ -160,7 +160,7 @@ fn show(place: &Place, name: &str, sequence: u64) -> Result<(), Failure> {
     output.flush()
 }
 
-fn reason(reason: DeathReason) -> &'static str {
+pub(crate) fn reason(reason: DeathReason) -> &'static str {
     match reason {
         DeathReason::Rejected => "rejected",
         DeathReason::AttemptsExhausted => "attempts exhausted",

@@ -76,6 +76,8 @@ enum Noun {
     Unbind(exchange::Unbind),
     /// Publish standard input to an exchange, one message per line
     Publish(exchange::Publish),
+    /// Tell why a message of a queue is not handed out now, or when it is
+    Explain(queue::Explain),
     /// Keep the database open for other processes, until SIGTERM or SIGINT
     ///
     /// Any process that opens a directory hosts it for the others, and another takes over when it ends. A process of
@@ -142,6 +144,7 @@ fn run() -> Result<(), Failure> {
         Noun::Bind(bind) => bind.run(&place),
         Noun::Unbind(unbind) => unbind.run(&place),
         Noun::Publish(publish) => publish.run(&place),
+        Noun::Explain(explain) => explain.run(&place),
         Noun::Host(host) => host.run(place),
         Noun::Top(top) => top.run(place),
         Noun::Stats(stats) => stats.run(&place),

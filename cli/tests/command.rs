@@ -431,6 +431,34 @@ fn lines_are_sent_worked_on_and_come_to_be_dead_letters_that_are_sent_again() {
 }
 
 #[test]
+fn messages_are_looked_at_explained_cancelled_and_rescheduled_and_none_is_taken() {
+    let place = Place::new("looked-at");
+    place.text(&["queue", "create", "mails"]);
+    place.feed(&["queue", "send", "mails"], b"ann\nbob\ncarol\n");
+    place.feed(&["queue", "send", "mails", "--delay", "1h"], b"dave\n");
+    assert_eq!(place.text(&["queue", "receive", "mails", "--peek"]), "ann\nbob\ncarol\n");
+    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&place.text(arguments)).unwrap();
+    let first = json(&["queue", "receive", "mails", "--peek", "--max", "1", "--json"]);
+    assert_eq!((&first["sequence"], &first["body"], first.get("attempt")), (&0.into(), &"ann".into(), None));
+    assert_eq!(place.text(&["explain", "mails", "0"]), "0 of mails: it is the next\n");
+    assert_eq!(place.text(&["explain", "mails", "2"]), "2 of mails: it is behind 2 other messages\n");
+    assert_eq!(json(&["explain", "mails", "3", "--json"])["state"], "delayed");
+    assert_eq!(place.text(&["queue", "cancel", "mails", "1"]), "1 of mails is cancelled.\n");
+    assert_eq!(place.text(&["explain", "mails", "1"]), "1 of mails: it is not there, or no longer\n");
+    assert_eq!(code(&place.run(&["queue", "cancel", "mails", "1"])), 4);
+    place.text(&["queue", "reschedule", "mails", "3", "--delay", "2h"]);
+    let described = json(&["queue", "describe", "mails", "--json"]);
+    assert_eq!(
+        (&described["ready"], &described["delayed"], &described["in_flight"]),
+        (&2.into(), &1.into(), &0.into())
+    );
+    assert!(described["oldest_age"].as_f64().is_some_and(|age| (0.0..600.0).contains(&age)), "{described}");
+    assert!(place.text(&["queue", "describe", "mails"]).contains("the oldest waits for"));
+    assert_eq!(place.text(&["queue", "receive", "mails", "--ack"]), "ann\ncarol\n");
+    assert_eq!(json(&["queue", "describe", "mails", "--json"])["oldest_age"], serde_json::Value::Null);
+}
+
+#[test]
 fn a_queue_is_paused_purged_and_deleted_and_a_full_one_refuses() {
     let place = Place::new("full-queue");
     place.text(&["queue", "create", "mails", "--max-messages", "2"]);

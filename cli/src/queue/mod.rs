@@ -1,5 +1,6 @@
 //! `towpath queue …`: one file per verb that has more to it than a call.
 
+mod looking;
 mod message;
 mod send;
 mod work;
@@ -10,12 +11,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use towpath::{Backoff, Database, Delivery, Error, Queue, QueueDescription, QueueOptions};
 
+use self::looking::PrintedMessage;
 use crate::exit::Failure;
 use crate::output::{Output, base64, counted, grouped, say, say_json, table};
 use crate::place::Place;
 use crate::signals;
 use crate::units;
 
+pub(crate) use looking::Explain;
 pub(crate) use message::MessageOptions;
 
 #[derive(Subcommand)]
@@ -58,8 +61,12 @@ pub(crate) enum Verb {
     },
     /// Send standard input, one message per line
     Send(send::Send),
-    /// Write messages to standard output and acknowledge them
+    /// Write messages to standard output and acknowledge them, or only look at them
     Receive(Receive),
+    /// Delete a message that waits
+    Cancel(looking::Named),
+    /// Give a delayed message another time
+    Reschedule(looking::Reschedule),
     /// Run a command for each message, which it gets on standard input
     ///
     /// If the command ends with code 0 the message is acknowledged; otherwise it failed, with the end of what the
@@ -110,8 +117,11 @@ pub(crate) struct Receive {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max: Option<u64>,
     /// Acknowledge each message once it was written
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "peek", conflicts_with = "peek")]
     ack: bool,
+    /// Show what comes next and take nothing; at most 1,024 messages
+    #[arg(long)]
+    peek: bool,
     /// Print one JSON object per message and line
     #[arg(long)]
     json: bool,
@@ -142,7 +152,10 @@ impl Verb {
                 say(format!("{name} hands messages out."))
             }
             Verb::Send(send) => send.run(place),
+            Verb::Receive(receive) if receive.peek => looking::peek(place, &receive.name, receive.max, receive.json),
             Verb::Receive(receive) => receive.run(place),
+            Verb::Cancel(named) => looking::cancel(place, &named),
+            Verb::Reschedule(reschedule) => reschedule.run(place),
             Verb::Work(work) => work.run(place),
         }
     }
@@ -222,13 +235,17 @@ fn described(database: &Database) -> Result<Vec<QueueDescription>, Failure> {
 }
 
 fn describe(place: &Place, name: &str, json: bool) -> Result<(), Failure> {
-    let queue = with(place, name, |queue| Ok(queue.describe()?))?;
+    let (queue, age) = with(place, name, |queue| Ok((queue.describe()?, looking::oldest_age(queue)?)))?;
     if json {
-        return say_json(&Printed::new(&queue));
+        let oldest_age = age.map(|age| age.as_secs_f64());
+        return say_json(&Described { queue: Printed::new(&queue), oldest_age });
     }
+    let oldest = age.map_or_else(String::new, |age| {
+        format!("; the oldest waits for {}", units::human_duration(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)))
+    });
     let [ready, delayed, in_flight, dead] = [queue.ready, queue.delayed, queue.in_flight, queue.dead].map(grouped);
     let paused = if queue.is_paused { "; paused" } else { "" };
-    say(format!("{name}: {ready} ready, {delayed} delayed, {in_flight} in flight, {dead} dead{paused}"))
+    say(format!("{name}: {ready} ready, {delayed} delayed, {in_flight} in flight, {dead} dead{oldest}{paused}"))
 }
 
 #[derive(Serialize)]
@@ -239,6 +256,14 @@ struct Printed<'a> {
     in_flight: u64,
     dead: u64,
     is_paused: bool,
+}
+
+/// With the seconds for which the oldest message that is ready has waited.
+#[derive(Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    queue: Printed<'a>,
+    oldest_age: Option<f64>,
 }
 
 impl<'a> Printed<'a> {
@@ -266,16 +291,6 @@ impl PrintedBody {
     }
 }
 
-#[derive(Serialize)]
-struct PrintedMessage {
-    sequence: u64,
-    priority: u8,
-    attempt: u32,
-    sent: String,
-    #[serde(flatten)]
-    body: PrintedBody,
-}
-
 impl Receive {
     fn run(self, place: &Place) -> Result<(), Failure> {
         let signals = signals::catch()?;
@@ -299,12 +314,6 @@ impl Receive {
         if !self.json {
             return output.line(message.body());
         }
-        output.json(&PrintedMessage {
-            sequence: message.sequence(),
-            priority: message.priority(),
-            attempt: message.attempt(),
-            sent: units::rfc3339(message.timestamp()),
-            body: PrintedBody::new(message.body()),
-        })
+        output.json(&PrintedMessage::new(message, Some(message.attempt())))
     }
 }
