@@ -96,7 +96,8 @@ enum Noun {
     /// Feed and consume a stream from several processes, through real SIGKILLs, and count what is there
     ///
     /// Two processes feed, one reads, and three consume as members of a group, of which one joins and one leaves on the
-    /// way. What is there at the end, and what was consumed, is compared with what was fed.
+    /// way. What is there at the end, and what was consumed, is compared with what was fed. Then orders go through a
+    /// topic exchange to three queues, on which three processes work; some orders cannot be processed, and one kills.
     ///
     /// Works in a temporary directory that it removes, unless --data or TOWPATH_DATA names one: then in that one, which
     /// must be new or empty, and leaves it there.
@@ -104,6 +105,9 @@ enum Noun {
     /// A child process of `demo`
     #[command(hide = true)]
     DemoProcess(demo::Worker),
+    /// A child process of `demo`
+    #[command(hide = true)]
+    DemoPacker(demo::Packer),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -152,6 +156,7 @@ fn run() -> Result<(), Failure> {
         Noun::Bench(verb) => verb.run(),
         Noun::Demo(demo) => demo.run(data_was_named.then_some(place.directory)),
         Noun::DemoProcess(worker) => worker.run(place.path()),
+        Noun::DemoPacker(packer) => packer.run(place.path()),
         Noun::Completions { shell } => completions(shell),
     }
 }

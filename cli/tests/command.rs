@@ -336,12 +336,14 @@ fn a_small_demonstration_ends_with_exact_books() {
     let place = Place::new("demo");
     let text = place.text(&["demo", "--records", "2000", "--kills", "3"]);
     assert!(text.contains("The books are exact: after 3 kills"), "{text}");
+    assert!(text.contains("The queues are exact too"), "{text}");
     let count = |what: &str| {
         let row = text.lines().find(|line| line.trim_start_matches(['│', ' ']).starts_with(what));
         row.and_then(|row| row.split('┆').nth(1)).map(|count| count.trim().to_owned())
     };
     assert_eq!(count("consumed  ").as_deref(), Some("2,000"), "{text}");
-    for promise in ["not consumed", "consumed out of order", "consumed twice"] {
+    assert_eq!((count("processed  "), count("dead: killed")), (Some("3,667".into()), Some("2".into())), "{text}");
+    for promise in ["not consumed", "consumed out of order", "consumed twice", "not processed"] {
         assert_eq!(count(promise).as_deref(), Some("0"), "{text}");
     }
     let output = place.run(&["demo", "--records", "10"]);

@@ -344,6 +344,11 @@ impl Database {
         Ok(())
     }
 
+    /// Whether handles of both may be used together.
+    pub(super) fn is_same(&self, other: &Database) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Waits until everything that was written before this call, at any level, is on disk.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ use super::queue_outcomes::Published;
 /// refuses the whole.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    database: Database,
+    pub(super) database: Database,
     name: Arc<str>,
     pub(super) number: ExchangeNumber,
 }
@@ -136,6 +136,10 @@ impl Exchange {
             let reason = "nothing is bound to the default exchange: it leads to each queue by its name".to_owned();
             return Err(Error::InvalidOption { option: "binding", reason });
         }
+        if !to.database().is_same(&self.database) {
+            let reason = format!("{kind} `{name}` is of another database, or of another handle of it");
+            return Err(Error::InvalidOption { option: "binding", reason });
+        }
         let binding = self.binding(to, binding);
         match self.submit(OfQueues::Bind { binding: &binding }, Level::Sync) {
             Ok(_) => Ok(()),
@@ -149,7 +153,8 @@ impl Exchange {
     /// Removes a binding to this queue; tells whether it was bound so. Durable on return.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if the binding is not for this type of exchange; [`Error::NotFound`] if the exchange was deleted, and what any write may meet.
+    /// [`Error::InvalidOption`] if the binding is not for this type of exchange; [`Error::NotFound`] if the exchange
+    /// was deleted, and what any write may meet.
     pub fn unbind(&self, queue: &Queue, binding: Binding) -> Result<bool, Error> {
         self.unbind_from(queue, binding)
     }
@@ -163,6 +168,9 @@ impl Exchange {
     }
 
     fn unbind_from(&self, from: &impl Bindable, binding: Binding) -> Result<bool, Error> {
+        if !from.database().is_same(&self.database) {
+            return Ok(false);
+        }
         let binding = self.binding(from, binding);
         match self
             .submit(OfQueues::Unbind { binding: &binding }, Level::Sync)

@@ -3,6 +3,7 @@
 use crate::base::level::Level;
 use crate::primitives::queues::{self, Arguments, Condition, Given, Kind, Mode};
 
+use super::database::Database;
 use super::error::Error;
 use super::exchange::Exchange;
 
@@ -281,16 +282,26 @@ pub struct ExchangeDescription {
 /// What a handle is bound by.
 pub(super) trait Bindable {
     fn destination(&self) -> queues::Destination;
+
+    fn database(&self) -> &Database;
 }
 
 impl Bindable for super::queue::Queue {
     fn destination(&self) -> queues::Destination {
         queues::Destination::Queue(self.number)
     }
+
+    fn database(&self) -> &Database {
+        &self.database
+    }
 }
 
 impl Bindable for Exchange {
     fn destination(&self) -> queues::Destination {
         queues::Destination::Exchange(self.number)
+    }
+
+    fn database(&self) -> &Database {
+        &self.database
     }
 }

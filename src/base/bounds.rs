@@ -219,6 +219,9 @@ pub(crate) const JOURNAL_BUDGET_BYTES: u64 = 256 << 20;
 /// Sealed segments that are kept open for readers; the segments of the journal's end come on top.
 pub(crate) const OPEN_SEGMENTS_MAX: usize = 256;
 
+/// Bytes of the files that one cleaning copies from: no survivor is longer, and its positions have 32 bits.
+pub(crate) const CLEANED_BYTES_MAX: u64 = 3 << 30;
+
 /// Segments that one cleaning copies from.
 pub(crate) const SEGMENTS_PER_CLEANING_MAX: usize = 32;
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::bounds::{FREEZE_CHUNK, JOURNAL_BUDGET_BYTES, SEGMENTS_PER_CLEANING_MAX};
+use crate::base::bounds::{CLEANED_BYTES_MAX, FREEZE_CHUNK, JOURNAL_BUDGET_BYTES, SEGMENTS_PER_CLEANING_MAX};
 use crate::base::log::LogId;
 use crate::base::segment_id::SegmentId;
 use crate::base::sync::Ordering;
@@ -156,22 +156,29 @@ impl<M: Machine> Engine<M> {
         let rows = readable.filter_map(|id| draft.segment(keeper, *id));
         let mut rows: Vec<SegmentRow> = rows.filter(|row| row.live_bytes > 0).collect();
         rows.sort_unstable_by_key(|row| row.live_bytes * 1024 / row.total_bytes.max(1));
-        let live: u64 = rows.iter().map(|row| row.live_bytes).sum();
+        let live: u64 = rows.iter().map(SegmentRow::living_file_bytes).sum();
         let stored: u64 = rows.iter().map(|row| row.file_bytes).sum();
         let sparse = rows.iter().take_while(|row| row.live_bytes < row.total_bytes / SPARSE_PART).count();
         let crowded = stored > live * 2 + JOURNAL_BUDGET_BYTES;
         let enough = if crowded { 1 } else { SPARSE_PART as usize };
-        let mut copied = 0;
+        // What several logs have is copied as long as one has it, so at most all of the files.
+        let (mut copied, mut read) = (0, 0);
         let room = self.segments.geometry().segment_bytes();
         let limit = if crowded { rows.len() } else { sparse };
         let chosen: Vec<SegmentId> = rows
             .iter()
-            .take(limit.min(SEGMENTS_PER_CLEANING_MAX))
-            .take_while(|row| {
-                copied += row.live_bytes;
-                copied <= room && row.live_bytes < row.total_bytes / 2
+            .take(limit)
+            .filter(|row| {
+                let (copied_with, read_with) = (copied + row.living_file_bytes(), read + row.file_bytes);
+                let fits =
+                    copied_with <= room && read_with <= CLEANED_BYTES_MAX && row.live_bytes < row.total_bytes / 2;
+                if fits {
+                    (copied, read) = (copied_with, read_with);
+                }
+                fits
             })
             .map(|row| row.id)
+            .take(SEGMENTS_PER_CLEANING_MAX)
             .collect();
         if chosen.len() >= enough { chosen } else { Vec::new() }
     }

@@ -170,7 +170,13 @@ impl Draft {
 
     pub(super) fn add_runs(&mut self, id: SegmentId, stretches: &[Stretch], file_bytes: u64) {
         let live_bytes = stretches.iter().map(|s| cost(s.bytes, s.records)).sum();
-        let row = SegmentRow { id, total_bytes: file_bytes.max(live_bytes), live_bytes, file_bytes };
+        // All of a survivor lives when it is written. What else it has (places that are through with an item) would
+        // come into the next copy too.
+        let total_bytes = match id {
+            SegmentId::Survivor(_) => live_bytes,
+            SegmentId::Journal(_) => file_bytes.max(live_bytes),
+        };
+        let row = SegmentRow { id, total_bytes, live_bytes, file_bytes };
         self.changed.insert(id, Some(row));
         for (slot, s) in stretches.iter().enumerate() {
             *self.grown.entry(s.log).or_default() += s.bytes;

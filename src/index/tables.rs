@@ -73,6 +73,14 @@ pub(crate) struct SegmentRow {
     pub(crate) file_bytes: u64,
 }
 
+impl SegmentRow {
+    /// Bytes of the file that live, as far as that can be told: a body that several logs have is counted in each.
+    pub(crate) fn living_file_bytes(&self) -> u64 {
+        let living = u128::from(self.file_bytes) * u128::from(self.live_bytes) / u128::from(self.total_bytes.max(1));
+        u64::try_from(living).unwrap_or(u64::MAX)
+    }
+}
+
 pub(super) fn meta_bytes(meta: &Meta) -> [u8; META_BYTES] {
     let mut out = [0; META_BYTES];
     let mut put = Put::new(&mut out);

@@ -159,7 +159,8 @@ impl Source {
                 found += entries.iter().filter(|entry| logs.contains(&entry.log)).map(records).sum::<u64>();
                 entries.retain(|entry| self.lives(entry));
                 if !entries.is_empty() {
-                    let living: Vec<LogId> = entries.iter().map(|entry| entry.log).collect();
+                    let mut living: Vec<LogId> = entries.iter().map(|entry| entry.log).collect();
+                    living.sort_unstable();
                     let bytes = living_in(item.bytes, &living).map_err(|_| self.unreadable())?;
                     live.push((entries, bytes));
                 }
@@ -316,7 +317,8 @@ impl Copy {
             positions.extend(items.iter().map(|(_, item)| writer.item(item.len(), |put| put.bytes(item))));
         });
         for ((entry, item), position) in items.iter().zip(positions) {
-            self.note(entry, item, position, first).ok_or(NoRoom)?;
+            let bytes = self.measured(item).ok_or(NoRoom)?;
+            self.note(entry, bytes, position, first).ok_or(NoRoom)?;
         }
         Ok(())
     }
@@ -339,19 +341,25 @@ impl Copy {
             positions.extend(live.iter().map(|(_, item)| items.item(item.len(), |put| put.bytes(item))));
         });
         for ((entries, item), position) in live.iter().zip(positions) {
+            let bytes = self.measured(item).ok_or(CleaningFault::Unreadable(source))?;
             for entry in entries {
                 let first = open.first_copied(entry);
-                let noted = first.and_then(|first| self.note(entry, item, position, first));
+                let noted = first.and_then(|first| self.note(entry, bytes, position, first));
                 noted.ok_or(CleaningFault::Unreadable(source))?;
             }
         }
         self.flush_if_full()
     }
 
-    /// `None` if item, sidecar and segment do not fit together.
-    fn note(&mut self, entry: &Entry, item: &[u8], position: u32, first: u64) -> Option<()> {
+    /// Bytes of the records of an item.
+    fn measured(&self, item: &[u8]) -> Option<u64> {
         let mut bytes = 0;
         (self.target.measure)(item, &mut |_, record_bytes| bytes += record_bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// `None` if item, sidecar and segment do not fit together.
+    fn note(&mut self, entry: &Entry, bytes: u64, position: u32, first: u64) -> Option<()> {
         let delta = u32::try_from(entry.first.checked_sub(first)?).ok()?;
         let stretch = self.stretches.entry((entry.log, first)).or_insert_with(|| Stretch {
             min_timestamp: entry.timestamp,

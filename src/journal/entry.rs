@@ -165,7 +165,7 @@ fn entry_in_shared(take: &mut Take<'_>, log: LogId) -> Result<Option<Entry>, Mal
     Ok(found.map(|(entry, _)| entry))
 }
 
-/// The item as it is copied where its records live in these logs alone.
+/// The item as it is copied where its records live in these logs alone, which are in order.
 pub(crate) fn living_in<'a>(item: &'a [u8], logs: &[LogId]) -> Result<Cow<'a, [u8]>, Malformed> {
     let mut take = Take::new(item);
     if take.u8()? & SHARED_TAG == 0 {
@@ -177,7 +177,7 @@ pub(crate) fn living_in<'a>(item: &'a [u8], logs: &[LogId]) -> Result<Cow<'a, [u
         let lived = take.u8()? == 1;
         let log = LogId(take.varint()?);
         take.varint()?;
-        if lived && !logs.contains(&log) {
+        if lived && logs.binary_search(&log).is_err() {
             copy.to_mut()[mark] = 0;
         }
     }
@@ -220,11 +220,11 @@ mod tests {
     #[test]
     fn a_copy_lives_in_the_logs_alone_that_it_was_made_for() {
         let item = shared_item();
-        assert_eq!(*living_in(&item, &[AUDIT.log, BILLING.log]).unwrap(), item);
+        assert_eq!(*living_in(&item, &[BILLING.log, AUDIT.log]).unwrap(), item);
         let copy = living_in(&item, &[BILLING.log]).unwrap();
         assert_eq!((copy.len(), entries(&copy)), (item.len(), vec![BILLING]));
         assert_eq!(entry_in(&copy, AUDIT.log), Ok(None));
-        let again = living_in(&copy, &[AUDIT.log, BILLING.log]).unwrap();
+        let again = living_in(&copy, &[BILLING.log, AUDIT.log]).unwrap();
         assert_eq!(entries(&again), [BILLING], "what no longer lives in a log is not brought back");
     }
 

@@ -13,6 +13,8 @@
 //! rest go on; the feeders are not told. The parent never opens the database meanwhile. At the end it does, and
 //! compares what is there with the input, with what was acknowledged and with what was read ([`audit`]).
 //!
+//! Then orders go through queues, from one process that publishes to three that work on them ([`dispatch`]).
+//!
 //! A feeder appends as a producer: each line has its number among those of its partition. One that starts again fences
 //! its earlier life, learns which batch came in last, and sends that once more; a line that is there is not stored
 //! again.
@@ -24,6 +26,7 @@ mod consumed;
 mod consumer;
 mod crew;
 mod directory;
+mod dispatch;
 mod feeder;
 mod input;
 mod kills;
@@ -40,6 +43,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::dispatch::Packer;
 use self::input::Input;
 pub(crate) use self::worker::Worker;
 use crate::exit::Failure;

@@ -12,6 +12,7 @@ use super::chance::Chance;
 use super::consumed::Life;
 use super::crew::{Crew, News, failure};
 use super::directory::Directory;
+use super::dispatch;
 use super::kills::Kill;
 use super::report::{Report, now_micros};
 use super::table::{Summary, print};
@@ -49,10 +50,15 @@ pub(super) fn run(demo: &Demo, data: Option<PathBuf>) -> Result<(), Failure> {
     if !findings.are_exact() {
         directory.keep();
     }
+    let dispatched = dispatch::run(directory.path(), signals)?;
+    if !dispatched.is_exact() {
+        directory.keep();
+    }
     let kept_in = (!directory.is_temporary()).then(|| directory.path().to_owned());
     let summary = Summary { findings, kills, acknowledged_at, elapsed, level: demo.level, kept_in };
     print(&summary)?;
-    match summary.findings.are_exact() {
+    dispatch::print(&dispatched)?;
+    match summary.findings.are_exact() && dispatched.is_exact() {
         true => Ok(()),
         false => Err(Failure::failed("the books are not exact: the table names what differs")),
     }

@@ -4,7 +4,13 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::base::bounds::{PARTITIONS_MAX, RUN_CHANGES_PER_CHECKPOINT_MAX};
+use crate::primitives::queues::{
+    self, Binding, Condition, Destination, Erasing, ExchangeOptions, Kind, Limits, Origin, QueueNumber,
+};
+use crate::primitives::streams::Record;
 use crate::sim::disk::{Fault as DiskFault, Operations};
+
+use super::queues::PLAIN;
 
 const KEPT: u32 = 0;
 const FILLER: u32 = 1;
@@ -218,4 +224,81 @@ fn a_checkpoint_moves_no_more_runs_than_it_may() {
     let segments = changes / (2 * u64::from(PARTITIONS_MAX));
     assert!(segments < SEGMENTS);
     assert_eq!(counted(&bench).0, segments);
+}
+
+/// A command of queues that is accepted.
+fn of_queues(bench: &Bench, command: queues::Command<'_>) -> queues::Reply {
+    match bench.engine.submit(&Command::Queues(command), Level::Buffered, None).expect("it is accepted").reply {
+        Reply::Queues(reply) => reply,
+        other => panic!("{other:?} is no reply of queues"),
+    }
+}
+
+/// In each of some segments one message of three queues lives beside megabytes that were trimmed.
+fn published_among_filler(bench: &Bench) -> Vec<QueueNumber> {
+    let stream = bench.create("filler", 1, streams::Retention::default());
+    let options = &ExchangeOptions { kind: Kind::Fanout, alternate: None, allows_unroutable: false };
+    let declare = queues::Command::DeclareExchange { name: "news", options };
+    let queues::Reply::Exchange(exchange) = of_queues(bench, declare) else { panic!("no exchange") };
+    let numbers = ["done", "gone", "slow"].map(|name| {
+        let create = queues::Command::Create { name, options: queues::Options::default() };
+        let queues::Reply::Queue(queue) = of_queues(bench, create) else { panic!("no queue") };
+        let binding = &Binding { exchange, destination: Destination::Queue(queue), condition: Condition::Always };
+        of_queues(bench, queues::Command::Bind { binding });
+        queue
+    });
+    for number in 0..SEGMENTS {
+        let (body, origin) = (format!("order {number}"), Some(Origin { exchange: "news", routing_key: "" }));
+        let messages = &[queues::Message { record: Record::new(body.as_bytes()), origin, ..PLAIN }];
+        of_queues(bench, queues::Command::Publish { exchange, messages, limits: Limits::default() });
+        for _ in 0..3 {
+            bench.append(stream, 0, &vec![7; 1 << 20], Level::Buffered);
+        }
+    }
+    bench.engine.checkpoint().expect("nothing fails");
+    bench.trim(stream, 0, SEGMENTS * 3);
+    numbers.to_vec()
+}
+
+fn delete(bench: &Bench, queue: QueueNumber) {
+    of_queues(bench, queues::Command::Delete { queue });
+    while of_queues(bench, queues::Command::Erase { what: Erasing::Queue(queue) }) == queues::Reply::More {}
+}
+
+fn expect_orders(bench: &Bench, queue: QueueNumber) {
+    let log = {
+        let core = bench.engine.core.lock();
+        core.machine.queues.get(queue).expect("a queue").lanes()[0].log
+    };
+    for offset in 0..SEGMENTS {
+        let read = bench.engine.read(log, offset, 1, &mut Cursor::default()).expect("nothing is damaged");
+        let Read::Items(batch) = read else { panic!("order {offset} of {queue:?} is not there") };
+        let item = &batch.items()[0];
+        let mut messages = queues::read_messages(batch.bytes(item), &item.entry).expect("an item of a lane");
+        let record = messages.next().expect("one message").expect("a message that was written").record;
+        assert_eq!((record.offset, record.body), (offset, Some(format!("order {offset}").as_bytes())));
+    }
+}
+
+#[test]
+fn what_several_queues_have_is_copied_for_those_that_are_not_through_with_it() {
+    let bench = Bench::new();
+    let numbers = published_among_filler(&bench);
+    delete(&bench, numbers[1]);
+    checkpoints(&bench);
+    let (cleaned, parked) = counted(&bench);
+    assert!(cleaned >= 8 && parked == 0, "{cleaned} cleaned, {parked} parked");
+    let bench = bench.reopen();
+    expect_orders(&bench, numbers[0]);
+    expect_orders(&bench, numbers[2]);
+    delete(&bench, numbers[0]);
+    checkpoints(&bench);
+    let bench = bench.reopen();
+    expect_orders(&bench, numbers[2]);
+    assert_eq!(counted(&bench).1, 0, "what some are through with is no damage");
+    delete(&bench, numbers[2]);
+    checkpoints(&bench);
+    checkpoints(&bench);
+    assert_eq!(survivors(&bench), Vec::<String>::new(), "nobody has anything of them any more");
+    bench.engine.close().expect("nothing fails");
 }

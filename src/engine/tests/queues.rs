@@ -366,7 +366,7 @@ impl World {
     }
 }
 
-const PLAIN: Message<'static> = Message {
+pub(super) const PLAIN: Message<'static> = Message {
     record: Record::new(b""),
     priority: 4,
     due: None,

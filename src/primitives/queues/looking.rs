@@ -5,7 +5,7 @@ use super::command::{Outcome, Place, Reason, Refusal};
 use super::decide::{Emit, Refused, of_contents};
 use super::event::{Event, Run};
 use super::handing::told;
-use super::lane::{Lane, place_of};
+use super::lane::{self, Lane, place_of};
 use super::message::Due;
 use super::picking::{Candidates, Found};
 use super::queue::Queue;
@@ -57,12 +57,13 @@ pub(crate) struct Seen {
 impl State {
     /// What would be handed out next, in order, as far as `shown` says that it may be seen.
     pub(crate) fn peek(&self, queue: &Queue, max: usize, now: Now, shown: &dyn Fn(&Lane) -> u64) -> Vec<HandedRun> {
+        let max = max.min(MESSAGES_PER_RECEIVE_MAX);
         let candidates = Candidates::of(queue, now.wall, true, shown);
         let waiting = candidates.take(BEHIND_MAX + max).filter_map(|found| match found {
             Found::Message { place, .. } => Some(place),
             Found::Expired { .. } => None,
         });
-        let places: Vec<Place> = waiting.take(max.clamp(1, MESSAGES_PER_RECEIVE_MAX)).collect();
+        let places: Vec<Place> = waiting.take(max).collect();
         told(queue, &places)
     }
 
@@ -141,7 +142,8 @@ impl State {
 /// The lane and offset of a message that is there, dead or alive.
 fn find(queue: &Queue, sequence: u64) -> Option<(&Lane, u64)> {
     let (priority, offset) = place_of(sequence);
-    let lane = queue.lane_of_priority(priority)?;
+    // A number with more bits is no message's.
+    let lane = queue.lane_of_priority(priority).filter(|_| lane::sequence(priority, offset) == sequence)?;
     lane.has(offset).then_some((lane, offset))
 }
 

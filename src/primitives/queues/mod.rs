@@ -96,6 +96,7 @@ pub(crate) use rows::{COUNTERS, news_row, queue_row};
 pub(crate) use sent::read_messages;
 pub(crate) use state::State;
 
+use event::{DIED, FAILED};
 use rows::{KIND_BOOT, KIND_WALL};
 
 use crate::base::codec::Malformed;
@@ -170,8 +171,11 @@ pub(crate) fn tick(key: RowKey) -> Option<Command<'static>> {
 
 /// Each record's offset and bytes, of an encoded event that put messages or a note into a log.
 pub(crate) fn measure(item: &[u8], visit: &mut dyn FnMut(u64, u64)) -> Result<(), Malformed> {
-    match Event::decode(item)? {
-        Event::Noted(note) => visit(note.entry.first, note.text.len() as u64),
+    match item.first() {
+        Some(&(FAILED | DIED)) => {
+            let Event::Noted(note) = Event::decode(item)? else { return Err(Malformed("a note that is none")) };
+            visit(note.entry.first, note.text.len() as u64);
+        }
         _ => {
             let mut first = None;
             each_entry(item, &mut |entry| {

@@ -14,6 +14,7 @@
 //! |      |                     | flags u8 · fields                                                       |
 //! | 53   | exchange            | see `exchanges/rows.rs`                                                 |
 //! | 54   | binding             | see `exchanges/rows.rs`                                                 |
+//! | 55   | 0                   | none: where publishes go, by all exchanges and bindings                  |
 //! | 57   | queue               | none: what has news when consumers have reason to look                  |
 //! | 58   | log                 | none: the timer of a queue by the wall clock                            |
 //! | 59   | log                 | none: the timer of a queue by the boot clock                            |

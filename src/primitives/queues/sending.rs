@@ -4,15 +4,16 @@ use super::command::{Outcome, Place, Refusal};
 use super::decide::{Emit, Refused, check_lanes, of_contents};
 use super::event::Event;
 use super::lane::LaneNumber;
-use super::message::{Due, GroupHash, Message};
+use super::message::{Due, GroupHash, Message, Origin};
 use super::queue::{Map, Queue};
 use super::reply::Reply;
+use super::routing::ROUTING_KEY_BYTES_MAX;
 use super::rows::news_row;
 use super::sent::{Given, Sent};
 use super::state::State;
 use crate::base::bounds::{
     AWAITED_MICROS, BODY_BYTES_MAX, CHUNKS_MAX, DURATION_MICROS_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX,
-    LARGE_FRAME_BYTES, PRIORITIES, RECORDS_PER_BATCH_MAX, SEQUENCE_BITS,
+    LARGE_FRAME_BYTES, NAME_BYTES_MAX, PRIORITIES, RECORDS_PER_BATCH_MAX, SEQUENCE_BITS,
 };
 use crate::base::log::LogId;
 use crate::base::name;
@@ -102,6 +103,7 @@ fn pieced(messages: &[Message<'_>]) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Message<'_>| {
         bytes += message.record.user_bytes() + 64 + message.group.map_or(0, str::len);
+        bytes += message.origin.map_or(0, |origin| origin.exchange.len() + origin.routing_key.len());
         bytes <= ITEM_MESSAGE_BYTES_MAX
     };
     messages.iter().take_while(fits).count().max(1)
@@ -122,6 +124,10 @@ fn check_message(message: &Message<'_>) -> Result<(), Refused> {
     at_most("key bytes", record.key_len(), KEY_BYTES_MAX)?;
     at_most("header block bytes", record.header_block_len(), HEADER_BLOCK_BYTES_MAX)?;
     at_most("priority", usize::from(message.priority), usize::from(PRIORITIES - 1))?;
+    if let Some(Origin { exchange, routing_key }) = message.origin {
+        at_most("bytes of an exchange's name", exchange.len(), NAME_BYTES_MAX)?;
+        at_most("bytes of a routing key", routing_key.len(), ROUTING_KEY_BYTES_MAX)?;
+    }
     if let Some(group) = message.group {
         name::check(group).map_err(Refusal::InvalidName)?;
     }

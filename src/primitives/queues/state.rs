@@ -87,6 +87,11 @@ impl State {
         names.take(max).map(|(name, _)| name.to_string()).collect()
     }
 
+    /// Numbers for lanes that are opened in one frame, in order.
+    pub(super) fn free_lanes(&self) -> impl Iterator<Item = LaneNumber> + '_ {
+        self.free_lanes.iter().copied().chain((self.next_lane..).map(LaneNumber))
+    }
+
     pub(super) fn free_lane(&self, taken: u32) -> LaneNumber {
         let of_free = self.free_lanes.iter().nth(taken as usize).copied();
         of_free.unwrap_or_else(|| LaneNumber(self.next_lane + taken - self.free_lanes.len() as u32))

@@ -3,6 +3,7 @@
 use super::chunk::{bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
 use super::event::{Event, Run};
+use super::exchanges::ROUTES;
 use super::lane::{Lane, LaneNumber};
 use super::note::Fate;
 use super::queue::Queue;
@@ -130,6 +131,7 @@ impl State {
             Event::Altered { queue, .. } | Event::Paused { queue, .. } => visit(queue_row(*queue)),
             Event::Retired { queue } => {
                 visit(COUNTERS);
+                visit(ROUTES);
                 visit(queue_row(*queue));
             }
             Event::LaneOpened { lane, .. } => {

@@ -5,7 +5,7 @@ use crate::base::row::RowKey;
 use super::super::routing::{Change, Destination};
 use super::super::rows::COUNTERS;
 use super::fact::ExchangeEvent;
-use super::rows::{binding_row, exchange_row};
+use super::rows::{ROUTES, binding_row, exchange_row};
 use super::{Exchange, Exchanges};
 
 impl Exchanges {
@@ -41,7 +41,9 @@ impl Exchanges {
                 let _ = self.table.remove_exchange(*exchange);
             }
             ExchangeEvent::Bound { number, binding } => {
-                if !self.bindings.contains_key(number) && self.table.bind(binding.clone()) == Ok(Change::Done) {
+                if !self.bindings.contains_key(number)
+                    && self.table.bind_as(binding.clone(), *number) == Ok(Change::Done)
+                {
                     self.bindings.insert(*number, binding.clone());
                 }
             }
@@ -67,6 +69,7 @@ impl Exchanges {
 
     /// Names every row that the event changes. To be asked before it is applied.
     pub(in crate::primitives::queues) fn touches(&self, event: &ExchangeEvent<'_>, visit: &mut dyn FnMut(RowKey)) {
+        visit(ROUTES);
         match event {
             ExchangeEvent::Declared { exchange, .. }
             | ExchangeEvent::Retired { exchange }
@@ -75,7 +78,6 @@ impl Exchanges {
                 visit(exchange_row(*exchange));
             }
             ExchangeEvent::Altered { exchange, .. } => visit(exchange_row(*exchange)),
-            // Where a publish goes is told of its exchange.
             ExchangeEvent::Bound { number, binding } => {
                 visit(binding_row(*number));
                 visit(exchange_row(binding.exchange));

@@ -163,7 +163,7 @@ pub(in crate::primitives::queues) fn bind<'c>(
     match exchanges.table.check_bind(binding).map_err(|refusal| Refusal::from(refusal).resting_on(rests_on))? {
         Change::AlreadySo => unchanged(Reply::Done, rests_on),
         Change::Done => {
-            let (number, _) = exchanges.number_of(binding);
+            let number = exchanges.free_number();
             accept(ExchangeEvent::Bound { number, binding: binding.clone() }, Reply::Done, emit)
         }
     }
@@ -177,10 +177,10 @@ pub(in crate::primitives::queues) fn unbind(
 ) -> Result<Outcome, Refused> {
     find(&state.exchanges, binding.exchange)?;
     state.exchanges.table.check_condition(binding).map_err(Refusal::from)?;
-    match state.exchanges.number_of(binding) {
-        (number, true) => {
+    match state.exchanges.table.given(binding) {
+        Some(number) => {
             accept(ExchangeEvent::Unbound { numbers: vec![number] }, Reply::Unbound { was_bound: true }, emit)
         }
-        (_, false) => unchanged(Reply::Unbound { was_bound: false }, exchange_row(binding.exchange)),
+        None => unchanged(Reply::Unbound { was_bound: false }, exchange_row(binding.exchange)),
     }
 }

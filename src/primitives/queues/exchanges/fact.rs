@@ -15,8 +15,6 @@
 //!   4 weight  varint
 //! ```
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 
 use super::super::command::QueueNumber;
@@ -113,12 +111,6 @@ impl<'a> ExchangeEvent<'a> {
             _ => return Err(Malformed("a change that exchanges do not have")),
         })
     }
-}
-
-pub(super) fn hash_of(binding: &Binding) -> u64 {
-    let mut bytes = vec![0; binding_len(binding)];
-    put_binding(binding, &mut Put::new(&mut bytes));
-    xxh3_64(&bytes)
 }
 
 pub(crate) fn binding_len(binding: &Binding) -> usize {

@@ -1,7 +1,7 @@
 //! Exchanges: where messages are published that go to the queues which are bound for them.
 //!
-//! Names, options and bindings stand here; which binding matches is `routing`'s affair. A binding has a number, drawn
-//! from its content, under which it has its row. What is deleted is *retired* first: its name is free and nothing comes
+//! Names, options and bindings stand here; which binding matches is `routing`'s affair. A binding has a number,
+//! under which it has its row. What is deleted is *retired* first: its name is free and nothing comes
 //! through it any more; its bindings go in steps.
 //!
 //! | file            | holds                                               |
@@ -28,11 +28,11 @@ pub(crate) use rows::exchange_row;
 pub(super) use declaring::{alter, bind, declare, delete, unbind, unbind_step};
 pub(super) use fact::{EXCHANGE_CHANGES, ExchangeEvent};
 pub(super) use publishing::publish;
-pub(super) use rows::{KIND_BINDING, KIND_EXCHANGE};
+pub(super) use rows::{KIND_BINDING, KIND_EXCHANGE, ROUTES};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use super::routing::{Binding, Destination, ExchangeNumber, Scratch, Table};
 
@@ -110,21 +110,9 @@ impl Exchanges {
         live.find(|exchange| exchange.options.alternate == Some(alternate))
     }
 
-    /// The number under which a binding stands, or would stand: that of its content, or the next that is free.
-    fn number_of(&self, binding: &Binding) -> (u64, bool) {
-        let first = fact::hash_of(binding);
-        let mut taken = self.bindings.range((Included(first), Unbounded)).zip(first..);
-        let mut free = first;
-        for ((number, other), expected) in taken.by_ref() {
-            if *number != expected {
-                break;
-            }
-            if other == binding {
-                return (*number, true);
-            }
-            free = expected.wrapping_add(1);
-        }
-        (free, false)
+    /// A number that no binding has.
+    fn free_number(&self) -> u64 {
+        self.bindings.last_key_value().map_or(0, |(last, _)| last + 1)
     }
 
     /// Bindings from or to something, with their numbers: as many as one step takes.
@@ -134,7 +122,7 @@ impl Exchanges {
             Destination::Queue(_) => None,
         };
         let bindings = self.table.bindings_to(destination).chain(from.into_iter().flatten()).take(max);
-        bindings.map(|binding| self.number_of(binding).0).collect()
+        bindings.filter_map(|binding| self.table.given(binding)).collect()
     }
 }
 

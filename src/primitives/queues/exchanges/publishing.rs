@@ -19,7 +19,7 @@ use super::super::rows::{COUNTERS, news_row};
 use super::super::sending::{self, SEQUENCES_MAX};
 use super::super::sent::{Given, Sent};
 use super::super::state::State;
-use super::rows::exchange_row;
+use super::rows::ROUTES;
 use super::{DEFAULT, Exchange};
 
 /// What a publish goes by that cannot be routed.
@@ -47,7 +47,7 @@ pub(in crate::primitives::queues) fn publish<'c>(
     let routes = Routes::of(state, exchange, messages, allows_unroutable)?;
     let queues = routes.queues.len() as u64;
     if queues == 0 {
-        let rests_on = if exchange == DEFAULT { COUNTERS } else { exchange_row(exchange) };
+        let rests_on = if exchange == DEFAULT { COUNTERS } else { ROUTES };
         return Ok(Outcome::Unchanged { reply: Reply::Published { queues }, rests_on: Some(rests_on) });
     }
     routes.check_room(state)?;
@@ -86,11 +86,12 @@ impl Routes {
     ) -> Result<Routes, Refused> {
         let mut routes = Routes { queues: Vec::new(), ends: Vec::with_capacity(messages.len()) };
         let mut scratch = state.room.0.borrow_mut();
+        state.exchanges.table.begin_publish(messages.len(), &mut scratch);
         for (number, message) in (0..).zip(messages) {
             let before = routes.queues.len();
             routes.add(state, exchange, message, &mut scratch)?;
             if routes.queues.len() == before && !allows_unroutable {
-                let rests_on = if exchange == DEFAULT { COUNTERS } else { exchange_row(exchange) };
+                let rests_on = if exchange == DEFAULT { COUNTERS } else { ROUTES };
                 return Err(Refusal::Unroutable { message: number }.resting_on(rests_on));
             }
             if routes.queues.len() > PLACES_PER_PUBLISH_MAX {
@@ -117,7 +118,7 @@ impl Routes {
         }
         let headers = message.record.headers.iter().map(|header| Header { name: header.name, value: header.value });
         let headers: Vec<Header<'_>> = headers.collect();
-        let queues = state.exchanges.table.route(exchange, key, &headers, scratch).map_err(Refusal::from)?;
+        let queues = state.exchanges.table.route_next(exchange, key, &headers, scratch).map_err(Refusal::from)?;
         // A binding to a queue that is not there is one that only damage makes.
         self.queues.extend(queues.iter().filter(|queue| state.get(**queue).is_some()));
         Ok(())
@@ -169,11 +170,13 @@ struct Places<'a> {
     ends: Map<(QueueNumber, u8), End>,
     begun: Map<(QueueNumber, GroupHash), u8>,
     opened: Vec<(QueueNumber, LaneNumber, u8, LogId)>,
+    /// Numbers for those that are yet to be opened.
+    free: Option<Box<dyn Iterator<Item = LaneNumber> + 'a>>,
 }
 
 impl<'a> Places<'a> {
     fn new(state: &'a State) -> Places<'a> {
-        Places { state, all: Vec::new(), ends: Map::default(), begun: Map::default(), opened: Vec::new() }
+        Places { state, all: Vec::new(), ends: Map::default(), begun: Map::default(), opened: Vec::new(), free: None }
     }
 
     fn take_all(&mut self, messages: &[Message<'_>], routes: &Routes) -> Result<(), Refused> {
@@ -198,11 +201,12 @@ impl<'a> Places<'a> {
 
     fn take(&mut self, queue: &Queue, priority: u8) -> Result<Place, Refused> {
         let (state, opened) = (self.state, &mut self.opened);
+        let free = self.free.get_or_insert_with(|| Box::new(state.free_lanes()));
         let end = self.ends.entry((queue.number, priority)).or_insert_with(|| match queue.lane_of_priority(priority) {
             Some(lane) => End { lane: lane.number, log: lane.log, end: lane.end },
             None => {
-                let taken = opened.len() as u32;
-                let (lane, log) = (state.free_lane(taken), LogId(state.counters.log + u64::from(taken)));
+                let log = LogId(state.counters.log + opened.len() as u64);
+                let lane = free.next().expect("there are more numbers than lanes");
                 opened.push((queue.number, lane, priority, log));
                 End { lane, log, end: 0 }
             }

@@ -17,10 +17,16 @@ use super::{Exchange, Exchanges};
 pub(in crate::primitives::queues) const KIND_EXCHANGE: u8 = 53;
 pub(in crate::primitives::queues) const KIND_BINDING: u8 = 54;
 
+/// Numbers that bindings have are below.
+const NUMBERS: u64 = 1 << 48;
+
 /// An exchange. It changes with its bindings too: where a publish goes is told of it.
 pub(crate) fn exchange_row(exchange: ExchangeNumber) -> RowKey {
     RowKey { kind: KIND_EXCHANGE, id: u64::from(exchange.0) }
 }
+
+/// Where publishes go, by all exchanges together. It has no row.
+pub(in crate::primitives::queues) const ROUTES: RowKey = RowKey { kind: 55, id: 0 };
 
 pub(super) fn binding_row(number: u64) -> RowKey {
     RowKey { kind: KIND_BINDING, id: number }
@@ -44,7 +50,7 @@ impl Exchanges {
     pub(in crate::primitives::queues) fn load(&mut self, key: RowKey, take: &mut Take<'_>) -> Result<(), Malformed> {
         if key.kind == KIND_BINDING {
             let binding = take_binding(take)?;
-            if self.table.bind(binding.clone()) != Ok(Change::Done) {
+            if key.id >= NUMBERS || self.table.bind_as(binding.clone(), key.id) != Ok(Change::Done) {
                 return Err(Malformed("a binding that cannot be"));
             }
             self.bindings.insert(key.id, binding);

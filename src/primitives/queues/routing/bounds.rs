@@ -12,6 +12,9 @@ pub(crate) const VISITS_MAX: usize = 1024;
 /// many bindings to the same queues match.
 pub(crate) const STEPS_MAX: usize = 1 << 18;
 
+/// Steps that each message of a large batch has on average, where that is more in all.
+pub(crate) const STEPS_PER_MESSAGE: usize = 64;
+
 /// Exchanges of one table.
 pub(crate) const EXCHANGES_MAX: usize = 65_536;
 

@@ -8,8 +8,8 @@
 //! to its queue, or on to its exchange, where the same begins anew with the same key and headers. Where no binding of
 //! an exchange matches, the publish goes to its alternate exchange, if it has one and that is there; what matching
 //! bindings lead to in the end does not count. Each exchange is visited once, so cycles end, and each queue is reached
-//! once. Queues come in ascending order of their numbers: what [`Table::route`] answers rests on what is bound, and not
-//! on the order in which it was.
+//! once. Queues come in ascending order of their numbers: what [`Table::route_next`] answers rests on what is bound,
+//! and not on the order in which it was.
 //!
 //! | exchange          | a binding matches if                                                        |
 //! |-------------------|-----------------------------------------------------------------------------|
@@ -66,6 +66,7 @@ use binding::QueueNumber;
 
 pub(crate) use arguments::{Arguments, Header, Mode};
 pub(crate) use binding::{Binding, Condition, Destination, ExchangeNumber, Kind};
+pub(crate) use bounds::ROUTING_KEY_BYTES_MAX;
 pub(crate) use refusal::Refusal;
 pub(crate) use scratch::Scratch;
 pub(crate) use table::{Change, Table};

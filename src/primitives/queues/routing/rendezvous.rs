@@ -65,24 +65,34 @@ impl Rendezvous {
 
     pub(super) fn reach(&self, key: &[u8], reached: &mut Reached) -> Result<(), Refusal> {
         reached.step(self.len())?;
-        self.choose(xxh3_64(key)).map_or(Ok(()), |chosen| reached.add(chosen))
+        let hash = xxh3_64(key);
+        let chosen = match reached.is_any_gone() {
+            false => choose(&self.candidates, hash),
+            true => {
+                let is_left = |candidate: &&Candidate| !reached.is_gone(candidate.destination);
+                let left: Vec<Candidate> = self.candidates.iter().filter(is_left).copied().collect();
+                choose(&left, hash)
+            }
+        };
+        chosen.map_or(Ok(()), |chosen| reached.add(chosen))
     }
+}
 
-    fn choose(&self, key_hash: u64) -> Option<Destination> {
-        let mut best: Option<(f64, Destination)> = None;
-        for class in self.candidates.chunk_by(|a, b| a.weight == b.weight) {
-            let (hash, destination) = greatest(class, key_hash);
-            let weight = f64::from(class[0].weight);
-            if best.is_some_and(|(least, _)| is_cost_above(hash, least * weight)) {
-                continue;
-            }
-            let score = cost(hash) / weight;
-            if best.is_none_or(|(least, _)| score < least) {
-                best = Some((score, destination));
-            }
+/// Of candidates by weight.
+fn choose(candidates: &[Candidate], key_hash: u64) -> Option<Destination> {
+    let mut best: Option<(f64, Destination)> = None;
+    for class in candidates.chunk_by(|a, b| a.weight == b.weight) {
+        let (hash, destination) = greatest(class, key_hash);
+        let weight = f64::from(class[0].weight);
+        if best.is_some_and(|(least, _)| is_cost_above(hash, least * weight)) {
+            continue;
         }
-        best.map(|(_, destination)| destination)
+        let score = cost(hash) / weight;
+        if best.is_none_or(|(least, _)| score < least) {
+            best = Some((score, destination));
+        }
     }
+    best.map(|(_, destination)| destination)
 }
 
 /// What of a message is hashed.

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::binding::{Destination, ExchangeNumber, QueueNumber};
-use super::bounds::{self, ROUTES_MAX, STEPS_MAX, VISITS_MAX};
+use super::bounds::{self, ROUTES_MAX, STEPS_MAX, STEPS_PER_MESSAGE, VISITS_MAX};
 use super::refusal::Refusal;
 use super::topic::Walk;
 
@@ -32,26 +32,34 @@ pub(super) struct Reached {
     visited: usize,
     matches: usize,
     steps: usize,
+    /// Of the publish, which have their steps together.
+    messages: usize,
     /// Being deleted; in order.
     gone: Vec<Destination>,
 }
 
 impl Reached {
-    pub(super) fn clear(&mut self, gone: &BTreeSet<Destination>) {
+    /// Several messages are routed, one after the other, and have so many steps together.
+    pub(super) fn begin(&mut self, gone: &BTreeSet<Destination>, messages: usize) {
         self.gone.clear();
         self.gone.extend(gone);
+        self.steps = 0;
+        self.messages = messages;
+    }
+
+    pub(super) fn clear(&mut self) {
         self.queues.clear();
         self.routes.clear();
         self.exchanges.clear();
         self.found.clear();
-        (self.visited, self.matches, self.steps) = (0, 0, 0);
+        (self.visited, self.matches) = (0, 0);
     }
 
     /// Counts a binding that matches.
     #[inline]
     pub(super) fn add(&mut self, destination: Destination) -> Result<(), Refusal> {
         self.step(1)?;
-        if self.gone.binary_search(&destination).is_ok() {
+        if self.is_gone(destination) {
             return Ok(());
         }
         self.matches += 1;
@@ -59,6 +67,15 @@ impl Reached {
             Destination::Queue(queue) => self.add_queue(queue),
             Destination::Exchange(exchange) => self.add_exchange(exchange),
         }
+    }
+
+    pub(super) fn is_any_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// Nothing leads there any more.
+    pub(super) fn is_gone(&self, destination: Destination) -> bool {
+        self.gone.binary_search(&destination).is_ok()
     }
 
     #[inline]
@@ -89,7 +106,8 @@ impl Reached {
     pub(super) fn step(&mut self, steps: usize) -> Result<(), Refusal> {
         self.steps += steps;
         if self.steps > STEPS_MAX {
-            return Err(bounds::exceeded("steps of one publish", STEPS_MAX + 1, STEPS_MAX));
+            let max = STEPS_MAX.max(self.messages.saturating_mul(STEPS_PER_MESSAGE));
+            bounds::check("steps of one publish", self.steps.min(max + 1), max)?;
         }
         Ok(())
     }

@@ -19,8 +19,8 @@ use super::refusal::Refusal;
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Table {
     exchanges: Map<ExchangeNumber, Exchange>,
-    /// Every binding, and its number in the index of its exchange.
-    bindings: BTreeMap<Binding, u32>,
+    /// Every binding, with its number in the index of its exchange, and the one that the caller gave it.
+    bindings: BTreeMap<Binding, (u32, u64)>,
     /// Which exchanges have bindings to a destination.
     sources: BTreeSet<(Destination, ExchangeNumber)>,
     /// Destinations that are being deleted: the bindings to them match no longer, and go one by one.
@@ -98,7 +98,7 @@ impl Table {
         exchange.kind.check(&binding.condition)
     }
 
-    /// What [`bind`](Table::bind) would answer.
+    /// What [`bind_as`](Table::bind_as) would answer.
     pub(crate) fn check_bind(&self, binding: &Binding) -> Result<Change, Refusal> {
         let exchange = self.exchange(binding.exchange).ok_or(Refusal::UnknownExchange(binding.exchange))?;
         if let Destination::Exchange(to) = binding.destination
@@ -117,20 +117,25 @@ impl Table {
         Ok(Change::Done)
     }
 
-    /// Adds a binding, unless there is this one already.
+    /// Adds a binding with a number of the caller's, unless there is this one already.
     ///
     /// # Errors
     /// `UnknownExchange` if its exchange, or the one that it leads to, is not there. `Mismatch` if its condition is not
     /// for this kind of exchange. `WeightZero`, and `LimitExceeded` for what is too large in it or too many with it.
-    pub(crate) fn bind(&mut self, binding: Binding) -> Result<Change, Refusal> {
+    pub(crate) fn bind_as(&mut self, binding: Binding, given: u64) -> Result<Change, Refusal> {
         let change = self.check_bind(&binding)?;
         if change == Change::Done {
             let exchange = self.exchanges.get_mut(&binding.exchange).expect("it was checked");
             let number = exchange.index.insert(&binding.condition, binding.destination);
             self.sources.insert((binding.destination, binding.exchange));
-            self.bindings.insert(binding, number);
+            self.bindings.insert(binding, (number, given));
         }
         Ok(change)
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn bind(&mut self, binding: Binding) -> Result<Change, Refusal> {
+        self.bind_as(binding, 0)
     }
 
     /// Removes a binding, if it is there.
@@ -139,7 +144,7 @@ impl Table {
     /// `UnknownExchange` if its exchange is not there.
     pub(crate) fn unbind(&mut self, binding: &Binding) -> Result<Change, Refusal> {
         let exchange = self.exchanges.get_mut(&binding.exchange).ok_or(Refusal::UnknownExchange(binding.exchange))?;
-        let Some(number) = self.bindings.remove(binding) else { return Ok(Change::AlreadySo) };
+        let Some((number, _)) = self.bindings.remove(binding) else { return Ok(Change::AlreadySo) };
         exchange.index.remove(&binding.condition, binding.destination, number);
         if self.between(binding.exchange, binding.destination).next().is_none() {
             self.sources.remove(&(binding.destination, binding.exchange));
@@ -193,6 +198,11 @@ impl Table {
 
     pub(super) fn gone(&self) -> &BTreeSet<Destination> {
         &self.gone
+    }
+
+    /// The number that a binding was given, if it is there.
+    pub(crate) fn given(&self, binding: &Binding) -> Option<u64> {
+        self.bindings.get(binding).map(|(_, given)| *given)
     }
 
     #[cfg(all(test, not(loom)))]

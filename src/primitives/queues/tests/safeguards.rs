@@ -1,13 +1,15 @@
 //! The rules that keep clocks, damage and sizes from doing harm.
 
 use super::super::command::{
-    Clock, Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
+    Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
 use super::super::event::{Event, Run};
+use super::super::exchanges::ExchangeOptions;
 use super::super::lane::LaneNumber;
-use super::super::message::Message;
+use super::super::message::{Message, Origin};
 use super::super::options::Options;
 use super::super::reply::Reply;
+use super::super::routing::{Binding, Condition, Destination, Kind};
 use super::SECOND;
 use super::bench::{Bench, PACKER, RELEASE, at_once, order};
 use super::world::World;
@@ -154,4 +156,47 @@ fn an_attached_process_is_handed_no_more_than_its_kept_answer_can_tell() {
     let Reply::Handed(runs) = bench.world.accept(&receive(PACKER)) else { panic!("half are there") };
     assert!(runs.len() == 64 && runs.iter().all(|run| run.count == 1));
     assert_eq!((bench.counts().in_flight, bench.counts().ready), (64, 36));
+}
+
+#[test]
+fn bindings_go_whatever_went_before_them() {
+    let mut bench = Bench::new(at_once());
+    let options = &ExchangeOptions { kind: Kind::Direct, alternate: None, allows_unroutable: false };
+    let declare = Command::DeclareExchange { name: "orders", options };
+    let Reply::Exchange(exchange) = bench.world.accept(&declare) else { panic!("no exchange") };
+    let queue = bench.queue;
+    let binding =
+        |key: &str| Binding { exchange, destination: Destination::Queue(queue), condition: Condition::Key(key.into()) };
+    for key in ["created", "paid", "sent"] {
+        bench.world.accept(&Command::Bind { binding: &binding(key) });
+    }
+    for key in ["paid", "created"] {
+        let unbound = bench.world.accept(&Command::Unbind { binding: &binding(key) });
+        assert_eq!(unbound, Reply::Unbound { was_bound: true });
+        bench.restart();
+    }
+    bench.world.accept(&Command::Bind { binding: &binding("late") });
+    bench.world.accept(&Command::Delete { queue });
+    while bench.world.accept(&Command::Erase { what: Erasing::Queue(queue) }) == Reply::More {}
+    assert!(bench.world.state.exchanges.bindings_of(exchange, None, 10).is_empty());
+    bench.world.assert_rows_are_kept();
+}
+
+#[test]
+fn an_origin_has_bounds_and_a_sequence_no_bits_to_spare() {
+    let mut bench = Bench::new(at_once());
+    let long = "k".repeat(256);
+    for (exchange, routing_key) in [(&long[..], "key"), ("orders", &long[..])] {
+        let messages = &[Message { origin: Some(Origin { exchange, routing_key }), ..order("first") }];
+        let refused = bench.world.submit(&Command::Send { queue: bench.queue, messages });
+        assert!(matches!(refused, Outcome::Refuse { refusal: Refusal::LimitExceeded { max: 255, .. }, .. }));
+    }
+    bench.send_plain(&["first"]);
+    let look = |sequence| {
+        let queue = bench.world.state.get(bench.queue).expect("a queue");
+        bench.world.state.look(queue, sequence, bench.world.now, &|_| u64::MAX)
+    };
+    assert!(look(0).is_some() && look(1 << 60).is_none() && look(32 << 48).is_none());
+    let queue = bench.world.state.get(bench.queue).expect("a queue");
+    assert!(bench.world.state.peek(queue, 0, bench.world.now, &|_| u64::MAX).is_empty());
 }

@@ -157,3 +157,15 @@ fn there_are_no_more_exchanges_and_bindings_than_there_may_be() {
     assert_eq!(table.remove_exchange(Y), Ok(BINDINGS_MAX / 1000));
     assert_eq!(table.bind(one_more), Ok(Change::Done));
 }
+
+#[test]
+fn messages_of_one_publish_have_their_steps_together() {
+    let mut table = table(&[(X, Kind::Fanout)]);
+    let mut scratch = Scratch::default();
+    table.bind(binding(X, queue(1), Condition::Always)).unwrap();
+    table.begin_publish(10, &mut scratch);
+    let refused = (0..=STEPS_MAX).find_map(|_| table.route_next(X, "", &[], &mut scratch).map(<[_]>::len).err());
+    assert!(matches!(refused, Some(Refusal::LimitExceeded { limit: "steps of one publish", .. })), "{refused:?}");
+    table.begin_publish(1, &mut scratch);
+    assert_eq!(table.route_next(X, "", &[], &mut scratch).map(<[_]>::len), Ok(1), "the next one begins anew");
+}

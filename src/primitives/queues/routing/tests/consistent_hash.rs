@@ -156,3 +156,13 @@ fn an_exchange_and_a_queue_of_one_number_are_two_destinations() {
     let routes: Vec<u32> = (0..12).map(|number| routed(&table, X, &format!("key-{number}"))[0]).collect();
     assert_eq!(routes, [1, 22, 1, 33, 33, 33, 33, 33, 33, 1, 33, 33]);
 }
+
+#[test]
+fn what_is_being_deleted_leaves_its_keys_to_the_others() {
+    let mut table = hashing(&[(1, 1), (2, 1), (3, 2)]);
+    let before = chosen(&table);
+    table.retire(queue(2));
+    let after = chosen(&table);
+    assert_eq!(count(&after, 2), 0.0);
+    assert!(before.iter().zip(&after).all(|(before, after)| *before == 2 || before == after), "others keep theirs");
+}
