@@ -37,7 +37,7 @@ pub(super) fn purge(queue: &Queue, left: &[Stretch], emit: Emit<'_, '_>) -> Outc
         let in_line = lane.in_line_below(cursor);
         if in_line > 0 {
             messages += in_line;
-            passed.push(Event::Passed { queue: queue.number, lane: lane.number, cursor });
+            passed.push((lane, cursor));
         }
     }
     messages += runs.iter().map(|run| run.count).sum::<u64>();
@@ -47,8 +47,16 @@ pub(super) fn purge(queue: &Queue, left: &[Stretch], emit: Emit<'_, '_>) -> Outc
     if !runs.is_empty() {
         emit(Event::Gone { queue: queue.number, runs });
     }
-    passed.into_iter().for_each(&mut *emit);
+    passed.iter().for_each(|(lane, cursor)| {
+        emit(Event::Passed { queue: queue.number, lane: lane.number, cursor: *cursor });
+    });
     trimming::trim(queue, emit);
+    // Nobody may come by again who would tell how much has gone.
+    for (lane, cursor) in passed {
+        if let Some(start) = lane.wants_trim_at(cursor) {
+            emit(Event::Trimmed { queue: queue.number, lane: Some(lane.number), log: lane.log, start });
+        }
+    }
     Outcome::Accept(Reply::Purged { messages, left })
 }
 

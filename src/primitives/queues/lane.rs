@@ -108,18 +108,23 @@ impl Lane {
         end - self.cursor - ahead.sum::<u64>()
     }
 
-    /// Below it nothing is left now.
-    pub(super) fn floor(&self) -> u64 {
+    /// Below it nothing is left once the cursor is there.
+    fn floor(&self, cursor: u64) -> u64 {
         // Behind the cursor's chunk there may be very many that only say something of messages in line.
-        let chunks = self.chunks.range(..=chunk_of(self.cursor));
+        let chunks = self.chunks.range(..=chunk_of(cursor));
         let kept = chunks.map(|(number, chunk)| (number, chunk.kept())).find(|(_, kept)| *kept != 0);
         let first = kept.map(|(number, kept)| number * 64 + u64::from(kept.trailing_zeros()));
-        first.map_or(self.cursor, |first| first.min(self.cursor))
+        first.map_or(cursor, |first| first.min(cursor))
     }
 
     /// Where the log is to start, if so much has died that it is worth a fact.
     pub(super) fn wants_trim(&self) -> Option<u64> {
-        let floor = self.floor();
+        self.wants_trim_at(self.cursor)
+    }
+
+    /// The same, once the cursor is there.
+    pub(super) fn wants_trim_at(&self, cursor: u64) -> Option<u64> {
+        let floor = self.floor(cursor);
         let died = floor - self.start;
         let bytes = died.saturating_mul(self.bytes / self.end.max(1) + 32);
         (died >= TRIM_MESSAGES || bytes >= TRIM_BYTES).then_some(floor)

@@ -200,3 +200,13 @@ fn an_origin_has_bounds_and_a_sequence_no_bits_to_spare() {
     let queue = bench.world.state.get(bench.queue).expect("a queue");
     assert!(bench.world.state.peek(queue, 0, bench.world.now, &|_| u64::MAX).is_empty());
 }
+
+#[test]
+fn a_purge_moves_the_start_behind_what_was_in_line() {
+    let mut bench = Bench::new(at_once());
+    let messages = vec![order("parcel"); 20_000];
+    bench.world.accept(&Command::Send { queue: bench.queue, messages: &messages });
+    assert_eq!(bench.purge(&[]), (20_000, Vec::new()));
+    let lane = bench.world.state.queues[&bench.queue].lane_of_priority(4).expect("a lane in use");
+    assert_eq!((lane.start, lane.end), (20_000, 20_000));
+}
