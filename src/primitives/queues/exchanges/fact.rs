@@ -203,5 +203,8 @@ fn take_arguments(take: &mut Take<'_>) -> Result<Arguments, Malformed> {
         Ok((name, Box::<[u8]>::from(take.slice()?)))
     };
     let arguments = (0..count).map(|_| argument(take)).collect::<Result<Vec<_>, Malformed>>()?;
+    if !arguments.is_sorted_by(|one, next| one < next) {
+        return Err(Malformed("arguments that are not in order, or twice"));
+    }
     Ok(Arguments::new(mode, arguments.iter().map(|(name, value)| Header { name, value })))
 }

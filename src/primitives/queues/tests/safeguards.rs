@@ -210,3 +210,15 @@ fn a_purge_moves_the_start_behind_what_was_in_line() {
     let lane = bench.world.state.queues[&bench.queue].lane_of_priority(4).expect("a lane in use");
     assert_eq!((lane.start, lane.end), (20_000, 20_000));
 }
+
+#[test]
+fn a_binding_whose_arguments_are_out_of_order_is_malformed() {
+    let bound = |arguments: &[&[u8]]| {
+        let count = u8::try_from(arguments.len()).expect("few");
+        let head = [&[0x3f, 10][..], &[0; 8], &[1, 0, 7, 3, 0, count]].concat();
+        Event::decode(&[head, arguments.concat()].concat()).map(|_| ())
+    };
+    let (first, second): (&[u8], &[u8]) = (b"\x01a\x01x", b"\x01b\x00");
+    assert_eq!(bound(&[first, second]), Ok(()));
+    assert!(bound(&[second, first]).is_err() && bound(&[first, first]).is_err());
+}
