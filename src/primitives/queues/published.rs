@@ -47,7 +47,10 @@ impl<'a> Published<'a> {
     pub(super) fn decode(mut take: Take<'a>) -> Result<Published<'a>, Malformed> {
         let entries = take_shared(&mut take)?;
         let mut places = Vec::with_capacity(entries.len());
-        for (entry, _) in entries {
+        for (entry, lives) in entries {
+            if !lives {
+                return Err(Malformed("a message that was published to a queue that is through with it"));
+            }
             let (queue, lane, expires) = (take_queue(&mut take)?, take_lane(&mut take)?, take.varint()?);
             places.push((entry, queue, lane, (expires > 0).then_some(Timestamp(expires))));
         }

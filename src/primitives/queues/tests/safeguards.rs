@@ -222,3 +222,11 @@ fn a_binding_whose_arguments_are_out_of_order_is_malformed() {
     assert_eq!(bound(&[first, second]), Ok(()));
     assert!(bound(&[second, first]).is_err() && bound(&[first, first]).is_err());
 }
+
+#[test]
+fn an_event_is_of_no_queue_that_is_through_with_it() {
+    let head = |lives: u8| [&[0xf0, 1, lives, 9, 0, 1][..], &[0; 8], &[0, 1, 0, 0, 0]].concat();
+    let message: &[u8] = &[1, 0, 0];
+    assert!(Event::decode(&[&head(1)[..], message].concat()).is_ok());
+    assert!(Event::decode(&[&head(0)[..], message].concat()).is_err(), "only copies have such marks");
+}
