@@ -1,7 +1,8 @@
 //! Options of an exchange, of its bindings, and of publishing to it.
 
 use crate::base::level::Level;
-use crate::primitives::queues::{self, Arguments, Condition, Given, Kind, Mode};
+use crate::primitives::queues::{self, Arguments, Condition, Kind, Mode};
+use crate::primitives::streams::Header;
 
 use super::database::Database;
 use super::error::Error;
@@ -190,7 +191,7 @@ impl Binding {
             HeaderMatch::AllWithX => Mode::AllWithX,
             HeaderMatch::AnyWithX => Mode::AnyWithX,
         };
-        let arguments = arguments.iter().map(|(name, value)| Given { name, value });
+        let arguments = arguments.iter().map(|(name, value)| Header { name, value });
         Binding(Condition::Headers(Box::new(Arguments::new(mode, arguments))))
     }
 

@@ -91,7 +91,7 @@ pub(crate) use options::{Backoff, Growth, JitterKind, Options};
 pub(crate) use overlay::Overlay;
 pub(crate) use queue::{Queue, QueueCounts};
 pub(crate) use reply::{HandedRun, Reply};
-pub(crate) use routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Header as Given, Kind, Mode};
+pub(crate) use routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Kind, Mode};
 pub(crate) use rows::{COUNTERS, news_row, queue_row};
 pub(crate) use sent::read_messages;
 pub(crate) use state::State;

@@ -18,8 +18,9 @@
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 
 use super::super::command::QueueNumber;
-use super::super::routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Header, Mode};
+use super::super::routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Mode};
 use super::options::ExchangeOptions;
+use crate::primitives::record::Header;
 
 /// The changes that are of exchanges.
 pub(in crate::primitives::queues) const EXCHANGE_CHANGES: std::ops::RangeInclusive<u8> = DECLARED..=UNBOUND;

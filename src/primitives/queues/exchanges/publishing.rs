@@ -14,7 +14,7 @@ use super::super::message::{GroupHash, Message};
 use super::super::published::Published;
 use super::super::queue::{Map, Queue};
 use super::super::reply::Reply;
-use super::super::routing::{ExchangeNumber, Header, Scratch};
+use super::super::routing::{ExchangeNumber, Scratch};
 use super::super::rows::{COUNTERS, news_row};
 use super::super::sending::{self, SEQUENCES_MAX};
 use super::super::sent::{Given, Sent};
@@ -116,9 +116,8 @@ impl Routes {
             self.queues.extend(state.find(key));
             return Ok(());
         }
-        let headers = message.record.headers.iter().map(|header| Header { name: header.name, value: header.value });
-        let headers: Vec<Header<'_>> = headers.collect();
-        let queues = state.exchanges.table.route_next(exchange, key, &headers, scratch).map_err(Refusal::from)?;
+        let queues =
+            state.exchanges.table.route_next(exchange, key, message.record.headers, scratch).map_err(Refusal::from)?;
         // A binding to a queue that is not there is one that only damage makes.
         self.queues.extend(queues.iter().filter(|queue| state.get(**queue).is_some()));
         Ok(())

@@ -15,13 +15,7 @@
 
 use super::bounds::{self, ARGUMENT_BYTES_MAX, ARGUMENTS_MAX};
 use super::refusal::Refusal;
-
-/// A named value of a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Header<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) value: &'a [u8],
-}
+use crate::primitives::record::Header;
 
 /// How the arguments of a binding are asked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -8,11 +8,12 @@
 use std::collections::BTreeSet;
 
 use super::Map;
-use super::arguments::{Argument, Arguments, Header};
+use super::arguments::{Argument, Arguments};
 use super::binding::Destination;
 use super::refusal::Refusal;
 use super::scratch::Reached;
 use super::slab::Slab;
+use crate::primitives::record::Header;
 
 /// The number of no argument.
 const NOTHING: u32 = 0;

@@ -1,7 +1,6 @@
 //! The bindings of one exchange, so that those which match are found without looking at the others.
 
 use super::Map;
-use super::arguments::Header;
 use super::binding::{Condition, Destination, Kind};
 use super::destinations::Destinations;
 use super::headers::ByArgument;
@@ -9,6 +8,7 @@ use super::refusal::Refusal;
 use super::rendezvous::{self, Rendezvous};
 use super::scratch::Scratch;
 use super::topic::Trie;
+use crate::primitives::record::Header;
 
 #[derive(Clone, Debug)]
 pub(super) enum Index {

@@ -64,7 +64,7 @@ mod tests;
 #[cfg(all(test, not(loom)))]
 use binding::QueueNumber;
 
-pub(crate) use arguments::{Arguments, Header, Mode};
+pub(crate) use arguments::{Arguments, Mode};
 pub(crate) use binding::{Binding, Condition, Destination, ExchangeNumber, Kind};
 pub(crate) use bounds::ROUTING_KEY_BYTES_MAX;
 pub(crate) use refusal::Refusal;

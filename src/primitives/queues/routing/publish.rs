@@ -1,11 +1,11 @@
 //! The way of a publish from exchange to exchange.
 
-use super::arguments::Header;
 use super::binding::{ExchangeNumber, QueueNumber, check_key_bytes};
 use super::index::Message;
 use super::refusal::Refusal;
 use super::scratch::Scratch;
 use super::table::Table;
+use crate::primitives::record::Header;
 
 impl Table {
     /// Begins a publish of so many messages, each of which is then routed.

@@ -22,10 +22,10 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::arguments::Header;
 use super::binding::{Destination, ExchangeNumber, QueueNumber};
 use super::refusal::Refusal;
 use super::scratch::Reached;
+use crate::primitives::record::Header;
 
 /// The bindings of a consistent-hash exchange.
 #[derive(Clone, Default, Debug)]

@@ -121,19 +121,18 @@ fn only_bindings_with_an_argument_that_is_met_are_looked_at() {
 
 #[test]
 fn nothing_is_left_of_bindings_that_are_gone() {
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     let mut bindings = ByArgument::default();
     let mut inserted = Vec::new();
     for _ in 0..2000 {
-        if inserted.len() > 60 || (!inserted.is_empty() && random.one_in(3)) {
+        if inserted.len() > 60 || (!inserted.is_empty() && (random.below(3) == 0)) {
             let at = random.below(inserted.len() as u64) as usize;
             let (arguments, number) = inserted.swap_remove(at);
             bindings.remove(&arguments, number);
         } else {
-            let mode = random.one_of(&[Mode::All, Mode::Any, Mode::AllWithX, Mode::AnyWithX]);
-            let pairs: Vec<(&str, &str)> = (0..random.below(4))
-                .map(|_| (random.one_of(&["a", "b", "x-c"]), random.one_of(&["", "1", "2"])))
-                .collect();
+            let mode = random.pick(&[Mode::All, Mode::Any, Mode::AllWithX, Mode::AnyWithX]);
+            let pairs: Vec<(&str, &str)> =
+                (0..random.below(4)).map(|_| (random.pick(&["a", "b", "x-c"]), random.pick(&["", "1", "2"]))).collect();
             let arguments = arguments(mode, &pairs);
             let number = bindings.insert(&arguments, queue(1));
             inserted.push((arguments, number));

@@ -10,34 +10,12 @@ mod twin;
 mod world;
 
 use super::*;
+use crate::primitives::record::Header;
+use crate::sim::random::Random;
 
 const X: ExchangeNumber = ExchangeNumber(1);
 const Y: ExchangeNumber = ExchangeNumber(2);
 const Z: ExchangeNumber = ExchangeNumber(3);
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
-    }
-}
 
 /// A table with these exchanges, none of which has an alternate.
 fn table(exchanges: &[(ExchangeNumber, Kind)]) -> Table {

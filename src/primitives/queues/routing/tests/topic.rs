@@ -122,12 +122,12 @@ fn a_queue_with_several_patterns_that_match_gets_one_copy() {
 
 #[test]
 fn nothing_is_left_of_patterns_that_are_gone() {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let mut trie = Trie::default();
     let mut inserted: Vec<(String, Destination)> = Vec::new();
     for round in 0..20 {
         for number in 0..100 {
-            let text: Vec<&str> = (0..random.below(6)).map(|_| random.one_of(&["a", "b", "c", "*", "#"])).collect();
+            let text: Vec<&str> = (0..random.below(6)).map(|_| random.pick(&["a", "b", "c", "*", "#"])).collect();
             let (text, destination) = (text.join("."), Queue(QueueNumber(round * 100 + number)));
             trie.insert(&text, destination);
             inserted.push((text, destination));

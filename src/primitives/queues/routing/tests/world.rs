@@ -18,7 +18,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let (table, twin) = (Table::default(), Twin::default());
-        let mut world = World { random: Random(seed), table, twin, next_exchange: 1, scratch: Scratch::default() };
+        let mut world = World { random: Random::new(seed), table, twin, next_exchange: 1, scratch: Scratch::default() };
         (0..EXCHANGES).for_each(|_| world.declare());
         world
     }
@@ -33,7 +33,7 @@ impl World {
             _ => Kind::ConsistentHash { header: Some("a".into()) },
         };
         // One that is there, or comes next, or never was.
-        let alternate = self.random.one_in(2).then(|| ExchangeNumber(self.random.below(10) as u32));
+        let alternate = (self.random.below(2) == 0).then(|| ExchangeNumber(self.random.below(10) as u32));
         let number = ExchangeNumber(self.next_exchange);
         self.next_exchange += 1;
         self.table.declare(number, kind.clone(), alternate).unwrap();
@@ -48,7 +48,7 @@ impl World {
 
     fn binding(&mut self) -> Binding {
         let (exchange, kind) = self.some_exchange();
-        let destination = match self.random.one_in(4) {
+        let destination = match self.random.below(4) == 0 {
             true => Destination::Exchange(self.some_exchange().0),
             false => queue(self.random.below(QUEUES) as u32 * 0x0100_0001),
         };
@@ -63,7 +63,7 @@ impl World {
     }
 
     fn text(&mut self, words: &[&str], most: u64) -> String {
-        let text: Vec<&str> = (0..self.random.below(most + 1)).map(|_| self.random.one_of(words)).collect();
+        let text: Vec<&str> = (0..self.random.below(most + 1)).map(|_| self.random.pick(words)).collect();
         text.join(".")
     }
 
@@ -71,11 +71,11 @@ impl World {
         let names = ["a", "b", "c", "x-a", "x-match", ""];
         let values = ["", "1", "2"];
         let count = self.random.below(most + 1);
-        (0..count).map(|_| (self.random.one_of(&names), self.random.one_of(&values))).collect()
+        (0..count).map(|_| (self.random.pick(&names), self.random.pick(&values))).collect()
     }
 
     fn arguments(&mut self) -> Condition {
-        let mode = self.random.one_of(&[Mode::All, Mode::Any, Mode::AllWithX, Mode::AnyWithX]);
+        let mode = self.random.pick(&[Mode::All, Mode::Any, Mode::AllWithX, Mode::AnyWithX]);
         asked(mode, &self.headers(3))
     }
 
@@ -95,7 +95,7 @@ impl World {
                 self.declare();
             }
             2 => {
-                let alternate = self.random.one_in(2).then(|| self.some_exchange().0);
+                let alternate = (self.random.below(2) == 0).then(|| self.some_exchange().0);
                 let at = self.random.below(EXCHANGES) as usize;
                 self.twin.exchanges[at].2 = alternate;
                 self.table.set_alternate(self.twin.exchanges[at].0, alternate).unwrap();
@@ -179,10 +179,10 @@ fn the_order_in_which_bindings_came_and_went_makes_no_difference() {
 #[test]
 fn patterns_match_as_by_trying_everything() {
     let words = ["a", "b", "*", "#"];
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     for _ in 0..4000 {
         let mut text = |words: &[&str], most| {
-            let text: Vec<&str> = (0..random.below(most)).map(|_| random.one_of(words)).collect();
+            let text: Vec<&str> = (0..random.below(most)).map(|_| random.pick(words)).collect();
             text.join(".")
         };
         let (pattern_text, keys) = (text(&words, 8), [(); 8].map(|()| text(&words[..2], 11)));
