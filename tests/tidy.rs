@@ -274,7 +274,12 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("dead_letter", "priority", Local("as it was read")),
     ("dead_letter", "message", Local("as it was read")),
     ("dead_letter", "dead_letters", Operations(&["DeadLetters", "Read"])),
-    ("dead_letter", "redrive", Operations(&["Submit"])),
+    ("dead_letter", "history", Local("as it was read")),
+    ("dead_letter", "moved_letters", Operations(&["Waiting", "Read"])),
+    ("redrive", "redrive", Operations(&["Submit", "FindQueue"])),
+    ("redrive", "redrive_by", Local("it is told what to do, and does it with `run`")),
+    ("redrive", "stopper", Local("it stops what is in this process")),
+    ("redrive", "run", Operations(&["Submit", "FindQueue", "DescribeQueue", "DeadLetters", "Waiting", "Read"])),
     ("dead_letter", "purge_dead", Operations(&["Submit"])),
 ];
 
@@ -296,6 +301,7 @@ const HANDLES: &[&str] = &[
     "worker",
     "delivery",
     "dead_letter",
+    "redrive",
     "exchange",
 ];
 const OPERATIONS: &str = "src/processes/operation.rs";

@@ -433,6 +433,35 @@ fn lines_are_sent_worked_on_and_come_to_be_dead_letters_that_are_sent_again() {
 }
 
 #[test]
+fn dead_letters_go_to_the_queue_that_is_named_and_are_listed_and_redriven_there() {
+    let place = Place::new("target");
+    place.text(&["queue", "create", "failed"]);
+    let create = ["queue", "create", "mails", "--max-attempts", "1", "--backoff", "none", "--dead-letter", "failed"];
+    place.text(&create);
+    place.feed(&["queue", "send", "mails"], b"ann\nnobody\nbob\n");
+    let script = "read -r mail; test \"$mail\" != nobody || { echo \"no such address\" >&2; exit 7; }";
+    place.text(&["queue", "work", "mails", "--until-empty", "--", "sh", "-c", script]);
+    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&place.text(arguments)).unwrap();
+    // It is moved on by the host, which the commands are one after the other.
+    let letter = loop {
+        let listed = place.text(&["dead", "list", "failed", "--json"]);
+        if !listed.is_empty() {
+            break serde_json::from_str::<serde_json::Value>(&listed).unwrap();
+        }
+    };
+    assert_eq!((&letter["body"], &letter["deaths"][0]["queue"]), (&"nobody".into(), &"mails".into()));
+    assert_eq!(json(&["queue", "describe", "failed", "--json"])["is_target"], true);
+    let shown = place.text(&["dead", "show", "failed", &letter["sequence"].to_string()]);
+    assert!(shown.contains("in mails: attempts exhausted") && shown.contains("no such address"), "{shown}");
+    let refused = place.run(&["queue", "delete", "failed"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("dead letters of queue `mails` go to queue `failed`"));
+    let dry = place.text(&["dead", "redrive", "failed", "--reason", "attempts-exhausted", "--dry-run"]);
+    assert_eq!(dry, "1 dead letter of failed would be sent again.\n");
+    assert_eq!(place.text(&["dead", "redrive", "failed"]), "1 dead letter of failed sent again.\n");
+    assert_eq!(place.text(&["queue", "receive", "mails", "--ack"]), "nobody\n");
+}
+
+#[test]
 fn messages_are_looked_at_explained_cancelled_and_rescheduled_and_none_is_taken() {
     let place = Place::new("looked-at");
     place.text(&["queue", "create", "mails"]);

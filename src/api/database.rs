@@ -16,6 +16,7 @@ use crate::processes::stats::{AttachedProcess, Stats};
 use crate::storage::disk::clock::random_id;
 
 use super::check::CheckReport;
+use super::dead_letter_options::own_target;
 use super::error::Error;
 use super::exchange::Exchange;
 use super::exchange_options::ExchangeOptions;
@@ -186,9 +187,10 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Mismatch`] if it exists with other options, [`Error::InvalidName`], [`Error::LimitExceeded`],
-    /// [`Error::InvalidOption`], and what any write may meet.
+    /// [`Error::InvalidOption`], [`Error::NotFound`] if there is nothing of the name that dead letters are to go to, and
+    /// what any write may meet.
     pub fn create_queue(&self, name: &str, options: QueueOptions) -> Result<Queue, Error> {
-        self.open_queue(name, options, |name, options| queues::Command::Create { name, options })
+        self.open_queue(name, &options, false)
     }
 
     /// Creates a queue, or gives the one that exists these options. Durable on return.
@@ -196,22 +198,26 @@ impl Database {
     /// # Errors
     /// As for [`Database::create_queue`], but for the mismatch.
     pub fn ensure_queue(&self, name: &str, options: QueueOptions) -> Result<Queue, Error> {
-        self.open_queue(name, options, |name, options| queues::Command::Ensure { name, options })
+        self.open_queue(name, &options, true)
     }
 
-    fn open_queue<'a>(
-        &self,
-        name: &'a str,
-        options: QueueOptions,
-        command: impl FnOnce(&'a str, queues::Options) -> queues::Command<'a>,
-    ) -> Result<Queue, Error> {
-        let options = options.to_machine();
+    fn open_queue(&self, name: &str, asked: &QueueOptions, alters: bool) -> Result<Queue, Error> {
+        let options = &asked.to_machine(self, name)?;
         // Before they are sent: a host takes what cannot be for a request that it does not understand.
         let invalid = |(option, reason): (_, &str)| Error::InvalidOption { option, reason: reason.to_owned() };
         options.check().map_err(invalid)?;
-        let command = command(name, options);
+        let command = match alters {
+            false => queues::Command::Create { name, options },
+            true => queues::Command::Ensure { name, options },
+        };
         let submitted = self.shared.link.submit(&Command::Queues(command), Level::Sync, None);
-        match submitted.map_err(|refused| refusal(refused, name))?.reply {
+        let refused = |refused| match (refused, asked.target()) {
+            (Refused::Refusal(Refusal::Queues(queues::Refusal::NoDestination)), Some((kind, target))) => {
+                Error::NotFound { kind, name: target.to_owned() }
+            }
+            (refused, _) => refusal(refused, name),
+        };
+        match submitted.map_err(refused)?.reply {
             Reply::Queues(queues::Reply::Queue(number)) => Ok(Queue::new(self.clone(), name, number)),
             _ => unreachable!("who opens a queue is told its number"),
         }
@@ -247,7 +253,8 @@ impl Database {
     /// with the next checkpoints.
     ///
     /// # Errors
-    /// [`Error::MessagesInFlight`] if some are, [`Error::NotFound`], and what any write may meet.
+    /// [`Error::MessagesInFlight`] if some are, [`Error::IsTarget`] if dead letters of another queue go there,
+    /// [`Error::NotFound`], and what any write may meet.
     pub fn delete_queue(&self, name: &str) -> Result<(), Error> {
         let queue = self.queue(name)?;
         let submit = |command| queue.submit(command, Level::Sync).map_err(|refused| queue.refusal(refused));
@@ -332,7 +339,8 @@ impl Database {
     /// Deletes an exchange with its bindings, from it and to it. Durable on return.
     ///
     /// # Errors
-    /// [`Error::IsAlternate`] if another exchange has it as its alternate, [`Error::NotFound`],
+    /// [`Error::IsAlternate`] if another exchange has it as its alternate, [`Error::IsTarget`] if dead letters go there,
+    /// [`Error::NotFound`],
     /// [`Error::InvalidOption`] for the default one, and what any write may meet.
     pub fn delete_exchange(&self, name: &str) -> Result<(), Error> {
         let exchange = self.exchange(name)?;
@@ -467,6 +475,8 @@ fn of_queue(kind: &'static str, refusal: queues::Refusal, queue: &str) -> Error 
         queues::Refusal::Mismatch { differences } => Error::Mismatch { kind, name: name(), differences },
         queues::Refusal::Unfit { reason } => Error::InvalidOption { option: "binding", reason },
         queues::Refusal::IsAlternate { exchange } => Error::IsAlternate { exchange: name(), by: exchange },
+        queues::Refusal::IsTarget { queue: by } => Error::IsTarget { kind, name: name(), by },
+        queues::Refusal::OwnTarget => own_target(),
         queues::Refusal::Unroutable { .. } => Error::Unroutable { exchange: name(), routing_key: String::new() },
         queues::Refusal::InvalidName(fault) => Error::invalid_name(queue, fault),
         queues::Refusal::InvalidOption { option, reason } => Error::InvalidOption { option, reason: reason.to_owned() },

@@ -1,28 +1,38 @@
-//! Dead letters: looking at them, sending them again, letting them go.
+//! Dead letters: looking at them, and letting them go.
 
-use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, ERRORS_TOLD_MAX, FREEZE_CHUNK, HEADERS_PER_BATCH_MAX};
+use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, ERRORS_TOLD_MAX, FREEZE_CHUNK};
 use crate::base::level::Level;
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
 use crate::engine::read::{Cursor, Read};
-use crate::primitives::queues::{self, Command as OfQueues, Letter, Place, read_note};
-use crate::primitives::streams::Header;
+use crate::primitives::queues::{self, Command as OfQueues, Letter, NewDeath, Place, WaitingMessage, read_note};
+use crate::processes::looking::Waiting;
 use crate::processes::queueing::DeadLetters;
 
 use super::database::unnamed;
 use super::error::Error;
+use super::history::History;
 use super::queue::Queue;
 use super::queue_outcomes::{DeathReason, Failure};
 use super::stored_message::StoredMessage;
 
-/// A message in the dead set of its queue.
+/// A message in the dead set of its queue, or one that was moved there from the queue in which it died.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     queue: Queue,
-    letter: Letter,
+    place: Place,
+    priority: u8,
     message: Result<StoredMessage, Damage>,
+    reason: DeathReason,
+    died_at: Timestamp,
+    failed_attempts: u32,
+    /// Its last death is in it.
+    history: queues::History,
     failures: Vec<Failure>,
 }
+
+/// An error, and when it was said.
+type Said = (Timestamp, String);
 
 /// Why a letter cannot be read: what [`Error::Corrupt`] says.
 #[derive(Clone, Debug)]
@@ -53,13 +63,13 @@ impl DeadLetter {
     /// Its number in the queue.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        queues::sequence(self.letter.priority, self.letter.place.offset)
+        queues::sequence(self.priority, self.place.offset)
     }
 
     /// 0 to 31.
     #[must_use]
     pub fn priority(&self) -> u8 {
-        self.letter.priority
+        self.priority
     }
 
     /// What was sent, and when.
@@ -70,37 +80,51 @@ impl DeadLetter {
         self.message.as_ref().map_err(Damage::error)
     }
 
-    /// Why it died.
+    /// Why it died, the last time.
     #[must_use]
     pub fn reason(&self) -> DeathReason {
-        self.letter.reason.into()
+        self.reason
     }
 
-    /// When it died.
+    /// When it died, the last time.
     #[must_use]
     pub fn died_at(&self) -> Timestamp {
-        self.letter.at
+        self.died_at
     }
 
-    /// How many attempts failed.
+    /// How many attempts had failed when it died.
     #[must_use]
     pub fn failed_attempts(&self) -> u32 {
-        self.letter.failed
+        self.failed_attempts
     }
 
-    /// What was said of its failed attempts, the last one first; at most ten, those before a redrive among them. Where
-    /// one cannot be read those before it are missing too.
+    /// What was said of its failed attempts, the newest first; at most ten, those before a redrive or a move among them.
+    /// Where one cannot be read those before it are missing too.
     #[must_use]
     pub fn failures(&self) -> &[Failure] {
         &self.failures
     }
 
-    fn place(&self) -> Place {
-        self.letter.place
+    /// All that became of it, its last death with it. Of one that cannot be read only that.
+    #[must_use]
+    pub fn history(&self) -> History {
+        History(self.history.clone())
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(super) fn machine_history(&self) -> &queues::History {
+        &self.history
+    }
+
+    pub(super) fn is_of(&self, queue: &Queue) -> bool {
+        self.queue.is(queue)
     }
 
     /// The message, if it can be sent again.
-    fn readable(&self) -> Result<&StoredMessage, Error> {
+    pub(super) fn readable(&self) -> Result<&StoredMessage, Error> {
         self.message.as_ref().map_err(|damage| {
             let sequence = self.sequence();
             let reason = format!("letter {sequence} can only be purged, because it cannot be read: {}", damage.error());
@@ -129,7 +153,7 @@ impl Queue {
     /// # Errors
     /// [`Error::NotFound`] if the queue was deleted, [`Error::Poisoned`], [`Error::Closed`].
     pub fn dead_letters(&self, after: Option<&DeadLetter>, max: usize) -> Result<Vec<DeadLetter>, Error> {
-        let after = after.map(|letter| (letter.letter.priority, letter.letter.place.offset));
+        let after = after.map(|letter| (letter.priority, letter.place.offset));
         let max = max.min(FREEZE_CHUNK) as u32;
         let found = self.database.ask(&DeadLetters { queue: self.number, after, max })?;
         let found = found.ok_or_else(|| self.not_found())?;
@@ -150,29 +174,46 @@ impl Queue {
             },
             Err(error) => Err(Damage::of(error)?),
         };
-        let failures = self.read_failures(&letter)?;
-        Ok(Some(DeadLetter { queue: self.clone(), letter, message, failures }))
+        let errors = self.read_errors(&letter)?;
+        let Letter { place, priority, reason, at, failed, .. } = letter;
+        let read = message.as_ref().ok();
+        let origin = read.and_then(|message| Some((message.exchange()?.to_owned(), message.routing_key()?.to_owned())));
+        let death = NewDeath {
+            queue: self.name().to_owned(),
+            number: self.number,
+            reason,
+            at,
+            attempts: failed,
+            sent: read.map_or(at, StoredMessage::timestamp),
+            ttl_micros: read.and_then(StoredMessage::ttl_micros),
+            origin,
+            errors,
+        };
+        let history = queues::History::with(read.and_then(StoredMessage::machine_history), death);
+        let (queue, reason, failures) = (self.clone(), reason.into(), failures_of(&history));
+        let (died_at, failed_attempts) = (at, failed);
+        Ok(Some(DeadLetter { queue, place, priority, message, reason, died_at, failed_attempts, history, failures }))
     }
 
     /// As far as they can be read: each leads to the one before it.
-    fn read_failures(&self, letter: &Letter) -> Result<Vec<Failure>, Error> {
-        let (mut failures, mut next) = (Vec::new(), letter.last_note);
-        while let Some(note) = next.filter(|_| failures.len() < ERRORS_TOLD_MAX) {
-            match self.read_failure(letter, note) {
+    fn read_errors(&self, letter: &Letter) -> Result<Vec<Said>, Error> {
+        let (mut errors, mut next) = (Vec::new(), letter.last_note);
+        while let Some(note) = next.filter(|_| errors.len() < ERRORS_TOLD_MAX) {
+            match self.read_error(letter, note) {
                 Ok(None) => break,
-                Ok(Some((failure, previous))) => {
-                    failures.push(failure);
+                Ok(Some((error, previous))) => {
+                    errors.push(error);
                     next = previous.checked_sub(1);
                 }
                 Err(error) if error.is_corruption() => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(failures)
+        Ok(errors)
     }
 
     /// One of them, and the number of the one before, plus one.
-    fn read_failure(&self, letter: &Letter, note: u64) -> Result<Option<(Failure, u64)>, Error> {
+    fn read_error(&self, letter: &Letter, note: u64) -> Result<Option<(Said, u64)>, Error> {
         let link = &self.database.shared.link;
         let batch = match link.read(letter.notes, note, 1, &mut Cursor::default()).map_err(unnamed)? {
             Read::Items(batch) => batch,
@@ -180,33 +221,46 @@ impl Queue {
         };
         let Some(item) = batch.items().first() else { return Ok(None) };
         let note = read_note(batch.bytes(item)).map_err(|fault| batch.not_understood(item, &fault))?;
-        Ok(Some((Failure { timestamp: note.entry.timestamp, error: note.text.to_owned() }, note.previous)))
+        Ok(Some(((note.entry.timestamp, note.text.to_owned()), note.previous)))
     }
 
-    /// Sends dead letters again, as new messages behind those that are there: with key, headers, body, group,
-    /// priority, ttl and attempts allowed as they were, without delay and deadline, with no attempt counted. They leave
-    /// the dead set in the same instant. All of them or none. At most 4,096. Durable on return.
+    /// Up to `max` messages behind this one, or from the first on, that wait here and died elsewhere: the letters of a queue
+    /// that is where the dead of others go. In the order of [`Queue::dead_letters`], which tells of those that died
+    /// here. At most 256 are given at once; fewer, where others wait among them, and none only if none are left.
     ///
     /// # Errors
-    /// [`Error::Stale`] if one of them is in the dead set no longer; [`Error::InvalidOption`] if one is of another
-    /// queue, or of another handle of the database, or cannot be read; [`Error::LimitExceeded`] for too many;
-    /// [`Error::NotFound`] if the queue was deleted, and what any write may meet.
-    pub fn redrive(&self, letters: &[DeadLetter]) -> Result<(), Error> {
-        if letters.is_empty() {
-            return Ok(());
+    /// As for [`Queue::dead_letters`].
+    pub fn moved_letters(&self, after: Option<&DeadLetter>, max: usize) -> Result<Vec<DeadLetter>, Error> {
+        let mut after = after.map(|letter| (letter.priority, letter.place.offset));
+        let max = max.clamp(1, FREEZE_CHUNK) as u32;
+        let mut letters = Vec::new();
+        while letters.is_empty() {
+            let found = self.database.ask(&Waiting { queue: self.number, after, max })?;
+            let found = found.ok_or_else(|| self.not_found())?;
+            let Some(last) = found.last() else { break };
+            after = Some((last.priority, last.place.offset));
+            for waiting in found {
+                letters.extend(self.read_moved(&waiting)?);
+            }
         }
-        self.check_letters(letters)?;
-        let stored: Vec<&StoredMessage> = letters.iter().map(DeadLetter::readable).collect::<Result<_, _>>()?;
-        let headers: Vec<Vec<Header<'_>>> = stored.iter().map(|message| message.headers().collect()).collect();
-        let (max, actual) = (HEADERS_PER_BATCH_MAX as u64, headers.iter().map(Vec::len).sum::<usize>() as u64);
-        if actual > max {
-            return Err(Error::LimitExceeded { limit: "headers per batch", max, actual });
-        }
-        let messages: Vec<queues::Message<'_>> =
-            stored.iter().zip(&headers).map(|(message, headers)| message.anew(headers)).collect();
-        let places: Vec<Place> = letters.iter().map(DeadLetter::place).collect();
-        let redrive = OfQueues::Redrive { queue: self.number, letters: &places, messages: &messages };
-        self.submit(redrive, Level::Sync).map(drop).map_err(|refused| self.refusal(refused))
+        Ok(letters)
+    }
+
+    /// `None` if it went meanwhile, or never died, or cannot be read: who is to have it will find that.
+    fn read_moved(&self, waiting: &WaitingMessage) -> Result<Option<DeadLetter>, Error> {
+        let (link, WaitingMessage { place, priority, log }) = (&self.database.shared.link, *waiting);
+        let message = match self.reader.read(link, log, priority, place.offset, 1) {
+            Ok(read) => read.into_iter().next().map(|(_, message)| message),
+            Err(error) if error.is_corruption() => None,
+            Err(error) => return Err(error),
+        };
+        let read = message.and_then(|message| Some((message.machine_history()?, message)));
+        let Some((history, message)) = read else { return Ok(None) };
+        let Some(last) = history.deaths.first() else { return Ok(None) };
+        let (queue, reason, died_at) = (self.clone(), last.reason.into(), last.last);
+        let failed_attempts = u32::try_from(last.attempts).unwrap_or(u32::MAX);
+        let (message, failures) = (Ok(message), failures_of(&history));
+        Ok(Some(DeadLetter { queue, place, priority, message, reason, died_at, failed_attempts, history, failures }))
     }
 
     /// Lets dead letters go for good; tells how many had gone before. At most 4,096. Durable on return.
@@ -227,15 +281,19 @@ impl Queue {
     }
 
     /// Places are those of a queue of one database: a letter of another must not be taken for one of this.
-    fn check_letters(&self, letters: &[DeadLetter]) -> Result<(), Error> {
+    pub(super) fn check_letters(&self, letters: &[DeadLetter]) -> Result<(), Error> {
         let (max, actual) = (DELIVERIES_PER_CALL_MAX as u64, letters.len() as u64);
         if actual > max {
             return Err(Error::LimitExceeded { limit: "dead letters per call", max, actual });
         }
-        if letters.iter().all(|letter| letter.queue.is(self)) {
+        if letters.iter().all(|letter| letter.is_of(self)) {
             return Ok(());
         }
         let reason = "one of them is of another queue, or of another handle of the database".to_owned();
         Err(Error::InvalidOption { option: "letters", reason })
     }
+}
+
+fn failures_of(history: &queues::History) -> Vec<Failure> {
+    History(history.clone()).errors()
 }

@@ -153,6 +153,16 @@ pub enum Error {
         /// One that needs it.
         by: String,
     },
+    /// What dead letters go to cannot be deleted.
+    #[error("dead letters of queue `{by}` go to {kind} `{name}`; give that queue another target first")]
+    IsTarget {
+        /// What kind of thing: "queue" or "exchange".
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// A queue that needs it.
+        by: String,
+    },
     /// What was to be settled is in flight no longer: it was settled, or taken back because its time was over. Or a
     /// dead letter is in the dead set no longer.
     #[error("it was settled or taken back before in queue `{queue}`; leave it to whoever has it now")]
@@ -405,6 +415,7 @@ impl Error {
             Error::MessagesInFlight { .. } => -34,
             Error::Unroutable { .. } => -35,
             Error::IsAlternate { .. } => -36,
+            Error::IsTarget { .. } => -37,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::base::bounds::PRIORITY_DEFAULT;
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{self, DueTime};
 use crate::primitives::streams::{Header, Record};
@@ -27,16 +26,7 @@ impl<'a> Message<'a> {
     /// A message with this body and nothing else.
     #[must_use]
     pub const fn new(body: &'a [u8]) -> Message<'a> {
-        Message(queues::Message {
-            record: Record::new(body),
-            priority: PRIORITY_DEFAULT,
-            due: None,
-            ttl_micros: None,
-            deadline: None,
-            group: None,
-            max_attempts: None,
-            origin: None,
-        })
+        Message(queues::Message::plain(Record::new(body)))
     }
 
     /// Gives it a key, which is handed to the consumer and means nothing to the queue.

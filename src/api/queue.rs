@@ -351,9 +351,9 @@ impl Queue {
     pub fn describe(&self) -> Result<QueueDescription, Error> {
         let facts = self.database.ask(&DescribeQueue { queue: self.number })?.ok_or_else(|| self.not_found())?;
         let queues::QueueCounts { ready, delayed, in_flight, dead } = facts.counts;
-        let options = QueueOptions::of_machine(facts.options);
-        let (name, is_paused) = (self.name().to_owned(), facts.is_paused);
-        Ok(QueueDescription { name, options, is_paused, ready, delayed, in_flight, dead })
+        let options = QueueOptions::of_machine(facts.options, facts.target);
+        let (name, is_paused, is_target) = (self.name().to_owned(), facts.is_paused, facts.is_target);
+        Ok(QueueDescription { name, options, is_paused, ready, delayed, in_flight, dead, is_target })
     }
 
     fn level(&self) -> Wanted {

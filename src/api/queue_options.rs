@@ -5,6 +5,10 @@ use std::time::Duration;
 use crate::base::level::Level;
 use crate::primitives::queues::{self, Growth, JitterKind};
 
+use super::database::Database;
+use super::dead_letter_options::DeadLetters;
+use super::error::Error;
+
 /// How a queue keeps and hands out its messages.
 ///
 /// ```
@@ -15,8 +19,12 @@ use crate::primitives::queues::{self, Growth, JitterKind};
 /// let mails = db.create_queue("mails", options)?;
 /// # Ok::<(), towpath::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct QueueOptions(queues::Options);
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct QueueOptions {
+    /// All but where dead letters go.
+    options: queues::Options,
+    dead_letters: DeadLetters,
+}
 
 impl QueueOptions {
     /// The level of the database; five attempts, a visibility timeout of 30 minutes, exponential backoff with full
@@ -65,28 +73,70 @@ impl QueueOptions {
         self.with(|options| options.max_messages = Some(messages))
     }
 
+    /// What a `send` does to a queue that holds as many messages as it may.
+    #[must_use]
+    pub fn overflow(self, overflow: Overflow) -> QueueOptions {
+        self.with(|options| {
+            options.overflow = match overflow {
+                Overflow::Reject => queues::Overflow::Reject,
+                Overflow::DropOldest => queues::Overflow::DropOldest,
+            }
+        })
+    }
+
+    /// What becomes of messages that die. A change holds for those that die after it.
+    #[must_use]
+    pub fn dead_letters(self, dead_letters: DeadLetters) -> QueueOptions {
+        QueueOptions { dead_letters, ..self }
+    }
+
     /// Dead messages go for good, in place of into the queue's dead set.
     #[must_use]
     pub fn discard_dead(self) -> QueueOptions {
-        self.with(|options| options.discards_dead = true)
+        self.dead_letters(DeadLetters::Discard)
     }
 
     fn with(mut self, set: impl FnOnce(&mut queues::Options)) -> QueueOptions {
-        set(&mut self.0);
+        set(&mut self.options);
         self
     }
 
-    pub(crate) fn to_machine(self) -> queues::Options {
-        self.0
+    /// As the machine knows them, for a queue of this name.
+    pub(super) fn to_machine(&self, database: &Database, of: &str) -> Result<queues::Options, Error> {
+        let dead_letters = self.dead_letters.resolve(database, of)?;
+        Ok(queues::Options { dead_letters, ..self.options.clone() })
     }
 
-    pub(crate) fn of_machine(options: queues::Options) -> QueueOptions {
-        QueueOptions(options)
+    pub(super) fn visibility_micros(&self) -> u64 {
+        self.options.visibility_micros
+    }
+
+    /// What the machine knows; `target` is the name of where dead letters go.
+    pub(super) fn of_machine(options: queues::Options, target: Option<Box<str>>) -> QueueOptions {
+        let dead_letters = DeadLetters::of_machine(&options.dead_letters, target);
+        QueueOptions { options: queues::Options { dead_letters: queues::DeadLetters::Kept, ..options }, dead_letters }
+    }
+
+    /// Where dead letters go: its kind and its name.
+    pub(super) fn target(&self) -> Option<(&'static str, &str)> {
+        self.dead_letters.target()
     }
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a `send` does to a queue that holds as many messages as it may.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It is refused with [`Error::Full`].
+    #[default]
+    Reject,
+    /// The oldest messages of the lowest priority die for it, in flight ones excepted. More at once than the queue may
+    /// hold is refused all the same.
+    DropOldest,
 }
 
 /// How long a message waits after a failed attempt, before it is handed out again.

@@ -63,8 +63,10 @@ pub struct QueueDescription {
     pub delayed: u64,
     /// Messages that were handed out and not settled.
     pub in_flight: u64,
-    /// Messages in its dead set.
+    /// Messages in its dead set; those that are about to be moved on are among them.
     pub dead: u64,
+    /// Whether dead letters of another queue go to this one.
+    pub is_target: bool,
 }
 
 /// Why a message is dead.
@@ -79,6 +81,10 @@ pub enum DeathReason {
     Expired,
     /// Its deadline had passed.
     Deadline,
+    /// It had to make room for others.
+    Overflow,
+    /// It had come round to a queue which it had left for no attempt of anybody's.
+    Cycle,
 }
 
 impl From<Reason> for DeathReason {
@@ -88,6 +94,8 @@ impl From<Reason> for DeathReason {
             Reason::AttemptsExhausted => DeathReason::AttemptsExhausted,
             Reason::Expired => DeathReason::Expired,
             Reason::Deadline => DeathReason::Deadline,
+            Reason::Overflow => DeathReason::Overflow,
+            Reason::Cycle => DeathReason::Cycle,
         }
     }
 }

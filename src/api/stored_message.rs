@@ -14,6 +14,7 @@ use crate::processes::link::Link;
 
 use super::database::unnamed;
 use super::error::Error;
+use super::history::History;
 
 /// A message of a queue: what was sent, and when. Its body is not copied: it stays in the files' maps (or, if just
 /// written, in one copy), and stays valid as long as this does.
@@ -21,15 +22,8 @@ use super::error::Error;
 pub struct StoredMessage {
     batch: Arc<Batch>,
     item: u32,
-    sequence: u64,
-    key: Option<Stretch>,
-    headers: Stretch,
-    body: Stretch,
-    group: Option<Stretch>,
-    ttl_micros: Option<u64>,
-    max_attempts: Option<u32>,
-    /// Exchange and routing key.
-    origin: Option<(Stretch, Stretch)>,
+    priority: u8,
+    place: Place,
 }
 
 /// Where a part lies in its item.
@@ -54,13 +48,13 @@ impl StoredMessage {
     /// number.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        queues::sequence(self.priority, self.place.offset)
     }
 
     /// 0 to 31.
     #[must_use]
     pub fn priority(&self) -> u8 {
-        queues::place_of(self.sequence).0
+        self.priority
     }
 
     /// When it was sent.
@@ -78,31 +72,31 @@ impl StoredMessage {
     /// Its body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        self.part(self.body)
+        self.part(self.place.body)
     }
 
     /// Its body, owned without copying: it keeps the memory behind it.
     #[must_use]
     pub fn body_bytes(&self) -> Bytes {
-        self.batch.shared_bytes(self.read_item()).slice(self.body.range())
+        self.batch.shared_bytes(self.read_item()).slice(self.place.body.range())
     }
 
     /// Its key.
     #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
-        self.key.map(|key| self.part(key))
+        self.place.key.map(|key| self.part(key))
     }
 
     /// Its headers, in the order in which they were given.
     pub fn headers(&self) -> impl Iterator<Item = Header<'_>> {
         // The block was written by this library and its checksum holds: a header that does not read ends the list.
-        streams::headers(self.part(self.headers)).map_while(Result::ok)
+        streams::headers(self.part(self.place.headers)).map_while(Result::ok)
     }
 
     /// The group that it belongs to.
     #[must_use]
     pub fn group(&self) -> Option<&str> {
-        self.group.and_then(|group| std::str::from_utf8(self.part(group)).ok())
+        self.place.group.and_then(|group| std::str::from_utf8(self.part(group)).ok())
     }
 
     /// The name of the exchange that it was published to, empty for the default one; `None` if it was sent to the
@@ -119,17 +113,31 @@ impl StoredMessage {
     }
 
     fn origin(&self) -> Option<Origin<'_>> {
-        let (exchange, routing_key) = self.origin?;
+        let (exchange, routing_key) = self.place.origin?;
         let text = |part| std::str::from_utf8(self.part(part)).ok();
         Some(Origin { exchange: text(exchange)?, routing_key: text(routing_key)? })
     }
 
-    /// A message that says the same, but for when it is ready and over.
+    /// What became of it before it came to be in this queue; `None` if it never died.
+    #[must_use]
+    pub fn history(&self) -> Option<History> {
+        self.machine_history().map(History)
+    }
+
+    pub(super) fn machine_history(&self) -> Option<queues::History> {
+        // It was written by this library and its checksum holds.
+        self.place.history.and_then(|history| queues::History::decode(self.part(history)).ok())
+    }
+
+    pub(super) fn ttl_micros(&self) -> Option<u64> {
+        self.place.ttl_micros
+    }
+
+    /// A message that says the same, but for its times, and how it came.
     pub(super) fn anew<'a>(&'a self, headers: &'a [Header<'a>]) -> queues::Message<'a> {
         let record = Record { key: self.key(), ..Record::new(self.body()).headers(headers) };
-        let (priority, group) = (self.priority(), self.group());
-        let (ttl_micros, max_attempts, origin) = (self.ttl_micros, self.max_attempts, self.origin());
-        queues::Message { record, priority, due: None, ttl_micros, deadline: None, group, max_attempts, origin }
+        let (priority, group, max_attempts) = (self.priority, self.group(), self.place.max_attempts);
+        queues::Message { priority, group, max_attempts, ..queues::Message::plain(record) }
     }
 
     fn read_item(&self) -> &ReadItem {
@@ -151,7 +159,9 @@ struct Place {
     group: Option<Stretch>,
     ttl_micros: Option<u64>,
     max_attempts: Option<u32>,
+    /// Exchange and routing key.
     origin: Option<(Stretch, Stretch)>,
+    history: Option<Stretch>,
 }
 
 /// Messages that are read ahead for a consumer who takes one after the other.
@@ -277,16 +287,14 @@ fn places_of(batch: &Batch, item: &ReadItem) -> Result<Vec<Place>, Error> {
             origin: attributes
                 .origin
                 .map(|origin| (part(origin.exchange.as_bytes()), part(origin.routing_key.as_bytes()))),
+            history: attributes.history.map(part),
         });
     }
     Ok(places)
 }
 
 fn stored(batch: &Arc<Batch>, item: u32, priority: u8, place: &Place) -> StoredMessage {
-    let Place { offset, key, headers, body, group, ttl_micros, max_attempts, origin } = *place;
-    let sequence = queues::sequence(priority, offset);
-    let batch = batch.clone();
-    StoredMessage { batch, item, sequence, key, headers, body, group, ttl_micros, max_attempts, origin }
+    StoredMessage { batch: batch.clone(), item, priority, place: *place }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -176,6 +176,22 @@ pub(crate) const ERROR_BYTES_MAX: usize = 1024;
 /// Error texts of a message that are told.
 pub(crate) const ERRORS_TOLD_MAX: usize = 10;
 
+/// Journal space that is kept for settling a message in flight.
+pub(crate) const SETTLE_BYTES: u64 = 128;
+
+/// Queues and reasons that the history of a message tells of, besides its first death.
+pub(crate) const HISTORY_DEATHS_MAX: usize = 16;
+
+/// Queues that a message may be moved out of in turn without that anybody tries it.
+pub(crate) const HISTORY_QUEUES_MAX: usize = 64;
+
+/// Bytes of a message's history.
+pub(crate) const HISTORY_BYTES_MAX: usize = 32 << 10;
+
+/// Dead letters that are moved to another queue in one frame, and their bytes, unless a single one has more.
+pub(crate) const LETTERS_PER_MOVE_MAX: usize = 64;
+pub(crate) const LETTER_BYTES_PER_MOVE_MAX: usize = 256 << 10;
+
 /// Offsets of a log that may have died before its start is moved, and the bytes of them.
 pub(crate) const TRIM_MESSAGES: u64 = 16_384;
 pub(crate) const TRIM_BYTES: u64 = 1 << 20;

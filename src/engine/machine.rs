@@ -7,6 +7,8 @@
 //! Several commands in one frame: each is decided on the state plus an *overlay* that holds what the events of the
 //! earlier ones would change. If one refuses, the overlay is dropped and nothing has happened.
 
+use bytes::Bytes;
+
 use crate::base::codec::{Malformed, Put};
 use crate::base::level::Level;
 use crate::base::log::LogId;
@@ -16,6 +18,7 @@ use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 
 pub(crate) use super::logs::Logs;
 pub(crate) use super::watched::Watched;
+use crate::journal::entry::Entry;
 pub(crate) use crate::journal::entry::{LOG_TAG, RecordPart, SHARED_TAG};
 pub(crate) use crate::storage::control::FEATURE_QUEUES;
 
@@ -31,6 +34,8 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     type Refusal: Send + 'static;
     /// What the events decided so far in one frame would change.
     type Overlay: Default;
+    /// What a due timer wants to have read before a command can be made of it.
+    type Errand;
 
     /// Decides one command on the state with `overlay` applied. Pushes events only when it accepts.
     fn decide<'c>(
@@ -51,6 +56,9 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
     /// Which share of journal space the command may use.
     fn class(command: &Self::Command<'_>) -> Class;
 
+    /// How much is handed out and not settled.
+    fn in_flight(&self) -> u64;
+
     /// What programs must know, besides the first format, to read what the command may write.
     fn features(_command: &Self::Command<'_>) -> u64 {
         0
@@ -61,6 +69,16 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
 
     /// The command that a due timer stands for.
     fn tick(key: RowKey) -> Self::Command<'static>;
+
+    /// What is to be read for a due timer, if anything is, as the state stands.
+    fn errand(&self, key: RowKey) -> Option<Self::Errand>;
+
+    /// Reads, without the core lock, and submits the command that comes of it, if one does.
+    fn run_errand(
+        errand: &Self::Errand,
+        read: &mut dyn FnMut(LogId, u64) -> Result<Found, Unfound>,
+        submit: &mut dyn FnMut(&Self::Command<'_>),
+    );
 
     /// When the object wants its tick, if it wants one at all, as its state stands.
     fn next_due(&self, key: RowKey, now: Now) -> Option<Due>;
@@ -234,6 +252,8 @@ pub(crate) enum Class {
     Publish,
     /// Settles, expires, trims or deletes; may use the reserve.
     Settle,
+    /// Hands out what must be settled later: may use the reserve as far as there is room to settle all that is out.
+    HandOut,
 }
 
 /// The timer of a log.
@@ -279,6 +299,21 @@ pub(crate) enum Until {
     /// As soon as no more than this many records or bytes stand behind it.
     RecordsLeft(u64),
     BytesLeft(u64),
+}
+
+/// An item that was read for an errand, and what it says of the log that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) item: Bytes,
+    pub(crate) entry: Entry,
+}
+
+/// Why a record was not read for an errand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unfound {
+    /// Nobody may see it yet, or it cannot be read just now.
+    NotYet,
+    Damaged,
 }
 
 /// The answer to a [`Lookup`].

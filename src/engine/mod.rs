@@ -16,6 +16,7 @@ mod close;
 mod compaction;
 mod core;
 mod create;
+mod errand;
 mod extent;
 pub(crate) mod fault;
 mod features;

@@ -1,6 +1,6 @@
 //! The life of a write: decide, append, apply, release the lock, answer.
 
-use crate::base::bounds::{DIRTY_ROWS_MAX, NEEDS_ROUNDS_MAX};
+use crate::base::bounds::{DIRTY_ROWS_MAX, MESSAGES_PER_RECEIVE_MAX, NEEDS_ROUNDS_MAX, SETTLE_BYTES};
 use crate::base::level::{Level, Wanted};
 use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
@@ -46,6 +46,15 @@ impl<R> From<Fault> for Refused<R> {
     }
 }
 
+/// What came of a command that was tried once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tried {
+    Accepted,
+    Refused,
+    /// Nothing is stored; there may be room later.
+    NoRoom,
+}
+
 /// Why a try under the lock did not settle a command. Boxed: the way of those that are settled at once stays narrow.
 enum Unsettled<M: Machine> {
     Refused { refusal: M::Refusal, rests_on: Lsn },
@@ -73,15 +82,15 @@ impl<M: Machine> Engine<M> {
         Ok(submitted)
     }
 
-    /// Submits one command at `Buffered`, unless it would have to wait for room: then it tells so, and nothing is
-    /// stored.
-    pub(super) fn submit_if_room(&self, command: &M::Command<'_>) -> Result<bool, Fault> {
+    /// Submits one command at `Buffered`, unless it would have to wait for room.
+    pub(super) fn submit_if_room(&self, command: &M::Command<'_>) -> Result<Tried, Fault> {
         let mut after = Afterwards::default();
         let attempt = self.attempt_one(command, &Known::default(), Level::Buffered.into(), &mut after);
         self.do_afterwards(after);
         match attempt.map_err(|unsettled| *unsettled) {
-            Ok(_) | Err(Unsettled::Refused { .. } | Unsettled::Needs(_)) => Ok(true),
-            Err(Unsettled::Blocked(_)) => Ok(false),
+            Ok(_) => Ok(Tried::Accepted),
+            Err(Unsettled::Refused { .. } | Unsettled::Needs(_)) => Ok(Tried::Refused),
+            Err(Unsettled::Blocked(_)) => Ok(Tried::NoRoom),
             Err(Unsettled::Fault(fault)) => Err(fault),
         }
     }
@@ -329,9 +338,11 @@ impl<M: Machine> Engine<M> {
                     rests_on = rests_on.max(unchanged.rests_on);
                 }
             }
-            if M::class(command) == Class::Publish {
-                class = Class::Publish;
-            }
+            class = match (class, M::class(command)) {
+                (Class::Publish, _) | (_, Class::Publish) => Class::Publish,
+                (Class::HandOut, _) | (_, Class::HandOut) => Class::HandOut,
+                (Class::Settle, Class::Settle) => Class::Settle,
+            };
             events.iter().skip(decided).for_each(|event| core.machine.foresee(&mut overlay, event));
         }
         if events.is_empty() {
@@ -388,13 +399,12 @@ impl<M: Machine> Engine<M> {
         let layout = Layout::of_one(item_len);
         self.check_frame(layout)?;
         let (geometry, seed) = (self.segments.geometry(), self.seed);
-        let mut position = 0;
-        let appended =
-            core.tail.append(class.into(), Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
-                let frame = FramePlace { place: geometry.place_in_segment(lsn) as u32, lsn };
-                let mut items = ItemWriter::new(payload, layout, seed, frame);
-                position = items.item(item_len, |out| M::encode(event, out));
-            });
+        let (mut position, grant) = (0, grant(class, &core.machine));
+        let appended = core.tail.append(grant, Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
+            let frame = FramePlace { place: geometry.place_in_segment(lsn) as u32, lsn };
+            let mut items = ItemWriter::new(payload, layout, seed, frame);
+            position = items.item(item_len, |out| M::encode(event, out));
+        });
         let placed = appended.map_err(blocked_by)?;
         let Placed { lsn, end, .. } = placed;
         let (segment, sync) = (geometry.segment_of(lsn), level == Level::Sync);
@@ -417,13 +427,12 @@ impl<M: Machine> Engine<M> {
         let layout = Layout::of(events.iter().map(M::encoded_len));
         self.check_frame(layout)?;
         let (geometry, seed) = (self.segments.geometry(), self.seed);
-        let mut positions = Vec::with_capacity(events.len());
-        let appended =
-            core.tail.append(class.into(), Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
-                let frame = FramePlace { place: geometry.place_in_segment(lsn) as u32, lsn };
-                let mut items = ItemWriter::new(payload, layout, seed, frame);
-                positions.extend(events.iter().map(|e| items.item(M::encoded_len(e), |out| M::encode(e, out))));
-            });
+        let (mut positions, grant) = (Vec::with_capacity(events.len()), grant(class, &core.machine));
+        let appended = core.tail.append(grant, Kind::Events, layout.flags, layout.payload_len, |lsn, payload| {
+            let frame = FramePlace { place: geometry.place_in_segment(lsn) as u32, lsn };
+            let mut items = ItemWriter::new(payload, layout, seed, frame);
+            positions.extend(events.iter().map(|e| items.item(M::encoded_len(e), |out| M::encode(e, out))));
+        });
         let placed = appended.map_err(blocked_by)?;
         let Placed { lsn, end, .. } = placed;
         let (segment, sync) = (geometry.segment_of(lsn), level == Level::Sync);
@@ -502,11 +511,14 @@ fn blocked_by<M: Machine>(blocked: Blocked) -> Box<Unsettled<M>> {
     Box::new(Unsettled::Blocked(blocked))
 }
 
-impl From<Class> for Grant {
-    fn from(class: Class) -> Grant {
-        match class {
-            Class::Publish => Grant::Publish,
-            Class::Settle => Grant::Settle,
+/// The share of journal space that a command of this class is granted from.
+#[inline]
+fn grant<M: Machine>(class: Class, machine: &M) -> Grant {
+    match class {
+        Class::Publish => Grant::Publish,
+        Class::Settle => Grant::Settle,
+        Class::HandOut => {
+            Grant::HandOut { kept: SETTLE_BYTES * (machine.in_flight() + MESSAGES_PER_RECEIVE_MAX as u64) }
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::storage::disk::clock;
 use super::Engine;
 use super::Refused;
 use super::core::{Afterwards, SOON_MICROS};
+use super::errand::Ran;
 use super::fault::Fault;
 use super::machine::{LogCursor, Machine};
 
@@ -322,7 +323,10 @@ impl<M: Machine> Engine<M> {
         for key in &due {
             // What is still due after a tick that changed nothing waits a while: records that are not shown yet, or a
             // fault, would have it fire again and again. A buffered reply is held if it rests on what was there.
+            let ran = self.run_errand(*key);
             let rest = match self.submit(&M::tick(*key), Level::Buffered, None) {
+                _ if ran == Ran::Later => SOON_MICROS,
+                _ if ran == Ran::Done => 0,
                 Ok(submitted) if !submitted.is_held => 0,
                 Ok(_) | Err(Refused::Refusal(_)) => SOON_MICROS,
                 Err(Refused::Fault(_)) => TICK_RETRY_MICROS,

@@ -22,6 +22,8 @@ pub(crate) enum Grant {
     Publish,
     /// Settlements, expiry, trims; may use the reserve segment and a share of the replay bound of their own.
     Settle,
+    /// What must be settled later; may use as much as leaves so many bytes of segments for that.
+    HandOut { kept: u64 },
     /// Watermarks; may use what is kept free for them besides.
     Watermark,
 }
@@ -123,7 +125,7 @@ impl Tail {
         assert!(extent <= self.geometry().frame_bytes_max(), "a frame of {extent} bytes");
         let lsn = self.place_for(extent);
         let end = lsn.plus(extent);
-        if end > self.free_until {
+        if end > self.free_until || self.keeps_more_than_reserve(grant) {
             self.check_limits(grant, end)?;
         }
         let new_segment = self.advance_to(lsn);
@@ -135,6 +137,12 @@ impl Tail {
         self.marks.note_frame(lsn, end);
         self.marks.issued.advance(end);
         Ok(Placed { lsn, end, new_segment })
+    }
+
+    /// Whether publishes may go further than this may.
+    #[inline]
+    fn keeps_more_than_reserve(&self, grant: Grant) -> bool {
+        matches!(grant, Grant::HandOut { kept } if kept > self.geometry().segment_bytes())
     }
 
     /// Closes a batch with the durable LSN known now. Left out when even the watermarks' share of the ring is taken.
@@ -235,6 +243,7 @@ impl Tail {
         let replay = self.marks.replay_from.get().plus(REPLAY_BYTES_MAX);
         let (replay, reserve) = match grant {
             Grant::Publish => (Lsn(replay.0 - CHECKPOINT_BYTES), geometry.segment_bytes()),
+            Grant::HandOut { kept } => (replay, kept),
             Grant::Settle | Grant::Watermark => (replay, 0),
         };
         let prepared = Lsn(self.marks.prepared.get().0.saturating_sub(reserve));
@@ -260,18 +269,37 @@ mod tests {
     use crate::sim::disk::SimDisk;
     use crate::storage::disk::Access;
 
-    #[test]
-    fn the_largest_frame_fits_into_an_empty_ring_wherever_the_journal_ends() {
-        let geometry = Geometry::tiny(16 << 10, 32 << 10);
+    /// A journal that ends here, with segments made up to there.
+    fn tail(geometry: Geometry, at: Lsn, prepared: Lsn) -> Tail {
         let file = SimDisk::new(1).attach().open("staging.ring", Access::Create).unwrap();
         file.set_len(geometry.ring_bytes()).unwrap();
         let ring = Arc::new(Ring::new(file.map_write(geometry.ring_bytes()).unwrap(), geometry));
+        let marks = Arc::new(Marks::new(at, prepared, at, 0));
+        Tail::new(Start { at, came_from: at, previous: 0, epoch: 1 }, [1; 16], ring, marks)
+    }
+
+    #[test]
+    fn what_is_handed_out_leaves_room_to_settle_it() {
+        let geometry = Geometry::tiny(16 << 10, 32 << 10);
+        let (at, prepared) = (geometry.segment_start(1).plus(4096), geometry.segment_start(3));
+        let fill = |_, payload: &mut [u8]| payload.fill(7);
+        let mut tail = tail(geometry, at, prepared);
+        let mut append = |grant| tail.append(grant, Kind::Events, 0, 100, fill).map(drop);
+        // Publishes may use all but one of the two segments.
+        assert_eq!(append(Grant::Publish), Ok(()));
+        let left = prepared.since(at) - 4096;
+        assert_eq!(append(Grant::HandOut { kept: left }), Ok(()), "although it keeps more than the reserve");
+        assert_eq!(append(Grant::HandOut { kept: prepared.since(at) }), Err(Blocked::Segment));
+        assert_eq!(append(Grant::Settle), Ok(()));
+    }
+
+    #[test]
+    fn the_largest_frame_fits_into_an_empty_ring_wherever_the_journal_ends() {
+        let geometry = Geometry::tiny(16 << 10, 32 << 10);
         let payload_len = geometry.frame_bytes_max() as usize - HEADER_BYTES;
         let first = geometry.segment_start(1);
         for at in (0..geometry.segment_bytes()).step_by(ALIGN_BYTES as usize).map(|place| first.plus(place)) {
-            let marks = Arc::new(Marks::new(at, geometry.segment_start(5), at, 0));
-            let start = Start { at, came_from: at, previous: 0, epoch: 1 };
-            let mut tail = Tail::new(start, [1; 16], ring.clone(), marks);
+            let mut tail = tail(geometry, at, geometry.segment_start(5));
             let placed = tail.append(Grant::Publish, Kind::Events, 0, payload_len, |_, payload| payload.fill(7));
             let placed = placed.unwrap_or_else(|blocked| panic!("from {at} on: {blocked:?}"));
             assert!(placed.end.since(at) <= geometry.ring_bytes() - WATERMARK_RING_BYTES);

@@ -121,6 +121,7 @@ impl Machine for Primitives {
     type Reply = Reply;
     type Refusal = Refusal;
     type Overlay = Overlay;
+    type Errand = queues::Errand;
 
     #[inline(always)]
     fn decide<'c>(
@@ -171,6 +172,10 @@ impl Machine for Primitives {
         }
     }
 
+    fn in_flight(&self) -> u64 {
+        self.queues.in_flight()
+    }
+
     #[inline]
     fn features(command: &Command<'_>) -> u64 {
         match command {
@@ -202,6 +207,14 @@ impl Machine for Primitives {
             return Command::Queues(tick);
         }
         Command::Streams(streams::tick(key).expect("a timer's key names a partition or a producer"))
+    }
+
+    fn errand(&self, key: RowKey) -> Option<queues::Errand> {
+        self.queues.errand(key)
+    }
+
+    fn run_errand(errand: &queues::Errand, read: queues::ErrandRead<'_>, submit: &mut dyn FnMut(&Command<'_>)) {
+        errand.run(read, &mut |command| submit(&Command::Queues(*command)));
     }
 
     fn next_due(&self, key: RowKey, _now: Now) -> Option<Due> {

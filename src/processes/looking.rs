@@ -1,9 +1,13 @@
 //! The questions about single messages of a queue, which hand none out.
 
+use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::codec::{Malformed, Take};
+use crate::base::log::LogId;
 use crate::engine::Refused;
 use crate::primitives::Refusal;
-use crate::primitives::queues::{HandedRun, Lane, Queue, QueueNumber, Reason, Seen, Standing, State, news_row};
+use crate::primitives::queues::{
+    HandedRun, Lane, LaneNumber, Place, Queue, QueueNumber, Reason, Seen, Standing, State, WaitingMessage, news_row,
+};
 
 use super::operation::{Kind, Question};
 use super::questions::{put_list, take_list};
@@ -107,6 +111,58 @@ impl Question for LookAt {
             take_option(take, |take| {
                 let run = HandedRun::decode(take)?;
                 Ok(Seen { run, standing: take_standing(take)? })
+            })
+        })
+    }
+}
+
+/// Up to `FREEZE_CHUNK` messages of a queue behind this place that are ready; `None` if it was deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) queue: QueueNumber,
+    pub(crate) after: Option<(u8, u64)>,
+    pub(crate) max: u32,
+}
+
+impl Question for Waiting {
+    const KIND: Kind = Kind::Waiting;
+    type Answer = Option<Vec<WaitingMessage>>;
+
+    fn answer(&self, host: &Host) -> Answered<Self::Answer> {
+        let max = (self.max as usize).min(FREEZE_CHUNK);
+        look(host, self.queue, |_, queue, _, shown| queue.waiting_behind(self.after, max, shown))
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.u32(self.queue.0);
+        out.option(self.after, |out, (priority, offset)| {
+            out.u8(priority);
+            out.varint(offset);
+        });
+        out.u32(self.max);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<Waiting, Malformed> {
+        let queue = QueueNumber(take.u32()?);
+        let after = take_option(take, |take| Ok((take.u8()?, take.varint()?)))?;
+        Ok(Waiting { queue, after, max: take.u32()? })
+    }
+
+    fn put_answer(waiting: &Self::Answer, out: &mut Out) {
+        out.option(waiting.as_ref(), |out, waiting| {
+            put_list(waiting, out, |out, WaitingMessage { place, priority, log }| {
+                out.u8(*priority);
+                [u64::from(place.lane.0), place.offset, log.0].into_iter().for_each(|field| out.varint(field));
+            });
+        });
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Self::Answer, Malformed> {
+        take_option(take, |take| {
+            take_list(take, |take| {
+                let priority = take.u8()?;
+                let place = Place { lane: LaneNumber(take.varint32()?), offset: take.varint()? };
+                Ok(WaitingMessage { place, priority, log: LogId(take.varint()?) })
             })
         })
     }

@@ -96,9 +96,13 @@ pub(crate) struct DescribeQueue {
 }
 
 /// What a queue is as a whole.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct QueueFacts {
     pub(crate) options: Options,
+    /// The name of where its dead go, if that is elsewhere.
+    pub(crate) target: Option<Box<str>>,
+    /// Whether the dead of others come here.
+    pub(crate) is_target: bool,
     pub(crate) is_paused: bool,
     pub(crate) counts: QueueCounts,
 }
@@ -110,7 +114,9 @@ impl Question for DescribeQueue {
     fn answer(&self, host: &Host) -> Answered<Option<QueueFacts>> {
         let facts = host.engine.inspect(|machine| {
             let queue = machine.queues.get(self.queue)?;
-            Some(QueueFacts { options: queue.options, is_paused: queue.is_paused, counts: queue.counts() })
+            let (options, is_paused, counts) = (queue.options.clone(), queue.is_paused, queue.counts());
+            let (target, is_target) = (machine.queues.target_name(queue), machine.queues.receives_letters(self.queue));
+            Some(QueueFacts { options, target, is_target, is_paused, counts })
         })?;
         host.engine.reveal_object(queue_row(self.queue))?;
         host.engine.reveal_object(news_row(self.queue))?;
@@ -126,8 +132,10 @@ impl Question for DescribeQueue {
     }
 
     fn put_answer(facts: &Option<QueueFacts>, out: &mut Out) {
-        out.option(facts.as_ref(), |out, QueueFacts { options, is_paused, counts }| {
+        out.option(facts.as_ref(), |out, QueueFacts { options, target, is_target, is_paused, counts }| {
             out.put(options.encoded_len(), |put| options.encode(put));
+            out.option(target.as_deref(), Out::text);
+            out.bool(*is_target);
             out.bool(*is_paused);
             let QueueCounts { ready, delayed, in_flight, dead } = *counts;
             [ready, delayed, in_flight, dead].into_iter().for_each(|count| out.varint(count));
@@ -136,10 +144,12 @@ impl Question for DescribeQueue {
 
     fn take_answer(take: &mut Take<'_>) -> Result<Option<QueueFacts>, Malformed> {
         take_option(take, |take| {
-            let (options, is_paused) = (Options::decode(take)?, take.u8()? == 1);
+            let options = Options::decode(take)?;
+            let target = take_option(take, Take::text)?.map(Box::from);
+            let (is_target, is_paused) = (take.u8()? == 1, take.u8()? == 1);
             let (ready, delayed) = (take.varint()?, take.varint()?);
             let counts = QueueCounts { ready, delayed, in_flight: take.varint()?, dead: take.varint()? };
-            Ok(QueueFacts { options, is_paused, counts })
+            Ok(QueueFacts { options, target, is_target, is_paused, counts })
         })
     }
 }

@@ -38,6 +38,8 @@ mod limits;
 mod looking;
 #[path = "../queues/message_groups.rs"]
 mod message_groups;
+#[path = "../queues/moving.rs"]
+mod moving;
 #[path = "../streams/opening.rs"]
 mod opening;
 mod operations;

@@ -31,7 +31,7 @@ fn creating_what_exists_with_equal_options_changes_nothing() {
     let (db, mails) = queue(unusual());
     mails.send("to the customer").unwrap();
     let described = mails.describe().unwrap();
-    assert_eq!((described.name.as_str(), described.options, described.is_paused), ("mails", unusual(), false));
+    assert_eq!((described.name.as_str(), &described.options, described.is_paused), ("mails", &unusual(), false));
     let again = db.create_queue("mails", unusual()).unwrap();
     assert_eq!((again.name(), again.describe().unwrap()), ("mails", described.clone()));
     assert_eq!(db.ensure_queue("mails", unusual()).unwrap().describe().unwrap(), described);

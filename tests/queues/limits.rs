@@ -203,9 +203,9 @@ fn options_that_make_no_sense_are_refused_and_no_queue_is_made() {
         options().backoff(Backoff::fixed(TOO_LONG)),
         options().backoff(Backoff::exponential(SECOND, TOO_LONG)),
     ];
-    for options in senseless {
-        expect_invalid(db.create_queue("mails", options));
-        expect_invalid(db.ensure_queue("mails", options));
+    for options in &senseless {
+        expect_invalid(db.create_queue("mails", options.clone()));
+        expect_invalid(db.ensure_queue("mails", options.clone()));
         assert!(db.queue_names().unwrap().is_empty(), "{options:?}");
     }
     db.create_queue("mails", options()).unwrap();

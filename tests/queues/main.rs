@@ -23,6 +23,7 @@ mod killed;
 mod limits;
 mod looking;
 mod message_groups;
+mod moving;
 mod order;
 mod processes;
 mod reopening;

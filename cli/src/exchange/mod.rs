@@ -81,9 +81,9 @@ fn alternate(name: &str) -> Result<String, &'static str> {
 
 /// A header, written as `name=value`.
 #[derive(Clone, Debug)]
-struct NamedValue {
-    name: String,
-    value: String,
+pub(crate) struct NamedValue {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 impl FromStr for NamedValue {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use towpath::{Backoff, Database, Delivery, Error, Queue, QueueDescription, QueueOptions};
+use towpath::{Backoff, Database, DeadLetters, Delivery, Error, Overflow, Queue, QueueDescription, QueueOptions};
 
 use self::looking::PrintedMessage;
 use crate::exit::Failure;
@@ -92,21 +92,39 @@ pub(crate) struct Create {
     /// How long a message lives from when it is ready, such as 90s, 12h or 7d
     #[arg(long, value_name = "D", value_parser = units::duration)]
     ttl: Option<Duration>,
-    /// The most messages that are ready or delayed; sends beyond are refused
+    /// The most messages that are ready or delayed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
-    /// What becomes of dead messages
-    #[arg(long, value_enum, default_value = "keep")]
-    dead_letter: DeadLetterName,
+    /// What a send does to a queue that holds as many
+    #[arg(long, value_enum, default_value = "reject", requires = "max_messages")]
+    overflow: OverflowName,
+    /// Where dead messages go: keep (in the queue's dead set), discard, the name of a queue, or exchange:NAME with, if
+    /// need be, :KEY behind it
+    #[arg(long, value_name = "TARGET", default_value = "keep", value_parser = dead_letters)]
+    dead_letter: DeadLetters,
 }
 
-/// What becomes of dead messages.
+/// What a send does to a queue that is full.
 #[derive(Clone, Copy, ValueEnum)]
-enum DeadLetterName {
-    /// They stay in the queue's dead set
-    Keep,
-    /// They go for good
-    Discard,
+enum OverflowName {
+    /// It is refused
+    Reject,
+    /// The oldest messages of the lowest priority die for it
+    DropOldest,
+}
+
+fn dead_letters(text: &str) -> Result<DeadLetters, String> {
+    Ok(match (text, text.split_once(':')) {
+        ("keep", _) => DeadLetters::Keep,
+        ("discard", _) => DeadLetters::Discard,
+        ("", _) => return Err("name a queue, keep, discard, or exchange:NAME".to_owned()),
+        (_, Some(("queue", name))) => DeadLetters::Queue(name.to_owned()),
+        (_, Some(("exchange", rest))) => match rest.split_once(':') {
+            None => DeadLetters::Exchange { name: rest.to_owned(), routing_key: None },
+            Some((name, key)) => DeadLetters::Exchange { name: name.to_owned(), routing_key: Some(key.to_owned()) },
+        },
+        (name, _) => DeadLetters::Queue(name.to_owned()),
+    })
 }
 
 #[derive(Args)]
@@ -191,9 +209,10 @@ impl Create {
         if let Some(messages) = self.max_messages {
             options = options.max_messages(messages);
         }
-        if let DeadLetterName::Discard = self.dead_letter {
-            options = options.discard_dead();
-        }
+        options = options.dead_letters(self.dead_letter).overflow(match self.overflow {
+            OverflowName::Reject => Overflow::Reject,
+            OverflowName::DropOldest => Overflow::DropOldest,
+        });
         let database = place.open()?;
         database.create_queue(&self.name, options)?;
         database.close()?;
@@ -256,6 +275,8 @@ struct Printed<'a> {
     in_flight: u64,
     dead: u64,
     is_paused: bool,
+    /// Dead letters of others go to it.
+    is_target: bool,
 }
 
 /// With the seconds for which the oldest message that is ready has waited.
@@ -268,8 +289,8 @@ struct Described<'a> {
 
 impl<'a> Printed<'a> {
     fn new(queue: &'a QueueDescription) -> Printed<'a> {
-        let QueueDescription { ready, delayed, in_flight, dead, is_paused, .. } = *queue;
-        Printed { name: &queue.name, ready, delayed, in_flight, dead, is_paused }
+        let QueueDescription { ready, delayed, in_flight, dead, is_paused, is_target, .. } = *queue;
+        Printed { name: &queue.name, ready, delayed, in_flight, dead, is_paused, is_target }
     }
 }
 

@@ -251,6 +251,6 @@ impl std::fmt::Debug for Intake {
 impl Queue {
     /// As it is now; `ensure_queue` may change it.
     pub(in crate::api) fn visibility_micros(&self) -> Result<u64, Error> {
-        Ok(self.describe()?.options.to_machine().visibility_micros)
+        Ok(self.describe()?.options.visibility_micros())
     }
 }

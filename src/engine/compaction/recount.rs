@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::fault::Fault;
 use crate::engine::keeper::Keeper;
 use crate::engine::machine::{CompactedLog, Lookup, Machine, Recount, Until};
+use crate::engine::submit::Tried;
 
 /// Counts that trims may make useless before it is left for later.
 const TRIES_MAX: usize = 4;
@@ -22,7 +23,7 @@ impl<M: Machine> Engine<M> {
             if (recount.records, recount.bytes) == (seen.records, seen.bytes) && through <= seen.cleaned {
                 return Ok(true);
             }
-            if !self.submit_if_room(&M::recount(recount))? {
+            if self.submit_if_room(&M::recount(recount))? == Tried::NoRoom {
                 break;
             }
             let now = self.core.lock().machine.compacted_log(log);

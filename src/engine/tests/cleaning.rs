@@ -241,7 +241,7 @@ fn published_among_filler(bench: &Bench) -> Vec<QueueNumber> {
     let declare = queues::Command::DeclareExchange { name: "news", options };
     let queues::Reply::Exchange(exchange) = of_queues(bench, declare) else { panic!("no exchange") };
     let numbers = ["done", "gone", "slow"].map(|name| {
-        let create = queues::Command::Create { name, options: queues::Options::default() };
+        let create = queues::Command::Create { name, options: &queues::Options::default() };
         let queues::Reply::Queue(queue) = of_queues(bench, create) else { panic!("no queue") };
         let binding = &Binding { exchange, destination: Destination::Queue(queue), condition: Condition::Always };
         of_queues(bench, queues::Command::Bind { binding });

@@ -28,17 +28,7 @@ fn number(db: &Database, name: &str) -> QueueNumber {
 }
 
 fn plain(body: &[u8]) -> Message<'_> {
-    let record = Record::new(body);
-    Message {
-        record,
-        priority: 4,
-        due: None,
-        ttl_micros: None,
-        deadline: None,
-        group: None,
-        max_attempts: None,
-        origin: None,
-    }
+    Message::plain(Record::new(body))
 }
 
 /// Sends a message for a `Sync` caller who has not waited yet, and tells where its frame ends.

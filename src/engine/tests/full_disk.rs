@@ -8,6 +8,7 @@ use crate::engine::ballast::BALLAST;
 use crate::engine::check::check;
 use crate::engine::workers::{Next, Worker};
 use crate::engine::{deadline_in, micros_left};
+use crate::primitives::queues;
 use crate::sim::disk::{Cut, Fault as DiskFault, Operations};
 
 /// Records in the journal.
@@ -245,4 +246,42 @@ fn a_database_that_was_killed_on_a_full_disk_opens_with_one_segment_and_drains()
 #[test]
 fn a_database_that_was_killed_on_a_full_disk_opens_with_the_room_of_the_ballast_and_drains() {
     killed_on_a_full_disk(GEOMETRY_BYTES_MIN);
+}
+
+#[test]
+fn on_a_full_disk_no_more_is_handed_out_than_can_be_settled() {
+    let bench = Bench::new();
+    let submit = |command| bench.engine.submit(&Command::Queues(command), Level::Buffered, None);
+    let options = &queues::Options { visibility_micros: 1 << 40, ..queues::Options::default() };
+    let created = submit(queues::Command::Create { name: "orders", options }).expect("there is room");
+    let Reply::Queues(queues::Reply::Queue(queue)) = created.reply else { panic!("it is created") };
+    let order = queues::Message::plain(streams::Record::new(b"one blue mug"));
+    let orders = vec![order; 1000];
+    for _ in 0..100 {
+        submit(queues::Command::Send { queue, messages: &orders }).expect("there is room");
+    }
+    bench.disk.set_capacity(bench.disk.allocated());
+    let filler = [queues::Message::plain(streams::Record::new(&[7; 60_000]))];
+    let is_full = |refused| matches!(refused, Refused::Fault(Fault::StorageFull));
+    while submit(queues::Command::Send { queue, messages: &filler }).map_err(is_full).is_ok() {}
+    let (mut deliveries, holder) = (Vec::new(), queues::Holder::HOST);
+    let refused = loop {
+        match submit(queues::Command::Receive { queue, holder, max: 1000 }) {
+            Ok(submitted) => {
+                let Reply::Queues(queues::Reply::Handed(runs)) = submitted.reply else { panic!("orders are left") };
+                for run in runs {
+                    let delivery = |offset| queues::DeliveryId { lane: run.lane, offset, acquired: run.acquired };
+                    deliveries.extend((run.first..run.first + u64::from(run.count)).map(delivery));
+                }
+            }
+            Err(refused) => break refused,
+        }
+    };
+    assert!(is_full(refused));
+    assert!(deliveries.len() > 10_000, "{} are in flight", deliveries.len());
+    for delivery in deliveries {
+        let how = queues::Settlement::Ack;
+        let settle = queues::Command::Settle { queue, how, deliveries: &[delivery] };
+        bench.engine.submit(&Command::Queues(settle), Level::Buffered, None).expect("there is room to settle it");
+    }
 }

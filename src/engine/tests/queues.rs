@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::*;
 use crate::base::row::RowKey;
 use crate::base::time::Now;
+use crate::engine::errand::Ran;
 use crate::engine::machine::Due;
 use crate::engine::workers::{Next, Worker};
 use crate::primitives::queues::{
-    Backoff, Binding, Clock as ByClock, Command as C, Condition, DeliveryId, Destination, DueTime, Erasing,
-    ExchangeOptions, Growth, Holder, JitterKind, Kind, Limits, Message, Options, Origin, Place, QueueNumber,
-    Reply as QueueReply, Settlement, read_messages, tick_logs,
+    Backoff, Binding, Clock as ByClock, Command as C, Condition, DeadLetters, DeliveryId, Destination, DueTime,
+    Erasing, ExchangeOptions, Growth, Holder, JitterKind, Kind, Limits, Message, Options, Origin, Place, QueueNumber,
+    Reply as QueueReply, Settlement, Target, read_messages, tick_logs,
 };
 use crate::primitives::streams::Record;
 use crate::sim::random::Random;
@@ -107,8 +108,14 @@ impl World {
         let growth = [Growth::None, Growth::Fixed, Growth::Exponential][self.random.below(3) as usize];
         let backoff = Backoff { growth, first_micros, most_micros, jitter: JitterKind::Full };
         let ttl_micros = (self.random.below(3) == 0).then_some(90_000_000);
-        let (max_attempts, discards_dead) = (1 + self.random.below(3) as u32, self.random.below(4) == 0);
-        let options = Options { backoff, ttl_micros, max_attempts, discards_dead, ..Options::default() };
+        let max_attempts = 1 + self.random.below(3) as u32;
+        let target = |queue| Target { destination: Destination::Queue(queue), routing_key: None };
+        let dead_letters = match (self.random.below(4), self.queues.first()) {
+            (0, _) => DeadLetters::Discarded,
+            (1..=2, Some(queue)) => DeadLetters::Moved(target(*queue)),
+            _ => DeadLetters::Kept,
+        };
+        let options = &Options { backoff, ttl_micros, max_attempts, dead_letters, ..Options::default() };
         if let Some(QueueReply::Queue(queue)) = self.submit(C::Ensure { name, options }, Level::Sync)
             && !self.queues.contains(&queue)
         {
@@ -137,16 +144,8 @@ impl World {
                 let deadline = pick(6).then_some(Timestamp(NOON + 60_000_000));
                 let (grouped, max_attempts) = (pick(3), pick(5).then_some(1));
                 let group = grouped.then(|| groups[usize::from(pick(2))]);
-                Message {
-                    record: Record::new(body),
-                    priority,
-                    due,
-                    ttl_micros,
-                    deadline,
-                    group,
-                    max_attempts,
-                    origin: None,
-                }
+                let plain = Message::plain(Record::new(body));
+                Message { priority, due, ttl_micros, deadline, group, max_attempts, ..plain }
             })
             .collect();
         let level = self.level();
@@ -265,6 +264,9 @@ impl World {
                 })
             };
             let Some((log, clock)) = due else { return };
+            if clock == ByClock::Wall && self.move_on(log) {
+                continue;
+            }
             let before = self.dump();
             self.submit(C::Tick { log, clock }, Level::Buffered);
             let due = || {
@@ -274,6 +276,34 @@ impl World {
             };
             assert!(before != self.dump(), "a tick of {log:?} by {clock:?} that is due changes something: {:?}", due());
         }
+    }
+
+    /// Letters that are to leave a queue do, as the timers' thread has them; tells whether there were any.
+    fn move_on(&mut self, log: LogId) -> bool {
+        let timer = self.bench.engine.core.lock().machine.queues.log_timer(log).expect("it has a timer");
+        let before: Vec<_> = self.queues.iter().map(|queue| (*queue, self.ends(*queue))).collect();
+        match self.bench.engine.run_errand(timer.key) {
+            Ran::Idle => return false,
+            Ran::Done => {}
+            // What is not on disk yet is moved once it is.
+            Ran::Later => {
+                let issued = self.bench.engine.positions().issued;
+                self.bench.engine.wait_durable(issued, None).expect("nothing fails");
+                return true;
+            }
+        }
+        self.note();
+        for (queue, ends) in before {
+            for (log, end) in self.ends(queue) {
+                let start = ends.iter().find(|(other, _)| *other == log).map_or(0, |(_, end)| *end);
+                for offset in start..end {
+                    let body = self.read(log, offset);
+                    assert!(self.bodies.values().any(|(_, known)| *known == body), "what is moved is what was sent");
+                    self.bodies.insert((log, offset), (self.steps.len() - 1, body));
+                }
+            }
+        }
+        true
     }
 
     fn tidy(&mut self) {
@@ -306,10 +336,15 @@ impl World {
             return;
         }
         let bodies: Vec<Vec<u8>> = letters.iter().map(|l| self.read(l.log, l.place.offset)).collect();
-        let message = |body| Message { record: Record::new(body), priority: 4, ..PLAIN };
-        let messages: Vec<Message<'_>> = bodies.iter().map(|body| message(body)).collect();
+        let messages: Vec<Message<'_>> = bodies.iter().map(|body| Message::plain(Record::new(body))).collect();
         let before = self.ends(queue);
-        if self.submit(C::Redrive { queue, letters: &places, messages: &messages }, Level::Sync).is_some() {
+        if self
+            .submit(
+                C::Redrive { queue, letters: &places, messages: &messages, to: Destination::Queue(queue) },
+                Level::Sync,
+            )
+            .is_some()
+        {
             self.remember(queue, &before, bodies);
         }
     }
@@ -366,16 +401,7 @@ impl World {
     }
 }
 
-pub(super) const PLAIN: Message<'static> = Message {
-    record: Record::new(b""),
-    priority: 4,
-    due: None,
-    ttl_micros: None,
-    deadline: None,
-    group: None,
-    max_attempts: None,
-    origin: None,
-};
+pub(super) const PLAIN: Message<'static> = Message::plain(Record::new(b""));
 
 fn difference(expected: &Dump, found: &Dump) -> String {
     let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).collect();
@@ -400,7 +426,7 @@ fn after_any_end_a_queue_is_what_its_first_commands_made_and_every_message_in_it
 #[test]
 fn a_queue_that_was_drained_gives_its_disk_back() {
     let mut world = World::new(1);
-    let options = Options::default();
+    let options = &Options::default();
     let Some(QueueReply::Queue(queue)) = world.submit(C::Create { name: "mails", options }, Level::Sync) else {
         panic!("a queue can be created")
     };

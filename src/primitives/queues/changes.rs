@@ -6,6 +6,7 @@ use super::event::Run;
 use super::lane::LaneNumber;
 use super::message::{Attributes, GroupHash};
 use super::note::{Fate, Note};
+use super::options::End;
 use super::queue::{Queue, Shared, land};
 use super::sent::Sent;
 use crate::base::time::{BootTime, Timestamp};
@@ -124,7 +125,10 @@ impl Queue {
         }
         let death = self.chunk_mut(at, chunk_of(offset), shared).bury(bit(offset));
         match death {
-            Some(death) => self.forget_notes(death.first_note),
+            Some(death) => {
+                self.forget_notes(death.first_note);
+                self.leaving.remove(&Place { lane: self.lanes[at].number, offset });
+            }
             None => {
                 let tracked = self.take_out(at, offset, shared);
                 self.forget_notes(tracked.first_note);
@@ -183,8 +187,8 @@ impl Queue {
                     self.notes.firsts.insert(number);
                 }
             }
-            Fate::Died { reason, is_discarded } => {
-                self.die(at, offset, (reason, note.entry.timestamp, is_discarded), number + 1, shared);
+            Fate::Died { reason, end } => {
+                self.die(at, offset, (reason, note.entry.timestamp, end), number + 1, shared);
             }
         }
         self.refresh(at, chunk_of(offset), shared);
@@ -196,11 +200,11 @@ impl Queue {
         &mut self,
         at: usize,
         offset: u64,
-        death: (Reason, Timestamp, bool),
+        death: (Reason, Timestamp, End),
         note: u64,
         shared: &mut Shared,
     ) {
-        let (reason, time, is_discarded) = death;
+        let (reason, time, end) = death;
         let is_live = |chunk: &Chunk| chunk.dead & bit(offset) == 0;
         if !self.lanes[at].has(offset) || !self.lanes[at].chunk(offset).is_none_or(is_live) {
             return;
@@ -208,7 +212,7 @@ impl Queue {
         let Tracked { mut failed, first_note, last_note, .. } = self.take_out(at, offset, shared);
         self.live -= 1;
         failed += u32::from(reason == Reason::AttemptsExhausted || reason == Reason::Rejected);
-        if is_discarded {
+        if end == End::Discarded {
             self.forget_notes(first_note);
             self.mark_gone(at, offset, shared);
             return;
@@ -218,7 +222,11 @@ impl Queue {
             self.notes.firsts.insert(first_note - 1);
         }
         let last_note = if note == 0 { last_note } else { note };
-        let death = Death { reason, at: time, failed, first_note, last_note };
+        let leaves = end == End::Leaves;
+        if leaves {
+            self.leaving.insert(Place { lane: self.lanes[at].number, offset });
+        }
+        let death = Death { reason, at: time, failed, leaves, first_note, last_note };
         self.chunk_mut(at, chunk_of(offset), shared).die(bit(offset), death);
     }
 
@@ -237,19 +245,14 @@ impl Queue {
         self.refresh(at, number, shared);
     }
 
-    pub(super) fn apply_redriven(&mut self, from: Place, to: Place, shared: &mut Shared) {
-        let (Some(old), Some(new)) = (self.lane_at(from.lane), self.lane_at(to.lane)) else { return };
-        let letter = self.chunk_mut(old, chunk_of(from.offset), shared);
-        if let Some(Death { first_note, last_note, .. }) = letter.bury(bit(from.offset))
-            && first_note > 0
+    /// A letter that was to be moved on stays.
+    pub(super) fn stay(&mut self, at: usize, offset: u64) {
+        if let Some(death) =
+            self.lanes[at].chunks.get_mut(&chunk_of(offset)).and_then(|chunk| chunk.death_mut(bit(offset)))
         {
-            let tracked = self.chunk_mut(new, chunk_of(to.offset), shared).track(bit(to.offset));
-            (tracked.first_note, tracked.last_note) = (first_note, last_note);
+            death.leaves = false;
+            self.leaving.remove(&Place { lane: self.lanes[at].number, offset });
         }
-        self.mark_gone(old, from.offset, shared);
-        self.refresh(old, chunk_of(from.offset), shared);
-        self.refresh(new, chunk_of(to.offset), shared);
-        self.advance(old, shared);
     }
 
     /// Forgets what is known of the messages of a lane up to this chunk.

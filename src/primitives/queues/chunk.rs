@@ -63,6 +63,8 @@ pub(crate) struct Death {
     pub(crate) reason: Reason,
     pub(crate) at: Timestamp,
     pub(crate) failed: u32,
+    /// It is to be moved on.
+    pub(crate) leaves: bool,
     /// As of [`Tracked`].
     pub(crate) first_note: u64,
     pub(crate) last_note: u64,
@@ -243,6 +245,11 @@ impl Chunk {
     pub(super) fn death(&self, bit: u64) -> Option<&Death> {
         let at = self.deaths.binary_search_by_key(&place(bit), |(place, _)| *place).ok()?;
         Some(&self.deaths[at].1)
+    }
+
+    pub(super) fn death_mut(&mut self, bit: u64) -> Option<&mut Death> {
+        let at = self.deaths.binary_search_by_key(&place(bit), |(place, _)| *place).ok()?;
+        Some(&mut self.deaths[at].1)
     }
 
     pub(super) fn die(&mut self, bit: u64, death: Death) {

@@ -5,7 +5,7 @@ use super::lane::LaneNumber;
 use super::message::{Due, Message};
 use super::options::Options;
 use super::reply::Reply;
-use super::routing::{Binding, ExchangeNumber};
+use super::routing::{Binding, Destination, ExchangeNumber};
 use crate::base::bounds::ERROR_BYTES_MAX;
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
@@ -55,12 +55,12 @@ pub(crate) enum Command<'a> {
     /// A no-op if the queue exists with equal options, `Mismatch` if with others.
     Create {
         name: &'a str,
-        options: Options,
+        options: &'a Options,
     },
     /// Creates the queue or gives it these options.
     Ensure {
         name: &'a str,
-        options: Options,
+        options: &'a Options,
     },
     /// Takes the name from the queue and all that is in it; `Erase` does the rest.
     Delete {
@@ -123,16 +123,28 @@ pub(crate) enum Command<'a> {
         queue: QueueNumber,
         left: &'a [Stretch],
     },
-    /// Lets dead letters go.
+    /// Lets letters go: dead ones, or messages that wait.
     Bury {
         queue: QueueNumber,
         letters: &'a [Place],
     },
-    /// Sends the dead letters again, as these messages, and lets them go.
+    /// Sends letters again, as these messages, and lets them go: dead ones, or messages that wait.
     Redrive {
         queue: QueueNumber,
         letters: &'a [Place],
         messages: &'a [Message<'a>],
+        /// Where they go to; to an exchange by the routing key that each says.
+        to: Destination,
+    },
+    /// Moves letters on to where the queue's dead go, as these messages.
+    MoveOn {
+        queue: QueueNumber,
+        letters: &'a [Place],
+        messages: &'a [Message<'a>],
+        /// That they are made for; `None` if the queue keeps its dead by now.
+        to: Option<Destination>,
+        /// Letters that cannot be read, and stay.
+        unread: &'a [Place],
     },
     /// Lets a message go that waits.
     Cancel {
@@ -229,6 +241,8 @@ pub(crate) enum Reason {
     AttemptsExhausted = 2,
     Expired = 3,
     Deadline = 4,
+    Overflow = 5,
+    Cycle = 6,
 }
 
 impl Reason {
@@ -238,6 +252,8 @@ impl Reason {
             2 => Ok(Reason::AttemptsExhausted),
             3 => Ok(Reason::Expired),
             4 => Ok(Reason::Deadline),
+            5 => Ok(Reason::Overflow),
+            6 => Ok(Reason::Cycle),
             _ => Err(Malformed("a reason that there is not")),
         }
     }
@@ -255,11 +271,13 @@ impl Command<'_> {
             | Command::Bind { .. } => Class::Publish,
             Command::DeleteExchange { .. } | Command::Unbind { .. } => Class::Settle,
             Command::Cancel { .. } | Command::Reschedule { .. } => Class::Settle,
-            // What is handed out can be settled: both are small, and settling takes from the same share.
-            Command::Receive { .. } | Command::Settle { .. } => Class::Settle,
+            Command::Receive { .. } => Class::HandOut,
+            Command::Settle { .. } => Class::Settle,
             Command::Delete { .. } | Command::Erase { .. } | Command::Purge { .. } | Command::Bury { .. } => {
                 Class::Settle
             }
+            // The message is written again. Until there is room the letter stays where it is.
+            Command::MoveOn { .. } => Class::Publish,
             Command::Pause { .. } | Command::Tick { .. } => Class::Settle,
             Command::Release { .. } | Command::End { .. } | Command::Adopt { .. } | Command::BeginLife => Class::Settle,
         }
@@ -302,6 +320,12 @@ pub(crate) enum Refusal {
     IsAlternate {
         exchange: String,
     },
+    /// It cannot be deleted: dead letters of this queue go there.
+    IsTarget {
+        queue: String,
+    },
+    /// Its dead letters would go where they are.
+    OwnTarget,
     /// None of the deliveries is in flight any more: settled, or taken back.
     Stale,
     /// It cannot be deleted: so many messages are in flight.

@@ -9,6 +9,7 @@ use super::exchanges;
 use super::handing;
 use super::letters;
 use super::looking;
+use super::moving;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::queue::Queue;
@@ -77,8 +78,8 @@ fn decide_on<'c>(
         Command::Settle { queue, how, deliveries } => {
             settling::settle(find(state, queue)?, &how, deliveries, context, emit)
         }
-        Command::Create { name, options } => create(state, name, &options, context, emit),
-        Command::Ensure { name, options } => ensure(state, name, &options, context, emit),
+        Command::Create { name, options } => create(state, name, options, false, context, emit),
+        Command::Ensure { name, options } => create(state, name, options, true, context, emit),
         Command::Pause { queue, is_paused } => {
             let row = queue_row(queue);
             if find(state, queue)?.is_paused == is_paused {
@@ -87,7 +88,7 @@ fn decide_on<'c>(
             emit(Event::Paused { queue, is_paused });
             Ok(Outcome::Accept(Reply::Done))
         }
-        Command::Delete { queue } => erasing::delete(find(state, queue)?, emit),
+        Command::Delete { queue } => erasing::delete(state, find(state, queue)?, emit),
         Command::Erase { what } => Ok(erasing::erase(state, what, emit)),
         Command::Publish { exchange, messages, limits } => {
             exchanges::publish(state, exchange, messages, limits, context, emit)
@@ -99,8 +100,11 @@ fn decide_on<'c>(
         Command::Unbind { binding } => exchanges::unbind(state, binding, emit),
         Command::Purge { queue, left } => Ok(erasing::purge(find(state, queue)?, left, emit)),
         Command::Bury { queue, letters } => letters::bury(find(state, queue)?, letters, emit),
-        Command::Redrive { queue, letters, messages } => {
-            letters::redrive(state, find(state, queue)?, letters, messages, context, emit)
+        Command::Redrive { queue, letters, messages, to } => {
+            moving::redrive(state, find(state, queue)?, letters, messages, to, context, emit)
+        }
+        Command::MoveOn { queue, letters, messages, to, unread } => {
+            moving::move_on(state, find(state, queue)?, letters, messages, to, unread, context, emit)
         }
         Command::Cancel { queue, sequence } => looking::cancel(find(state, queue)?, sequence, emit),
         Command::Reschedule { queue, sequence, due } => {
@@ -118,48 +122,29 @@ fn find(state: &State, queue: QueueNumber) -> Result<&Queue, Refused> {
     state.get(queue).ok_or_else(|| Refusal::NotFound.resting_on(COUNTERS))
 }
 
-fn check_options(options: &Options) -> Result<(), Refused> {
-    options.check().map_err(|(option, reason)| Refusal::InvalidOption { option, reason }.into())
-}
-
+/// Creates a queue; one that is there is given these options if that is asked for, and compared with them if not.
 fn create<'c>(
     state: &State,
     name: &'c str,
     options: &Options,
+    alters: bool,
     context: &Context<'_>,
     emit: Emit<'_, 'c>,
 ) -> Result<Outcome, Refused> {
-    check_options(options)?;
-    let Some(queue) = state.find(name).and_then(|number| state.get(number)) else {
-        return open(state, name, options, context, emit);
-    };
-    let rests_on = queue_row(queue.number);
-    if queue.options != *options {
+    options.check().map_err(|(option, reason)| Refusal::InvalidOption { option, reason })?;
+    let found = state.find(name).and_then(|number| state.get(number));
+    state.check_target(found.map(|queue| queue.number), &options.dead_letters)?;
+    let Some(queue) = found else { return open(state, name, options, context, emit) };
+    let (number, rests_on) = (queue.number, queue_row(queue.number));
+    if queue.options == *options {
+        return Ok(Outcome::Unchanged { reply: Reply::Queue(number), rests_on: Some(rests_on) });
+    }
+    if !alters {
         let differences = queue.options.differences(options);
         return Err(Refusal::Mismatch { differences }.resting_on(rests_on));
     }
-    Ok(Outcome::Unchanged { reply: Reply::Queue(queue.number), rests_on: Some(rests_on) })
-}
-
-fn ensure<'c>(
-    state: &State,
-    name: &'c str,
-    options: &Options,
-    context: &Context<'_>,
-    emit: Emit<'_, 'c>,
-) -> Result<Outcome, Refused> {
-    check_options(options)?;
-    match state.find(name).and_then(|number| state.get(number)) {
-        None => open(state, name, options, context, emit),
-        Some(queue) if queue.options == *options => {
-            let rests_on = Some(queue_row(queue.number));
-            Ok(Outcome::Unchanged { reply: Reply::Queue(queue.number), rests_on })
-        }
-        Some(queue) => {
-            emit(Event::Altered { queue: queue.number, options: *options });
-            Ok(Outcome::Accept(Reply::Queue(queue.number)))
-        }
-    }
+    emit(Event::Altered { queue: number, options: options.clone() });
+    Ok(Outcome::Accept(Reply::Queue(number)))
 }
 
 fn open<'c>(
@@ -177,7 +162,7 @@ fn open<'c>(
     check_lanes(state, 1)?;
     let (queue, notes) = (QueueNumber(state.counters.queue), LogId(state.counters.log));
     returning::clock_began(state, context).into_iter().for_each(&mut *emit);
-    emit(Event::Created { queue, notes, options: *options, name });
+    emit(Event::Created { queue, notes, options: options.clone(), name });
     // Its timer is by the boot clock, the one of its notes by the wall clock.
     let log = LogId(notes.0 + 1);
     emit(Event::LaneOpened { queue, lane: state.free_lane(0), priority: PRIORITY_DEFAULT, log });

@@ -81,7 +81,10 @@ fn purge_exceptions(lane: &Lane, stretch: &Stretch, chunks: &mut usize, runs: &m
     end
 }
 
-pub(super) fn delete(queue: &Queue, emit: Emit<'_, '_>) -> Result<Outcome, Refused> {
+pub(super) fn delete(state: &State, queue: &Queue, emit: Emit<'_, '_>) -> Result<Outcome, Refused> {
+    if let Some(refusal) = state.is_target(Destination::Queue(queue.number)) {
+        return Err(refusal.resting_on(COUNTERS));
+    }
     if queue.flying > 0 {
         return Err(Refusal::InFlight { count: queue.flying }.resting_on(of_contents(queue)));
     }

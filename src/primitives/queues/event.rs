@@ -18,20 +18,21 @@
 //! | 0x3a | back        | queue · runs: their backoff is over                                               |
 //! | 0x3b | extended    | queue · until · runs                                                              |
 //! | 0x3c | fell due    | queue · count · per message lane · offset · expiry, 0 for none                    |
-//! | 0x3d | expired     | queue · reason u8 · when · u8 (1 discarded) · runs                                |
+//! | 0x3d | expired     | queue · reason u8 · when · end u8 (0 kept, 1 discarded, 2 leaves) · runs          |
 //! | 0x3e | gone        | queue · runs                                                                      |
 //! | 0x3f | changed     | what u8 · fields: 0 paused (queue · u8), 1 passed (queue · lane · cursor),        |
 //! |      |             | 2 trimmed (queue · lane + 1, or 0 for its notes · log · start),                   |
 //! |      |             | 3 adopted (from · to), 4 clock began (boot id 16 · namespace u64 · moment ·       |
-//! |      |             | logs), 5 redriven (queue · count · per letter lane · offset · lane · offset);     |
+//! |      |             | logs); 5 is not used;                                                             |
 //! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
-//! |      |             | 12 rescheduled (queue · lane · offset · due)                                      |
+//! |      |             | 12 rescheduled (queue · lane · offset · due), 13 stayed (queue · runs: letters    |
+//! |      |             | that were to leave)                                                               |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
 //! |      |             | (1 still a suspect) · text                                                        |
 //! | 0xb2 | died        | head, of its notes · queue · lane · offset · previous · reason u8 ·               |
-//! |      |             | u8 (1 discarded) · text                                                           |
+//! |      |             | end u8 · text                                                           |
 //! | 0xf0 | published   | to several queues, once: see `published.rs`                                       |
 
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
@@ -44,7 +45,7 @@ use super::command::{Holder, Place, QueueNumber, Reason};
 use super::exchanges::{EXCHANGE_CHANGES, ExchangeEvent};
 use super::lane::LaneNumber;
 use super::note::Note;
-use super::options::Options;
+use super::options::{End, Options};
 use super::published::{PUBLISHED, Published};
 use super::sent::Sent;
 use super::state::FIRST_LOG;
@@ -139,7 +140,7 @@ pub(crate) enum Event<'a> {
         queue: QueueNumber,
         reason: Reason,
         at: Timestamp,
-        is_discarded: bool,
+        end: End,
         runs: Vec<Run>,
     },
     Gone {
@@ -178,10 +179,10 @@ pub(crate) enum Event<'a> {
         place: Place,
         due: Timestamp,
     },
-    /// Dead letters were sent again: what was noted of each is noted of the message that it became.
-    Redriven {
+    /// Letters that were to be moved on stay in the dead set.
+    Stayed {
         queue: QueueNumber,
-        letters: Vec<(Place, Place)>,
+        runs: Vec<Run>,
     },
     OfExchanges(ExchangeEvent<'a>),
     Sent(Sent<'a>),
@@ -291,11 +292,7 @@ impl<'a> Event<'a> {
             }
             Event::Adopted { from, to } => 1 + varint_len(from.0) + varint_len(to.0),
             Event::ClockBegan { at, logs, .. } => 1 + 16 + 8 + varint_len(at.0) + varint_len(u64::from(*logs)),
-            Event::Redriven { queue, letters } => {
-                let len = |place: &Place| lane_len(&place.lane) + varint_len(place.offset);
-                let letters_len: usize = letters.iter().map(|(from, to)| len(from) + len(to)).sum();
-                1 + queue_len(queue) + varint_len(letters.len() as u64) + letters_len
-            }
+            Event::Stayed { queue, runs } => 1 + queue_len(queue) + runs_len(runs),
             Event::OfExchanges(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
             Event::Published(published) => published.encoded_len() - 1,
@@ -366,11 +363,11 @@ impl<'a> Event<'a> {
                     out.varints([u64::from(place.lane.0), place.offset, expiry.map_or(0, |expiry| expiry.0)]);
                 }
             }
-            Event::Expired { queue, reason, at, is_discarded, runs } => {
+            Event::Expired { queue, reason, at, end, runs } => {
                 put(EXPIRED, *queue, [], out);
                 out.u8(*reason as u8);
                 out.varint(at.0);
-                out.u8(u8::from(*is_discarded));
+                out.u8(*end as u8);
                 put_runs(runs, out);
             }
             Event::Gone { queue, runs } => {
@@ -406,11 +403,9 @@ impl<'a> Event<'a> {
                 out.varint(at.0);
                 out.varint(u64::from(*logs));
             }
-            Event::Redriven { queue, letters } => {
-                put(5, *queue, [letters.len() as u64], out);
-                for (from, to) in letters {
-                    out.varints([u64::from(from.lane.0), from.offset, u64::from(to.lane.0), to.offset]);
-                }
+            Event::Stayed { queue, runs } => {
+                put(13, *queue, [], out);
+                put_runs(runs, out);
             }
             Event::OfExchanges(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
@@ -449,7 +444,7 @@ impl<'a> Event<'a> {
                 queue: take_queue(&mut take)?,
                 reason: Reason::decode(&mut take)?,
                 at: Timestamp(take.varint()?),
-                is_discarded: take_bool(&mut take)?,
+                end: End::decode(&mut take)?,
                 runs: take_runs(&mut take)?,
             },
             FELL_DUE => Event::FellDue { queue: take_queue(&mut take)?, messages: take_due(&mut take)? },
@@ -494,12 +489,12 @@ impl<'a> Event<'a> {
                     let identity = ClockIdentity { boot_id: take.array()?, time_namespace: take.u64()? };
                     Event::ClockBegan { identity, at: BootTime(take.varint()?), logs: take.varint32()? }
                 }
-                5 => Event::Redriven { queue: take_queue(take)?, letters: take_letters(take)? },
                 12 => Event::Rescheduled {
                     queue: take_queue(take)?,
                     place: Place { lane: take_lane(take)?, offset: take.varint()? },
                     due: Timestamp(take.varint()?),
                 },
+                13 => Event::Stayed { queue: take_queue(take)?, runs: take_runs(take)? },
                 change if EXCHANGE_CHANGES.contains(&change) => {
                     Event::OfExchanges(ExchangeEvent::decode(change, take)?)
                 }
@@ -562,13 +557,4 @@ fn take_due(take: &mut Take<'_>) -> Result<Vec<(Place, Option<Timestamp>)>, Malf
         messages.push((place, (expiry > 0).then_some(Timestamp(expiry))));
     }
     Ok(messages)
-}
-
-fn take_letters(take: &mut Take<'_>) -> Result<Vec<(Place, Place)>, Malformed> {
-    let count = take.varint()?;
-    if count > take.remaining() as u64 {
-        return Err(Malformed("more letters than bytes"));
-    }
-    let place = |take: &mut Take<'_>| Ok(Place { lane: take_lane(take)?, offset: take.varint()? });
-    (0..count).map(|_| Ok((place(take)?, place(take)?))).collect()
 }

@@ -129,8 +129,8 @@ impl Expired {
     pub(super) fn emit(self, queue: &Queue, now: Timestamp, emit: Emit<'_, '_>) {
         for (reason, runs) in [(Reason::Expired, self.of_ttl), (Reason::Deadline, self.of_deadline)] {
             if !runs.is_empty() {
-                let (queue, at, is_discarded) = (queue.number, now, queue.options.discards_dead);
-                emit(Event::Expired { queue, reason, at, is_discarded, runs });
+                let (queue, at, end) = (queue.number, now, queue.options.dead_letters.end());
+                emit(Event::Expired { queue, reason, at, end, runs });
             }
         }
     }

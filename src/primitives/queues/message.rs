@@ -1,13 +1,15 @@
 //! A message to send, and its bytes inside an item.
 //!
 //! ```text
-//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts, 32 origin; 0 in an item without any)
+//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts, 32 origin, 64 history; 0 in an item without
+//!             any)
 //! due         varint, if flagged: when a delayed message becomes ready
 //! ttl         varint, if flagged: how long it lives once it is ready
 //! deadline    varint, if flagged: when it is over, wherever it stands
 //! group       slice, if flagged
 //! attempts    varint, if flagged
 //! origin      slice(exchange) · slice(routing key), if flagged
+//! history     slice, if flagged: as in `history.rs`
 //! record      as of a stream (`primitives/record.rs`)
 //! ```
 //!
@@ -15,6 +17,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::base::bounds::PRIORITY_DEFAULT;
 use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::time::Timestamp;
 use crate::primitives::record::{Record, RecordRef, take_parts};
@@ -25,6 +28,7 @@ const DEADLINE: u8 = 4;
 const GROUP: u8 = 8;
 const ATTEMPTS: u8 = 16;
 const ORIGIN: u8 = 32;
+const HISTORY: u8 = 64;
 
 /// A message to send; it borrows what it is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Message<'a> {
     pub(crate) max_attempts: Option<u32>,
     /// None if it was sent to the queue itself.
     pub(crate) origin: Option<Origin<'a>>,
+    /// What became of it before; see `history.rs`.
+    pub(crate) history: Option<&'a [u8]>,
 }
 
 /// How a message came to its queues. The default exchange has no name.
@@ -64,6 +70,7 @@ pub(crate) struct Attributes<'a> {
     pub(crate) group: Option<&'a str>,
     pub(crate) max_attempts: Option<u32>,
     pub(crate) origin: Option<Origin<'a>>,
+    pub(crate) history: Option<&'a [u8]>,
 }
 
 /// What a group is known by in memory and in rows. Two groups that share it are handed out as one, which delays
@@ -78,6 +85,26 @@ impl GroupHash {
 }
 
 impl<'a> Message<'a> {
+    /// A message that says nothing of itself.
+    pub(crate) const fn plain(record: Record<'a>) -> Message<'a> {
+        Message {
+            record,
+            priority: PRIORITY_DEFAULT,
+            due: None,
+            ttl_micros: None,
+            deadline: None,
+            group: None,
+            max_attempts: None,
+            origin: None,
+            history: None,
+        }
+    }
+
+    /// Whether it has more than its record that is to be written.
+    pub(super) fn has_attributes(&self) -> bool {
+        !self.is_plain() || self.origin.is_some() || self.history.is_some()
+    }
+
     /// Whether it needs no state of its own while it waits.
     pub(crate) fn is_plain(&self) -> bool {
         self.due.is_none()
@@ -102,6 +129,7 @@ impl<'a> Message<'a> {
             group: self.group,
             max_attempts: self.max_attempts,
             origin: self.origin,
+            history: self.history,
         }
     }
 }
@@ -109,7 +137,7 @@ impl<'a> Message<'a> {
 impl<'a> Attributes<'a> {
     /// Whether a message that says this needs no state of its own while it waits.
     pub(super) fn are_plain(&self) -> bool {
-        Attributes { origin: None, ..*self } == Attributes::default()
+        Attributes { origin: None, history: None, ..*self } == Attributes::default()
     }
 
     fn numbers(&self) -> [(u8, Option<u64>); 4] {
@@ -125,14 +153,16 @@ impl<'a> Attributes<'a> {
         let numbers = self.numbers().into_iter().filter_map(|(_, number)| number).map(varint_len);
         let origin =
             self.origin.map_or(0, |origin| slice_len(origin.exchange.len()) + slice_len(origin.routing_key.len()));
-        1 + numbers.sum::<usize>() + self.group.map_or(0, |group| slice_len(group.len())) + origin
+        let history = self.history.map_or(0, |history| slice_len(history.len()));
+        1 + numbers.sum::<usize>() + self.group.map_or(0, |group| slice_len(group.len())) + origin + history
     }
 
     pub(super) fn encode(&self, out: &mut Put<'_>) {
         let flag = |flags: u8, (flag, number): (u8, Option<u64>)| if number.is_some() { flags | flag } else { flags };
         let group = if self.group.is_some() { GROUP } else { 0 };
         let origin = if self.origin.is_some() { ORIGIN } else { 0 };
-        out.u8(self.numbers().into_iter().fold(group | origin, flag));
+        let history = if self.history.is_some() { HISTORY } else { 0 };
+        out.u8(self.numbers().into_iter().fold(group | origin | history, flag));
         let [due, ttl, deadline, attempts] = self.numbers();
         for (_, number) in [due, ttl, deadline] {
             number.into_iter().for_each(|number| out.varint(number));
@@ -143,11 +173,12 @@ impl<'a> Attributes<'a> {
             out.slice(exchange.as_bytes());
             out.slice(routing_key.as_bytes());
         }
+        self.history.into_iter().for_each(|history| out.slice(history));
     }
 
     pub(super) fn decode(take: &mut Take<'a>) -> Result<Attributes<'a>, Malformed> {
         let flags = take.u8()?;
-        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN) != 0 {
+        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN | HISTORY) != 0 {
             return Err(Malformed("an attribute that messages do not have"));
         }
         let has = |flag: u8| flags & flag != 0;
@@ -161,6 +192,7 @@ impl<'a> Attributes<'a> {
                 true => Some(Origin { exchange: take.text()?, routing_key: take.text()? }),
                 false => None,
             },
+            history: if has(HISTORY) { Some(take.slice()?) } else { None },
         })
     }
 }

@@ -33,9 +33,13 @@
 //! | `returning.rs` | what becomes of messages that come back                       |
 //! | `ticking.rs`   | what the clocks bring about                                   |
 //! | `letters.rs`   | dead letters                                                  |
+//! | `history.rs`   | what became of a message, as it travels with it               |
+//! | `errand.rs`    | what must be read before dead letters can be moved on         |
+//! | `moving.rs`    | moving letters out of a queue                                 |
 //! | `looking.rs`   | looking at messages, and cancelling and rescheduling them      |
 //! | `erasing.rs`   | purging and deleting                                          |
 //! | `trimming.rs`  | where the logs of a queue start                               |
+//! | `overflow.rs`  | what happens to a queue that is full                          |
 //! | `overlay.rs`   | several commands in one frame                                 |
 //! | `published.rs` | messages that went to several queues, in an item              |
 //! | `exchanges`    | exchanges and bindings, and publishing through them           |
@@ -46,15 +50,19 @@ mod chunk;
 mod command;
 mod decide;
 mod erasing;
+mod errand;
 mod event;
 mod exchanges;
 mod handing;
+mod history;
 mod lane;
 mod letters;
 mod looking;
 mod message;
+mod moving;
 mod note;
 mod options;
+mod overflow;
 mod overlay;
 mod picking;
 mod published;
@@ -77,17 +85,21 @@ pub(crate) use command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
 pub(crate) use decide::decide;
+pub(crate) use errand::{Errand, Read as ErrandRead};
 pub(crate) use event::Event;
 pub(crate) use exchanges::{
     DEFAULT as DEFAULT_EXCHANGE, ExchangeOptions, Limits, binding_len, exchange_row, put_binding, take_binding,
 };
 pub(crate) use handing::KNOWS_NOTHING;
-pub(crate) use lane::{Lane, LaneNumber, place_of, sequence};
-pub(crate) use letters::Letter;
+pub(crate) use history::{Deaths, History, NewDeath};
+#[cfg(test)]
+pub(crate) use lane::place_of;
+pub(crate) use lane::{Lane, LaneNumber, sequence};
+pub(crate) use letters::{Letter, WaitingMessage};
 pub(crate) use looking::{Seen, Standing};
 pub(crate) use message::{Due as DueTime, Message, MessageRef, Origin};
 pub(crate) use note::read_note;
-pub(crate) use options::{Backoff, Growth, JitterKind, Options};
+pub(crate) use options::{Backoff, DeadLetters, Growth, JitterKind, Options, Overflow, Target};
 pub(crate) use overlay::Overlay;
 pub(crate) use queue::{Queue, QueueCounts};
 pub(crate) use reply::{HandedRun, Reply};
@@ -103,6 +115,7 @@ use crate::base::codec::Malformed;
 use crate::base::level::Level;
 use crate::base::log::LogId;
 use crate::base::row::RowKey;
+use crate::base::time::Timestamp;
 use crate::engine::machine::{Due, LogCursor, LogTimer};
 use crate::journal::entry::each_entry;
 
@@ -126,6 +139,8 @@ impl State {
     pub(crate) fn next_due(&self, key: RowKey) -> Option<Due> {
         let queue = self.logs.get(&LogId(key.id)).and_then(|(queue, _)| self.get(*queue))?;
         match key.kind {
+            // Letters that are to leave are due since ever.
+            KIND_WALL if !queue.leaving.is_empty() => Some(Due::At(Timestamp(0))),
             KIND_WALL => queue.wall.first().map(|(at, ..)| Due::At(*at)),
             KIND_BOOT => queue.boot.first().map(|(at, ..)| Due::AtBoot(*at)),
             _ => None,

@@ -6,6 +6,7 @@ use crate::journal::entry::Entry;
 
 use super::command::{Place, QueueNumber, Reason};
 use super::event::{DIED, Event, FAILED, take_bool, take_lane, take_queue};
+use super::options::End;
 
 /// A message failed or died: a record of the queue's notes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +31,7 @@ pub(crate) enum Fate {
     },
     Died {
         reason: Reason,
-        is_discarded: bool,
+        end: End,
     },
 }
 
@@ -59,9 +60,9 @@ impl<'a> Note<'a> {
             Fate::Failed { until, pause_micros, stays_suspect } => {
                 out.varints([until.0, pause_micros, u64::from(stays_suspect)]);
             }
-            Fate::Died { reason, is_discarded } => {
+            Fate::Died { reason, end } => {
                 out.u8(reason as u8);
-                out.u8(u8::from(is_discarded));
+                out.u8(end as u8);
             }
         }
         out.slice(self.text.as_bytes());
@@ -80,7 +81,7 @@ impl<'a> Note<'a> {
                 pause_micros: take.varint()?,
                 stays_suspect: take_bool(&mut take)?,
             },
-            _ => Fate::Died { reason: Reason::decode(&mut take)?, is_discarded: take_bool(&mut take)? },
+            _ => Fate::Died { reason: Reason::decode(&mut take)?, end: End::decode(&mut take)? },
         };
         let text = take.text()?;
         take.end()?;

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! options  level u8 (0 the database's, 1 sync, 2 buffered) · max attempts · visibility · backoff ·
-//!          ttl + 1 or 0 · max messages + 1 or 0 · dead letters u8 (0 kept, 1 discarded)
+//!          ttl + 1 or 0 · max messages + 1 or 0 · overflow u8 (0 refused, 1 the oldest goes) ·
+//!          dead letters
+//! dead     u8 (0 kept, 1 discarded, 2 to a queue, 3 to an exchange) · its number, if there is one ·
+//!          u8 (1 a routing key) · slice(routing key), if it is an exchange
 //! backoff  kind u8 (0 none, 1 fixed, 2 linear, 3 exponential) · first · most · jitter u8 (0 none, 1 full,
 //!          2 decorrelated)
 //! ```
@@ -15,11 +18,15 @@ use crate::base::bounds::{
     BACKOFF_MICROS_DEFAULT, BACKOFF_MICROS_MAX_DEFAULT, DURATION_MICROS_MAX, MAX_ATTEMPTS_DEFAULT,
     VISIBILITY_MICROS_DEFAULT,
 };
-use crate::base::codec::{Malformed, Put, Take, varint_len};
+use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::level::Level;
+use crate::base::sync::Arc;
+
+use super::event::{take_bool, take_queue};
+use super::routing::{Destination, ExchangeNumber, ROUTING_KEY_BYTES_MAX};
 
 /// Options of a queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Options {
     /// The database's, if none.
     pub(crate) level: Option<Level>,
@@ -29,8 +36,62 @@ pub(crate) struct Options {
     pub(crate) ttl_micros: Option<u64>,
     /// Ready and delayed; a `send` beyond is refused.
     pub(crate) max_messages: Option<u64>,
-    /// A dead message goes for good.
-    pub(crate) discards_dead: bool,
+    pub(crate) overflow: Overflow,
+    pub(crate) dead_letters: DeadLetters,
+}
+
+/// What becomes of a message that dies.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) enum DeadLetters {
+    /// It stays in the queue's own dead set.
+    #[default]
+    Kept,
+    /// It goes for good.
+    Discarded,
+    /// It is moved on.
+    Moved(Target),
+}
+
+/// Where dead letters are moved to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Target {
+    pub(crate) destination: Destination,
+    /// What they are published to an exchange with; that of the message itself, if none.
+    pub(crate) routing_key: Option<Arc<str>>,
+}
+
+/// What a send does to a queue that holds as many messages as it may.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(u8)]
+pub(crate) enum Overflow {
+    /// It is refused.
+    #[default]
+    Reject = 0,
+    /// The oldest messages of the lowest priority die.
+    DropOldest = 1,
+}
+
+/// Where a dead message ends, as a fact.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum End {
+    /// In the dead set.
+    Kept = 0,
+    /// Nowhere.
+    Discarded = 1,
+    /// In the dead set, until it is moved on.
+    Leaves = 2,
+}
+
+impl End {
+    pub(super) fn decode(take: &mut Take<'_>) -> Result<End, Malformed> {
+        match take.u8()? {
+            0 => Ok(End::Kept),
+            1 => Ok(End::Discarded),
+            2 => Ok(End::Leaves),
+            _ => Err(Malformed("an end that messages do not have")),
+        }
+    }
 }
 
 impl Default for Options {
@@ -42,7 +103,8 @@ impl Default for Options {
             backoff: Backoff::default(),
             ttl_micros: None,
             max_messages: None,
-            discards_dead: false,
+            overflow: Overflow::Reject,
+            dead_letters: DeadLetters::Kept,
         }
     }
 }
@@ -147,6 +209,13 @@ impl Options {
         if self.visibility_micros == 0 {
             return Err(("visibility timeout", "nobody settles a message in no time"));
         }
+        let key = self.dead_letters.target().and_then(|target| target.routing_key.as_ref());
+        if key.is_some_and(|key| key.len() > ROUTING_KEY_BYTES_MAX) {
+            return Err(("routing key of dead letters", "it has at most 255 bytes"));
+        }
+        if self.overflow == Overflow::DropOldest && self.max_messages.is_none() {
+            return Err(("overflow", "a queue without max messages is never full"));
+        }
         if self.max_messages == Some(0) {
             return Err(("max messages", "a queue that may hold nothing is of no use"));
         }
@@ -170,8 +239,12 @@ impl Options {
         differ("its ttl", ttl(self.ttl_micros), ttl(asked.ttl_micros));
         let count = |count: Option<u64>| count.map_or("unlimited".to_owned(), |count| count.to_string());
         differ("max messages", count(self.max_messages), count(asked.max_messages));
-        let dead = |discards| if discards { "discarded".to_owned() } else { "kept".to_owned() };
-        differ("what becomes of dead letters", dead(self.discards_dead), dead(asked.discards_dead));
+        let overflow = |overflow| match overflow {
+            Overflow::Reject => "to refuse".to_owned(),
+            Overflow::DropOldest => "to drop the oldest".to_owned(),
+        };
+        differ("what it does when it is full", overflow(self.overflow), overflow(asked.overflow));
+        differ("what becomes of dead letters", self.dead_letters.told(), asked.dead_letters.told());
         differences
     }
 
@@ -183,7 +256,7 @@ impl Options {
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        4 + self.integers().into_iter().map(varint_len).sum::<usize>()
+        5 + self.integers().into_iter().map(varint_len).sum::<usize>() + self.dead_letters.encoded_len()
     }
 
     pub(crate) fn encode(&self, out: &mut Put<'_>) {
@@ -201,7 +274,8 @@ impl Options {
         out.u8(self.backoff.jitter as u8);
         out.varint(ttl);
         out.varint(messages);
-        out.u8(u8::from(self.discards_dead));
+        out.u8(self.overflow as u8);
+        self.dead_letters.encode(out);
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Options, Malformed> {
@@ -227,11 +301,12 @@ impl Options {
             _ => return Err(Malformed("a jitter that there is not")),
         };
         let (ttl, messages) = (take.varint()?, take.varint()?);
-        let discards_dead = match take.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Malformed("dead letters that are neither kept nor discarded")),
+        let overflow = match take.u8()? {
+            0 => Overflow::Reject,
+            1 => Overflow::DropOldest,
+            _ => return Err(Malformed("an overflow that there is not")),
         };
+        let dead_letters = DeadLetters::decode(take)?;
         let options = Options {
             level,
             max_attempts,
@@ -239,10 +314,85 @@ impl Options {
             backoff: Backoff { growth, first_micros, most_micros, jitter },
             ttl_micros: ttl.checked_sub(1),
             max_messages: messages.checked_sub(1),
-            discards_dead,
+            overflow,
+            dead_letters,
         };
         options.check().map_err(|(_, reason)| Malformed(reason))?;
         Ok(options)
+    }
+}
+
+impl DeadLetters {
+    /// Where one that dies ends.
+    pub(super) fn end(&self) -> End {
+        match self {
+            DeadLetters::Kept => End::Kept,
+            DeadLetters::Discarded => End::Discarded,
+            DeadLetters::Moved(_) => End::Leaves,
+        }
+    }
+
+    pub(crate) fn target(&self) -> Option<&Target> {
+        match self {
+            DeadLetters::Moved(target) => Some(target),
+            DeadLetters::Kept | DeadLetters::Discarded => None,
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            DeadLetters::Kept => "kept".to_owned(),
+            DeadLetters::Discarded => "discarded".to_owned(),
+            DeadLetters::Moved(Target { destination: Destination::Queue(queue), .. }) => {
+                format!("moved to the queue with number {}", queue.0)
+            }
+            DeadLetters::Moved(Target { destination: Destination::Exchange(exchange), routing_key }) => {
+                let key = routing_key.as_ref().map_or(String::new(), |key| format!(" with the key \"{key}\""));
+                format!("published to the exchange with number {}{key}", exchange.0)
+            }
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        match self.target() {
+            None => 0,
+            Some(Target { destination: Destination::Queue(queue), .. }) => varint_len(u64::from(queue.0)),
+            Some(Target { destination: Destination::Exchange(exchange), routing_key }) => {
+                let key_len = routing_key.as_ref().map_or(0, |key| slice_len(key.len()));
+                varint_len(u64::from(exchange.0)) + 1 + key_len
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut Put<'_>) {
+        match self {
+            DeadLetters::Kept => out.u8(0),
+            DeadLetters::Discarded => out.u8(1),
+            DeadLetters::Moved(Target { destination: Destination::Queue(queue), .. }) => {
+                out.u8(2);
+                out.varint(u64::from(queue.0));
+            }
+            DeadLetters::Moved(Target { destination: Destination::Exchange(exchange), routing_key }) => {
+                out.u8(3);
+                out.varint(u64::from(exchange.0));
+                out.u8(u8::from(routing_key.is_some()));
+                routing_key.iter().for_each(|key| out.slice(key.as_bytes()));
+            }
+        }
+    }
+
+    fn decode(take: &mut Take<'_>) -> Result<DeadLetters, Malformed> {
+        let (destination, routing_key) = match take.u8()? {
+            0 => return Ok(DeadLetters::Kept),
+            1 => return Ok(DeadLetters::Discarded),
+            2 => (Destination::Queue(take_queue(take)?), None),
+            3 => {
+                let exchange = Destination::Exchange(ExchangeNumber(take.varint32()?));
+                (exchange, if take_bool(take)? { Some(Arc::from(take.text()?)) } else { None })
+            }
+            _ => return Err(Malformed("an end of dead letters that there is not")),
+        };
+        Ok(DeadLetters::Moved(Target { destination, routing_key }))
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Queue {
     pub(super) flying: u64,
     pub(super) waiting: u64,
     pub(super) dead: u64,
+    /// Letters that are to be moved on.
+    pub(super) leaving: BTreeSet<Place>,
     /// The frame that last gave a consumer reason to look.
     pub(crate) news: u64,
 }
@@ -107,6 +109,7 @@ impl Queue {
             flying: 0,
             waiting: 0,
             dead: 0,
+            leaving: BTreeSet::new(),
             news: 0,
         }
     }

@@ -5,7 +5,7 @@ use super::command::{Holder, Outcome, Place, Reason, cut};
 use super::decide::Emit;
 use super::event::{Event, Run, push_run};
 use super::note::{Fate, Note};
-use super::options::mixed;
+use super::options::{End, mixed};
 use super::queue::Queue;
 use super::reply::Reply;
 use super::state::{FIRST_LOG, State};
@@ -70,13 +70,13 @@ impl<'q> Returning<'q> {
         let tracked = tracked_of(self.queue, place);
         match how {
             Return::Rejected { error, is_kept } => {
-                let is_discarded = self.queue.options.discards_dead && !is_kept;
-                let fate = Fate::Died { reason: Reason::Rejected, is_discarded };
+                let end = if is_kept { End::Kept } else { self.queue.options.dead_letters.end() };
+                let fate = Fate::Died { reason: Reason::Rejected, end };
                 self.note(place, &tracked, fate, error, emit);
             }
             Return::Failed { error, .. } if tracked.failed + 1 >= self.max_attempts(&tracked) => {
-                let is_discarded = self.queue.options.discards_dead;
-                let fate = Fate::Died { reason: Reason::AttemptsExhausted, is_discarded };
+                let end = self.queue.options.dead_letters.end();
+                let fate = Fate::Died { reason: Reason::AttemptsExhausted, end };
                 self.note(place, &tracked, fate, error, emit);
             }
             _ if self.is_expired(place) => match reason_of_expiry(self.queue, place) {
@@ -100,10 +100,10 @@ impl<'q> Returning<'q> {
 
     /// Tells what was gathered.
     pub(super) fn finish(self, emit: Emit<'_, '_>) {
-        let (queue, is_discarded) = (self.queue.number, self.queue.options.discards_dead);
+        let (queue, end) = (self.queue.number, self.queue.options.dead_letters.end());
         for (reason, runs) in [(Reason::Expired, self.expired), (Reason::Deadline, self.over_deadline)] {
             if !runs.is_empty() {
-                emit(Event::Expired { queue, reason, at: self.now.wall, is_discarded, runs });
+                emit(Event::Expired { queue, reason, at: self.now.wall, end, runs });
             }
         }
         if !self.suspects.is_empty() {

@@ -21,7 +21,8 @@
 //!
 //! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields:
 //! 1 time, 2 group u64, 4 tracked (acquired · failed · max attempts · u8 (1 suspect) · holder · until · pause · ttl ·
-//! deadline · first note · last note), 8 death (reason u8 · when · failed · first note · last note). The lane of a
+//! deadline · first note · last note), 8 death (reason u8 · when · failed · u8 (1 leaves) · first note · last note).
+//! The lane of a
 //! row stands above the 43 bits of the rest.
 
 use super::chunk::{Chunk, Death, Tracked, bit};
@@ -296,7 +297,7 @@ fn put_message(lane: &Lane, chunk: &Chunk, offset: u64, row: &mut Row) {
     }
     if let Some(death) = chunk.death(bit) {
         row.0.push(death.reason as u8);
-        row.varints([death.at.0, u64::from(death.failed), death.first_note, death.last_note]);
+        row.varints([death.at.0, u64::from(death.failed), u64::from(death.leaves), death.first_note, death.last_note]);
     }
 }
 
@@ -378,6 +379,9 @@ fn enter_loaded(
         }
         queue.notes.firsts.insert(first_note - 1);
     }
+    if death.is_some_and(|death| death.leaves) {
+        queue.leaving.insert(Place { lane: queue.lanes[at].number, offset });
+    }
     if let Some(group) = group {
         let lane = queue.lanes[at].number;
         if queue.lane_of_group(group).is_some_and(|other| other != lane) {
@@ -412,6 +416,7 @@ fn take_death(take: &mut Take<'_>) -> Result<Death, Malformed> {
         reason: Reason::decode(take)?,
         at: Timestamp(take.varint()?),
         failed: take.varint32()?,
+        leaves: take_bool(take)?,
         first_note: take.varint()?,
         last_note: take.varint()?,
     })

@@ -1,10 +1,12 @@
 //! Sending: messages are checked, and each goes into the lane of its priority, or of its group.
 
-use super::command::{Outcome, Place, Refusal};
-use super::decide::{Emit, Refused, check_lanes, of_contents};
+use super::command::{Outcome, Refusal};
+use super::decide::{Emit, Refused, check_lanes};
 use super::event::Event;
+use super::history::History;
 use super::lane::LaneNumber;
 use super::message::{Due, GroupHash, Message, Origin};
+use super::overflow;
 use super::queue::{Map, Queue};
 use super::reply::Reply;
 use super::routing::ROUTING_KEY_BYTES_MAX;
@@ -12,8 +14,8 @@ use super::rows::news_row;
 use super::sent::{Given, Sent};
 use super::state::State;
 use crate::base::bounds::{
-    AWAITED_MICROS, BODY_BYTES_MAX, CHUNKS_MAX, DURATION_MICROS_MAX, HEADER_BLOCK_BYTES_MAX, KEY_BYTES_MAX,
-    LARGE_FRAME_BYTES, NAME_BYTES_MAX, PRIORITIES, RECORDS_PER_BATCH_MAX, SEQUENCE_BITS,
+    AWAITED_MICROS, BODY_BYTES_MAX, CHUNKS_MAX, DURATION_MICROS_MAX, HEADER_BLOCK_BYTES_MAX, HISTORY_BYTES_MAX,
+    KEY_BYTES_MAX, LARGE_FRAME_BYTES, NAME_BYTES_MAX, PRIORITIES, RECORDS_PER_BATCH_MAX, SEQUENCE_BITS,
 };
 use crate::base::log::LogId;
 use crate::base::name;
@@ -34,26 +36,17 @@ pub(super) fn send<'c>(
     context: &Context<'_>,
     emit: Emit<'_, 'c>,
 ) -> Result<Outcome, Refused> {
-    let room = queue.options.max_messages.map(|max| (max, max.saturating_sub(queue.live - queue.flying)));
-    if let Some((max, room)) = room
-        && messages.len() as u64 > room
-    {
-        return Err(Refusal::Full { queue: queue.name.to_string(), max }.resting_on(of_contents(queue)));
-    }
-    let appended = append(state, queue, messages, context, emit)?;
+    let dropped = overflow::make_room(queue, messages.len() as u64)?;
+    let lanes = prepare(state, queue, messages)?;
+    dropped.emit(queue, context, emit);
+    let appended = append(lanes, messages, context, emit);
     let priority = appended.priorities.as_ref().map_or(appended.only, |priorities| priorities[0]);
     let (_, _, offset) = appended.of(priority);
     Ok(Outcome::Accept(Reply::Sent { priority, offset }))
 }
 
-/// Adds messages, whatever the queue holds; tells where.
-pub(super) fn append<'a, 'c>(
-    state: &'a State,
-    queue: &'a Queue,
-    messages: &'c [Message<'c>],
-    context: &Context<'_>,
-    emit: Emit<'_, 'c>,
-) -> Result<Lanes<'a>, Refused> {
+/// Where messages will go, whatever the queue holds, if nothing is wrong with them.
+fn prepare<'a>(state: &'a State, queue: &'a Queue, messages: &[Message<'_>]) -> Result<Lanes<'a>, Refused> {
     check(state, messages)?;
     let mut lanes = Lanes::new(state, queue);
     lanes.assign(messages);
@@ -63,11 +56,15 @@ pub(super) fn append<'a, 'c>(
         let (limit, max) = ("messages that a priority of a queue ever had", SEQUENCES_MAX);
         return Err(Refusal::LimitExceeded { limit, max, actual: longest }.into());
     }
-    emit_all(&lanes, messages, context, emit);
     Ok(lanes)
 }
 
-fn emit_all<'c>(lanes: &Lanes<'_>, messages: &'c [Message<'c>], context: &Context<'_>, emit: Emit<'_, 'c>) {
+fn append<'a, 'c>(
+    lanes: Lanes<'a>,
+    messages: &'c [Message<'c>],
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Lanes<'a> {
     let queue = lanes.queue;
     for (lane, priority, log) in &lanes.opened {
         emit(Event::LaneOpened { queue: queue.number, lane: *lane, priority: *priority, log: *log });
@@ -96,6 +93,7 @@ fn emit_all<'c>(lanes: &Lanes<'_>, messages: &'c [Message<'c>], context: &Contex
         }
         at += piece.len();
     }
+    lanes
 }
 
 /// How many of the messages one item takes.
@@ -103,6 +101,7 @@ fn pieced(messages: &[Message<'_>]) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Message<'_>| {
         bytes += message.record.user_bytes() + 64 + message.group.map_or(0, str::len);
+        bytes += message.history.map_or(0, <[u8]>::len);
         bytes += message.origin.map_or(0, |origin| origin.exchange.len() + origin.routing_key.len());
         bytes <= ITEM_MESSAGE_BYTES_MAX
     };
@@ -127,6 +126,11 @@ fn check_message(message: &Message<'_>) -> Result<(), Refused> {
     if let Some(Origin { exchange, routing_key }) = message.origin {
         at_most("bytes of an exchange's name", exchange.len(), NAME_BYTES_MAX)?;
         at_most("bytes of a routing key", routing_key.len(), ROUTING_KEY_BYTES_MAX)?;
+    }
+    if let Some(history) = message.history {
+        at_most("bytes of a history", history.len(), HISTORY_BYTES_MAX)?;
+        let reason = "it was not made by this library";
+        History::decode(history).map_err(|_| Refusal::InvalidOption { option: "history", reason })?;
     }
     if let Some(group) = message.group {
         name::check(group).map_err(Refusal::InvalidName)?;
@@ -209,18 +213,5 @@ impl<'a> Lanes<'a> {
         let opened =
             self.opened.iter().find(|(_, opened, _)| *opened == priority).expect("it was opened for the batch");
         (opened.0, opened.2, 0)
-    }
-
-    /// Where each of the messages went.
-    pub(super) fn places(&self, messages: usize) -> Vec<Place> {
-        let mut ends: Map<u8, u64> = Map::default();
-        let place = |number: usize| {
-            let priority = self.priorities.as_ref().map_or(self.only, |priorities| priorities[number]);
-            let (lane, _, end) = self.of(priority);
-            let end = ends.entry(priority).or_insert(end);
-            *end += 1;
-            Place { lane, offset: *end - 1 }
-        };
-        (0..messages).map(place).collect()
     }
 }

@@ -80,6 +80,11 @@ impl State {
         self.names.len()
     }
 
+    /// Messages of all queues that are in flight.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.shared.in_flight as u64
+    }
+
     /// Names of queues behind this one, in order.
     pub(crate) fn names_after(&self, after: &str, max: usize) -> Vec<String> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -188,16 +193,19 @@ impl State {
                 self.counters.log = self.counters.log.max(notes.0 + 1);
                 self.logs.insert(*notes, (*queue, None));
                 self.names.insert((*name).into(), *queue);
-                self.queues.insert(*queue, Queue::new(*queue, name, *notes, *options));
+                self.queues.insert(*queue, Queue::new(*queue, name, *notes, options.clone()));
             }
             Event::LaneOpened { queue, lane, priority, log } => {
                 self.counters.log = self.counters.log.max(log.0 + 1);
                 self.take_lane(*queue, Lane::new(*lane, *priority, *log));
             }
-            Event::Altered { queue, options } => self.with(*queue, |queue, _| queue.options = *options),
+            Event::Altered { queue, options } => self.with(*queue, |queue, _| queue.options = options.clone()),
             Event::Paused { queue, is_paused } => self.with(*queue, |queue, _| queue.is_paused = *is_paused),
             Event::Retired { queue } => {
-                self.with(*queue, |queue, _| queue.is_retired = true);
+                self.with(*queue, |queue, _| {
+                    queue.is_retired = true;
+                    queue.leaving.clear();
+                });
                 self.names.retain(|_, other| other != queue);
                 self.retired.insert(*queue);
                 Arc::make_mut(&mut self.exchanges).retire(Destination::Queue(*queue));
@@ -250,8 +258,8 @@ impl State {
                     queue.apply_fell_due(*place, *expiry, shared);
                 }
             }),
-            Event::Expired { queue, reason, at: time, is_discarded, runs } => {
-                let death = (*reason, *time, *is_discarded);
+            Event::Expired { queue, reason, at: time, end, runs } => {
+                let death = (*reason, *time, *end);
                 self.each(*queue, runs, |queue, at, offset, shared| queue.die(at, offset, death, 0, shared));
             }
             Event::Passed { queue, lane, cursor } => self.with(*queue, |queue, shared| {
@@ -269,11 +277,7 @@ impl State {
                 }
                 queue.refresh(at, chunk_of(place.offset), shared);
             }),
-            Event::Redriven { queue, letters } => self.with(*queue, |queue, shared| {
-                for (from, to) in letters {
-                    queue.apply_redriven(*from, *to, shared);
-                }
-            }),
+            Event::Stayed { queue, runs } => self.each(*queue, runs, |queue, at, offset, _| queue.stay(at, offset)),
             Event::Trimmed { queue, lane, start, .. } => {
                 if let Some(queue) = self.queues.get_mut(queue) {
                     match lane.map(|lane| queue.lane_at(lane)) {

@@ -6,6 +6,7 @@ use super::event::{Event, Run};
 use super::exchanges::ROUTES;
 use super::lane::{Lane, LaneNumber};
 use super::note::Fate;
+use super::options::End;
 use super::queue::Queue;
 use super::rows::{COUNTERS, chunk_rows, lane_row, message_row, news_row, notes_row, queue_row};
 use super::sent::Sent;
@@ -37,7 +38,7 @@ impl State {
             | Event::Altered { queue, .. }
             | Event::Retired { queue }
             | Event::Rescheduled { queue, .. }
-            | Event::Redriven { queue, .. } => Some(*queue),
+            | Event::Stayed { queue, .. } => Some(*queue),
             _ => None,
         }
     }
@@ -157,14 +158,7 @@ impl State {
             }
             Event::Rescheduled { place, .. } => visit(message_row(*place)),
             Event::Trimmed { queue, lane, .. } => visit(lane.map_or(notes_row(*queue), lane_row)),
-            Event::Redriven { queue, letters } => {
-                for (from, to) in letters {
-                    visit(message_row(*from));
-                    visit(message_row(*to));
-                    visit(lane_row(from.lane));
-                    self.touch_passed(*queue, from.lane, from.offset, visit);
-                }
-            }
+            Event::Stayed { queue, runs } => self.touch_messages(*queue, runs, false, visit),
             Event::Adopted { from, .. } => self.touch_held(*from, visit),
             Event::ClockBegan { .. } => {
                 visit(COUNTERS);
@@ -246,9 +240,10 @@ impl State {
             Event::Returned { queue, until, .. } => (queue, true, *until != BootTime(0)),
             Event::Noted(note) => match note.fate {
                 Fate::Failed { until, .. } => (&note.queue, true, until != BootTime(0)),
-                Fate::Died { .. } => return,
+                Fate::Died { end, .. } => (&note.queue, end == End::Leaves, false),
             },
             Event::Sent(sent) if !sent.is_plain() => (&sent.queue, true, false),
+            Event::Expired { queue, end, .. } => (queue, *end == End::Leaves, false),
             Event::FellDue { queue, .. } | Event::Rescheduled { queue, .. } => (queue, true, false),
             _ => return,
         };

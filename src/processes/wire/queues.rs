@@ -13,10 +13,11 @@
 //!   8 pause              queue · u8
 //!   9 purge              queue · count · stretches
 //!   10 bury              queue · count · places
-//!   11 redrive           queue · count · places · count · messages
+//!   11 redrive           queue · u8 (0 to a queue, 1 to an exchange) · its number · count · places · count ·
+//!                        messages
 //!   12 release
 //! message                priority u8 · due u8 (0 none, 1 at, 2 in) · its varint · ttl · deadline · group · attempts
-//!                        · origin (exchange · routing key) (each option u8, then it) · record
+//!                        · origin (exchange · routing key) · history (each option u8, then it) · record
 //!   13 to 19             of exchanges (`exchanges.rs`)
 //!   20 cancel            queue · sequence
 //!   21 reschedule        queue · sequence · due u8 (1 at, 2 in) · its varint
@@ -32,8 +33,8 @@ use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, HEADERS_PER_BATCH_MAX, RECORD
 use crate::base::codec::{Malformed, Take};
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{
-    Command as C, DeliveryId, DueTime, Erasing, Holder, LaneNumber, Message, Options, Origin, Place, QueueNumber,
-    Settlement, Stretch,
+    Command as C, DeliveryId, Destination, DueTime, Erasing, ExchangeNumber, Holder, LaneNumber, Message, Options,
+    Origin, Place, QueueNumber, Settlement, Stretch,
 };
 use crate::primitives::streams::{Header, Record, take_record};
 use crate::processes::questions::put_list;
@@ -78,8 +79,9 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
             put_head(10, *queue, out);
             put_list(letters, out, put_place);
         }
-        C::Redrive { queue, letters, messages } => {
+        C::Redrive { queue, letters, messages, to } => {
             put_head(11, *queue, out);
+            put_destination(*to, out);
             put_list(letters, out, put_place);
             put_list(messages, out, put_message);
         }
@@ -157,6 +159,23 @@ fn put_due(due: Option<DueTime>, out: &mut Out) {
     }
 }
 
+fn put_destination(to: Destination, out: &mut Out) {
+    let (kind, number) = match to {
+        Destination::Queue(queue) => (0, queue.0),
+        Destination::Exchange(exchange) => (1, exchange.0),
+    };
+    out.u8(kind);
+    out.varint(u64::from(number));
+}
+
+fn take_destination(take: &mut Take<'_>) -> Result<Destination, Malformed> {
+    match (take.u8()?, take.varint32()?) {
+        (0, queue) => Ok(Destination::Queue(QueueNumber(queue))),
+        (1, exchange) => Ok(Destination::Exchange(ExchangeNumber(exchange))),
+        _ => Err(Malformed("neither a queue nor an exchange")),
+    }
+}
+
 fn take_due(take: &mut Take<'_>) -> Result<Option<DueTime>, Malformed> {
     Ok(match take.u8()? {
         0 => None,
@@ -177,6 +196,7 @@ pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
         out.text(origin.exchange);
         out.text(origin.routing_key);
     });
+    out.option(message.history, |out, history| out.slice(history));
     let record = &message.record;
     out.put(record.encoded_len(record.user_bytes()), |put| record.encode(put));
 }
@@ -195,8 +215,8 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
         let (name, options) = (take.text()?, Options::decode(take)?);
         take.end()?;
         return match kind {
-            1 => Ok(then(C::Create { name, options })),
-            2 => Ok(then(C::Ensure { name, options })),
+            1 => Ok(then(C::Create { name, options: &options })),
+            2 => Ok(then(C::Ensure { name, options: &options })),
             _ => Err(Malformed("a command that queues do not have")),
         };
     }
@@ -231,10 +251,11 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
             C::Bury { queue, letters: &places }
         }
         11 => {
+            let to = take_destination(take)?;
             places = take_each(take, take_place)?;
             parsed = Parsed::take(take)?;
             messages = parsed.messages();
-            C::Redrive { queue, letters: &places, messages: &messages }
+            C::Redrive { queue, letters: &places, messages: &messages, to }
         }
         20 => C::Cancel { queue, sequence: take.varint()? },
         21 => {
@@ -316,6 +337,7 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
     let (ttl_micros, deadline) = (take_option(take, Take::varint)?, take_option(take, Take::varint)?.map(Timestamp));
     let (group, max_attempts) = (take_option(take, Take::text)?, take_option(take, Take::varint32)?);
     let origin = take_option(take, |take| Ok(Origin { exchange: take.text()?, routing_key: take.text()? }))?;
+    let history = take_option(take, Take::slice)?;
     let record = take_record(take, |header| {
         if headers.len() == HEADERS_PER_BATCH_MAX {
             return Err(Malformed("more headers than a batch has"));
@@ -323,5 +345,5 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
         headers.push(header);
         Ok(())
     })?;
-    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts, origin })
+    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts, origin, history })
 }

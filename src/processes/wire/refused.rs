@@ -212,6 +212,11 @@ fn put_of_queues(refusal: &queues::Refusal, out: &mut Out) {
             out.u8(139);
             out.text(exchange);
         }
+        R::IsTarget { queue } => {
+            out.u8(140);
+            out.text(queue);
+        }
+        R::OwnTarget => out.u8(141),
         R::Stale => out.u8(134),
         R::InFlight { count } => {
             out.u8(135);
@@ -236,6 +241,8 @@ fn take_of_queues(tag: u8, take: &mut Take<'_>) -> Result<queues::Refusal, Malfo
         137 => R::NoDestination,
         138 => R::Unfit { reason: take.text()?.to_owned() },
         139 => R::IsAlternate { exchange: take.text()?.to_owned() },
+        140 => R::IsTarget { queue: take.text()?.to_owned() },
+        141 => R::OwnTarget,
         134 => R::Stale,
         135 => R::InFlight { count: take.u64()? },
         _ => return Err(Malformed("a refusal that queues do not have")),

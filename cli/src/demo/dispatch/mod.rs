@@ -121,7 +121,7 @@ fn prepare(database: &Database) -> Result<Vec<Queue>, Failure> {
     let options = QueueOptions::new().max_attempts(ATTEMPTS).backoff(Backoff::none());
     let mut queues = Vec::new();
     for (name, pattern) in QUEUES {
-        let queue = database.create_queue(name, options)?;
+        let queue = database.create_queue(name, options.clone())?;
         exchange.bind(&queue, Binding::pattern(pattern))?;
         queues.push(queue);
     }

@@ -127,6 +127,9 @@ pub(in crate::primitives::queues) fn delete(
         let refusal = Refusal::IsAlternate { exchange: other.name.to_string() };
         return Err(refusal.resting_on(COUNTERS));
     }
+    if let Some(refusal) = state.is_target(Destination::Exchange(exchange)) {
+        return Err(refusal.resting_on(COUNTERS));
+    }
     accept(ExchangeEvent::Retired { exchange }, Reply::Done, emit)
 }
 

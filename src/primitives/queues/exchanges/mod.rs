@@ -27,7 +27,7 @@ pub(crate) use rows::exchange_row;
 
 pub(super) use declaring::{alter, bind, declare, delete, unbind, unbind_step};
 pub(super) use fact::{EXCHANGE_CHANGES, ExchangeEvent};
-pub(super) use publishing::publish;
+pub(super) use publishing::{publish, send_again, send_on};
 pub(super) use rows::{KIND_BINDING, KIND_EXCHANGE, ROUTES};
 
 use std::cell::RefCell;

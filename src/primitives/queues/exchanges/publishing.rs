@@ -6,15 +6,18 @@ use crate::base::time::Timestamp;
 use crate::engine::machine::Context;
 use crate::journal::entry::Entry;
 
-use super::super::command::{Outcome, QueueNumber, Refusal};
-use super::super::decide::{Emit, Refused, check_lanes, of_contents};
-use super::super::event::Event;
+use super::super::command::{Outcome, QueueNumber, Reason, Refusal};
+use super::super::decide::{Emit, Refused, check_lanes};
+use super::super::event::{Event, Run};
+use super::super::history::History;
 use super::super::lane::LaneNumber;
 use super::super::message::{GroupHash, Message};
+use super::super::options;
+use super::super::overflow::{Dropped, make_room};
 use super::super::published::Published;
 use super::super::queue::{Map, Queue};
 use super::super::reply::Reply;
-use super::super::routing::{ExchangeNumber, Scratch};
+use super::super::routing::{Destination, ExchangeNumber, Scratch};
 use super::super::rows::{COUNTERS, news_row};
 use super::super::sending::{self, SEQUENCES_MAX};
 use super::super::sent::{Given, Sent};
@@ -50,11 +53,66 @@ pub(in crate::primitives::queues) fn publish<'c>(
         let rests_on = if exchange == DEFAULT { COUNTERS } else { ROUTES };
         return Ok(Outcome::Unchanged { reply: Reply::Published { queues }, rests_on: Some(rests_on) });
     }
-    routes.check_room(state)?;
+    let dropped = routes.make_room(state)?;
     let mut places = Places::new(state);
     places.take_all(messages, &routes)?;
+    dropped.into_iter().for_each(|(queue, dropped)| dropped.emit(queue, context, emit));
     places.emit(messages, &routes, context, emit);
     Ok(Outcome::Accept(Reply::Published { queues }))
+}
+
+/// Sends letters to where dead ones go, whatever the queues hold there. Tells which went nowhere; one that has come back
+/// without that anybody tried it is dead where it arrives.
+pub(in crate::primitives::queues) fn send_on<'c>(
+    state: &State,
+    to: Destination,
+    letters: &'c [Message<'c>],
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Vec<usize>, Refused> {
+    let routes = Routes::of_letters(state, to, letters);
+    let mut places = Places::new(state);
+    places.take_all(letters, &routes)?;
+    places.emit(letters, &routes, context, emit);
+    let mut taken = places.all.iter();
+    for (number, letter) in letters.iter().enumerate() {
+        let history = letter.history.and_then(|history| History::decode(history).ok());
+        for (queue, place) in routes.of_message(number).iter().zip(&mut taken) {
+            if history.as_ref().is_some_and(|history| history.is_cycle(*queue)) {
+                let (reason, at, end) = (Reason::Cycle, context.now.wall, options::End::Kept);
+                let runs = vec![Run { lane: place.lane, first: place.offset, count: 1 }];
+                emit(Event::Expired { queue: *queue, reason, at, end, runs });
+            }
+        }
+    }
+    Ok((0..letters.len()).filter(|number| routes.of_message(*number).is_empty()).collect())
+}
+
+/// Sends letters again that somebody names: each goes somewhere, and there is room for it.
+pub(in crate::primitives::queues) fn send_again<'c>(
+    state: &State,
+    to: Destination,
+    letters: &'c [Message<'c>],
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<(), Refused> {
+    let routes = match to {
+        Destination::Queue(queue) => {
+            state.get(queue).ok_or_else(|| Refusal::NoDestination.resting_on(COUNTERS))?;
+            Routes::of_letters(state, to, letters)
+        }
+        Destination::Exchange(exchange) => {
+            let found = state.exchanges.get(exchange);
+            check_origins(Some(found.ok_or_else(|| Refusal::NoDestination.resting_on(COUNTERS))?), letters)?;
+            Routes::of(state, exchange, letters, false)?
+        }
+    };
+    let dropped = routes.make_room(state)?;
+    let mut places = Places::new(state);
+    places.take_all(letters, &routes)?;
+    dropped.into_iter().for_each(|(queue, dropped)| dropped.emit(queue, context, emit));
+    places.emit(letters, &routes, context, emit);
+    Ok(())
 }
 
 /// What a message says of its way is what it takes.
@@ -123,25 +181,50 @@ impl Routes {
         Ok(())
     }
 
+    /// Where letters go that are moved on: to no queue, if the exchange leads them nowhere.
+    fn of_letters(state: &State, to: Destination, letters: &[Message<'_>]) -> Routes {
+        let mut routes = Routes { queues: Vec::new(), ends: Vec::with_capacity(letters.len()) };
+        let mut scratch = state.room.0.borrow_mut();
+        state.exchanges.table.begin_publish(letters.len(), &mut scratch);
+        for letter in letters {
+            let before = routes.queues.len();
+            match to {
+                Destination::Queue(queue) => routes.queues.extend(state.get(queue).map(|queue| queue.number)),
+                Destination::Exchange(exchange) => {
+                    let is_led = state.exchanges.get(exchange).is_some()
+                        && routes.add(state, exchange, letter, &mut scratch).is_ok()
+                        && routes.queues.len() <= PLACES_PER_PUBLISH_MAX;
+                    if !is_led {
+                        routes.queues.truncate(before);
+                    }
+                }
+            }
+            routes.ends.push(routes.queues.len() as u32);
+        }
+        routes
+    }
+
     fn of_message(&self, number: usize) -> &[QueueNumber] {
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
         &self.queues[start..self.ends[number] as usize]
     }
 
-    /// One queue that is full refuses the whole.
-    fn check_room(&self, state: &State) -> Result<(), Refused> {
+    /// One queue that is full refuses the whole; what makes room dies for it.
+    fn make_room<'s>(&self, state: &'s State) -> Result<Vec<(&'s Queue, Dropped)>, Refused> {
         let mut counts: Map<QueueNumber, u64> = Map::default();
         for queue in &self.queues {
             *counts.entry(*queue).or_insert(0) += 1;
         }
+        // In the order in which they are reached, so that always the same one is named.
+        let mut dropped = Vec::new();
         for number in &self.queues {
+            let Some(count) = counts.remove(number) else { continue };
             let queue = &state.queues[number];
-            let Some(max) = queue.options.max_messages else { continue };
-            if counts[number] > max.saturating_sub(queue.live - queue.flying) {
-                return Err(Refusal::Full { queue: queue.name.to_string(), max }.resting_on(of_contents(queue)));
+            if queue.options.max_messages.is_some() {
+                dropped.push((queue, make_room(queue, count)?));
             }
         }
-        Ok(())
+        Ok(dropped)
     }
 }
 

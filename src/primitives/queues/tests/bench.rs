@@ -9,6 +9,7 @@ use super::super::command::{
 use super::super::message::Message;
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::Reply;
+use super::super::routing::Destination;
 use super::SECOND;
 use super::world::{World, handed};
 use crate::base::time::Timestamp;
@@ -29,16 +30,7 @@ pub(super) struct Bench {
 
 /// A message that says nothing of itself.
 pub(super) fn order(body: &'static str) -> Message<'static> {
-    Message {
-        record: Record::new(body.as_bytes()),
-        priority: 4,
-        due: None,
-        ttl_micros: None,
-        deadline: None,
-        group: None,
-        max_attempts: None,
-        origin: None,
-    }
+    Message::plain(Record::new(body.as_bytes()))
 }
 
 pub(super) fn of_group(group: &'static str, body: &'static str) -> Message<'static> {
@@ -63,13 +55,15 @@ pub(super) const RELEASE: Settlement<'static> = Settlement::Release { delay_micr
 impl Bench {
     pub(super) fn new(options: Options) -> Bench {
         let mut world = World::new();
-        let Reply::Queue(queue) = world.accept(&Command::Create { name: "parcels", options }) else { panic!() };
+        let Reply::Queue(queue) = world.accept(&Command::Create { name: "parcels", options: &options }) else {
+            panic!()
+        };
         Bench { world, queue, names: BTreeMap::new(), deliveries: BTreeMap::new() }
     }
 
     /// Another queue of the same database.
     pub(super) fn open(&mut self, name: &str, options: Options) -> QueueNumber {
-        let Reply::Queue(queue) = self.world.accept(&Command::Create { name, options }) else { panic!() };
+        let Reply::Queue(queue) = self.world.accept(&Command::Create { name, options: &options }) else { panic!() };
         queue
     }
 
@@ -164,6 +158,23 @@ impl Bench {
         letters.iter().map(|letter| (self.names[&(self.queue, letter.0, letter.1)], letter.2, letter.4)).collect()
     }
 
+    pub(super) fn dead_reasons(&self) -> Vec<Reason> {
+        self.world.letters(self.queue).iter().map(|letter| letter.2).collect()
+    }
+
+    /// Places of what waits in a queue, the higher priority first, then by sequence.
+    pub(super) fn places_waiting(&self, queue: QueueNumber) -> Vec<Place> {
+        let queue = self.world.state.get(queue).expect("a queue of the bench");
+        queue.waiting_behind(None, usize::MAX, &|lane| lane.end).iter().map(|message| message.place).collect()
+    }
+
+    /// Hands out whatever is next, whoever sent it.
+    pub(super) fn receive_any(&mut self, queue: QueueNumber) -> Vec<DeliveryId> {
+        let receive = Command::Receive { queue, holder: Holder::HOST, max: 1 };
+        let Reply::Handed(runs) = self.world.accept(&receive) else { panic!("a message waits") };
+        runs.iter().map(|run| DeliveryId { lane: run.lane, offset: run.first, acquired: run.acquired }).collect()
+    }
+
     pub(super) fn places_of_dead(&self) -> Vec<Place> {
         let letters = self.world.letters(self.queue);
         letters.iter().map(|letter| self.world.place(self.queue, letter.0, letter.1)).collect()
@@ -174,7 +185,8 @@ impl Bench {
         let (queue, letters) = (self.queue, self.places_of_dead());
         let place = (queue, message.priority, self.world.end(queue, message.priority));
         self.names.insert(place, body_of(&message));
-        self.world.accept(&Command::Redrive { queue, letters: &letters, messages: &[message] });
+        let to = Destination::Queue(queue);
+        self.world.accept(&Command::Redrive { queue, letters: &letters, messages: &[message], to });
     }
 
     /// One step of a purge: how many went, and what is left to go.

@@ -2,7 +2,7 @@
 
 use super::super::command::{Reason, Settlement, Stretch};
 use super::super::message::{Due, Message};
-use super::super::options::Options;
+use super::super::options::{DeadLetters, Options};
 use super::SECOND;
 use super::bench::{Bench, DRIVER, FAIL, PACKER, at_once, of_group, order};
 use crate::base::time::{Now, Timestamp};
@@ -45,7 +45,7 @@ fn a_purge_up_to_a_delayed_message_leaves_the_cursor_where_the_checkpoint_has_it
 
 #[test]
 fn messages_that_expire_in_another_order_than_they_stand_leave_no_stale_rows() {
-    let mut bench = Bench::new(Options { discards_dead: true, ..at_once() });
+    let mut bench = Bench::new(Options { dead_letters: DeadLetters::Discarded, ..at_once() });
     // Four chunks. The last half of the last one goes first, and leaves a row that says so.
     for number in 0..256 {
         let ttl = if number < 224 { 5 - number / 64 } else { 1 };

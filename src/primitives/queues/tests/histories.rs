@@ -1,5 +1,6 @@
 //! Generated histories: after each step the machine says what the twin says.
 
+mod letters;
 mod publishing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +10,13 @@ use super::super::command::{
 };
 use super::super::handing::KNOWS_NOTHING;
 use super::super::message::{Due, Message};
-use super::super::options::{Backoff, Growth, JitterKind, Options};
+use super::super::options::{Backoff, DeadLetters, Growth, JitterKind, Options, Overflow, Target};
 use super::super::reply::{HandedRun, Reply};
+use super::super::routing::Destination;
 use super::SECOND;
 use super::model::{Handed, Twin, TwinQueue, Wish};
 use super::world::{World, handed};
-use crate::base::bounds::{AWAITED_MICROS, HANDED_RUNS_MAX};
+use crate::base::bounds::{AWAITED_MICROS, HANDED_RUNS_MAX, HISTORY_DEATHS_MAX};
 use crate::base::lsn::Lsn;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 use crate::primitives::record::Record;
@@ -44,20 +46,31 @@ struct History {
     lags: bool,
     /// Queues that get what is published.
     bound: BTreeSet<QueueNumber>,
+    /// By number, deleted ones too.
+    once_named: BTreeMap<u32, &'static str>,
 }
 
-fn options(random: &mut Random, name: &str) -> Options {
+fn options(random: &mut Random, name: &str, targets: &[Destination]) -> Options {
     let growth = random.pick(&[Growth::None, Growth::Fixed, Growth::Linear, Growth::Exponential]);
     let jitter = random.pick(&[JitterKind::None, JitterKind::None, JitterKind::Full, JitterKind::Decorrelated]);
     let backoff = Backoff { growth, first_micros: SECOND / 2, most_micros: 3 * SECOND, jitter };
     let ttl_micros = (name == "mails").then(|| random.pick(&[0, 3 * SECOND, 20 * SECOND]));
+    let max_messages = random.chance(64).then(|| 1 + random.below(40));
+    let dead_letters = match random.below(8) {
+        0..=1 => DeadLetters::Discarded,
+        2..=4 if !targets.is_empty() => {
+            DeadLetters::Moved(Target { destination: random.pick(targets), routing_key: Some("dead".into()) })
+        }
+        _ => DeadLetters::Kept,
+    };
     Options {
         max_attempts: 1 + random.below(4) as u32,
         visibility_micros: random.pick(&[2 * SECOND, 30 * SECOND]),
         backoff,
         ttl_micros,
-        max_messages: random.chance(64).then(|| 1 + random.below(40)),
-        discards_dead: random.chance(64),
+        max_messages,
+        overflow: if max_messages.is_some() && random.chance(128) { Overflow::DropOldest } else { Overflow::Reject },
+        dead_letters,
         ..Options::default()
     }
 }
@@ -68,17 +81,20 @@ impl History {
         world.sample = seed;
         let (twin, random) = (Twin::default(), Random::new(seed));
         let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let bound = BTreeSet::new();
-        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false, bound };
+        let (bound, once_named) = (BTreeSet::new(), BTreeMap::new());
+        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false, bound, once_named };
         history.declare();
         NAMES.iter().for_each(|name| history.create(name));
         history
     }
 
     fn create(&mut self, name: &'static str) {
-        let options = options(&mut self.random, name);
-        let Reply::Queue(number) = self.world.accept(&Command::Create { name, options }) else { panic!("no queue") };
+        let targets = self.targets(name);
+        let options = options(&mut self.random, name, &targets);
+        let create = Command::Create { name, options: &options };
+        let Reply::Queue(number) = self.world.accept(&create) else { panic!("no queue") };
         self.numbers.insert(name, number);
+        self.once_named.insert(number.0, name);
         self.twin.queues.insert(number.0, TwinQueue::new(number.0, options));
     }
 
@@ -150,7 +166,10 @@ impl History {
         let barrier = self.world.is_sync.then_some(self.world.next_frame.0 + 64);
         let outcome = self.world.submit(&Command::Send { queue, messages: &messages });
         let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
-        if let Some(max) = twin.options.max_messages.filter(|max| twin.waiting() + count > *max) {
+        // What dies for them may be the last of a group of which one is among them.
+        let wishes = twin.ranked(&wishes);
+        if !twin.make_room(count, self.twin.wall) {
+            let max = twin.options.max_messages.expect("it is full");
             assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { max: told, .. }, .. } if told == max));
             return;
         }
@@ -168,14 +187,13 @@ impl History {
             false => Due::In(due - self.twin.wall),
         });
         Message {
-            record: Record::new(&BODY[..len]),
             priority: wish.priority,
             due,
             ttl_micros: wish.ttl,
             deadline: wish.deadline.map(Timestamp),
             group,
             max_attempts: wish.max_attempts,
-            origin: None,
+            ..Message::plain(Record::new(&BODY[..len]))
         }
     }
 
@@ -192,7 +210,6 @@ impl History {
         let expected = self.twin.receive(queue.0, holder, max as usize);
         match reply {
             Reply::Handed(runs) => {
-                assert_eq!(handed(&runs), expected);
                 assert_eq!(handed(&runs), expected);
                 let told_nothing = self.nothing.remove(&(queue, holder));
                 assert_ne!(told_nothing, Some(news), "who waits for news would have missed {expected:?}");
@@ -267,7 +284,13 @@ impl History {
             self.world.run_timer(key);
             match super::super::tick(key) {
                 Some(Command::Tick { clock: Clock::Wall, .. }) => {
-                    self.twin.tick_by_wall(queue.0, is_awaited.then_some(AWAITED_MICROS))
+                    let bound: Vec<u32> = self.bound.iter().map(|queue| queue.0).collect();
+                    // Of all queues only this one is awaited; what leaves may come back to it.
+                    let awaited = is_awaited.then_some(AWAITED_MICROS);
+                    self.twin.move_on(queue.0, &bound, awaited);
+                    while self.twin.tick_by_wall(queue.0, awaited) {
+                        self.twin.move_on(queue.0, &bound, awaited);
+                    }
                 }
                 _ => self.twin.tick_by_boot(queue.0, NOT_SETTLED, &self.world.pauses),
             }
@@ -309,55 +332,6 @@ impl History {
             Outcome::Unchanged { reply: told, .. } => assert_eq!((told, messages), (reply, 0)),
             other => panic!("{other:?}"),
         }
-    }
-
-    /// Some letters of a queue, and perhaps one that is none.
-    fn some_letters(&mut self, queue: QueueNumber) -> Vec<(u8, u64)> {
-        let letters = self.twin.queues[&queue.0].letters();
-        let few: Vec<_> = letters.iter().filter(|_| self.random.chance(100)).map(|told| (told.0, told.1)).collect();
-        few
-    }
-
-    fn bury(&mut self) {
-        let queue = self.queue();
-        let chosen = self.some_letters(queue);
-        let mut places: Vec<Place> = chosen.iter().map(|(p, offset)| self.world.place(queue, *p, *offset)).collect();
-        let lane = self.world.lane(queue, 4).expect("the priority of a new queue");
-        places.push(Place { lane, offset: 1 << 40 });
-        let outcome = self.world.submit(&Command::Bury { queue, letters: &places });
-        if chosen.is_empty() {
-            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Stale, .. }));
-            return;
-        }
-        assert_eq!(outcome, Outcome::Accept(Reply::Settled { stale: vec![chosen.len() as u32] }));
-        let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
-        chosen.iter().for_each(|(priority, offset)| drop(twin.take_letter(*priority, *offset)));
-    }
-
-    fn redrive(&mut self) {
-        let queue = self.queue();
-        let mut chosen = self.some_letters(queue);
-        chosen.reverse();
-        if chosen.is_empty() {
-            return;
-        }
-        let places: Vec<Place> = chosen.iter().map(|(p, offset)| self.world.place(queue, *p, *offset)).collect();
-        let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
-        let old: Vec<_> =
-            chosen.iter().map(|(priority, offset)| twin.take_letter(*priority, *offset).expect("a letter")).collect();
-        let wish = |old: &super::model::TwinMessage| {
-            let (priority, group) = (old.priority, old.group.clone());
-            Wish { priority, group, ..Wish::default() }
-        };
-        let wishes: Vec<Wish> = old.iter().map(wish).collect();
-        let barrier = self.world.is_sync.then_some(self.world.next_frame.0 + 64);
-        let new = twin.append(&wishes, self.twin.wall, None, barrier);
-        for ((priority, offset), old) in new.into_iter().zip(old) {
-            twin.message_mut(priority, offset).expect("just sent").errors = old.errors;
-        }
-        let messages: Vec<Message<'_>> = wishes.iter().map(|wish| self.message(wish)).collect();
-        self.world.set_awaited(queue, false);
-        self.world.accept(&Command::Redrive { queue, letters: &places, messages: &messages });
     }
 
     /// A process leaves in order, dies, or becomes the host.
@@ -405,13 +379,21 @@ impl History {
         let name = self.random.pick(&NAMES);
         let queue = self.numbers[name];
         if self.random.chance(160) {
-            let options = options(&mut self.random, name);
-            let outcome = self.world.submit(&Command::Ensure { name, options });
+            let targets = self.targets(name);
+            let options = options(&mut self.random, name, &targets);
+            let outcome = self.world.submit(&Command::Ensure { name, options: &options });
             assert!(!matches!(outcome, Outcome::Refuse { .. }));
             self.twin.queues.get_mut(&queue.0).expect("a queue of the world").options = options;
             return;
         }
         let outcome = self.world.submit(&Command::Delete { queue });
+        let is_target = |twin: &TwinQueue| {
+            twin.options.dead_letters.target().map(|target| target.destination) == Some(Destination::Queue(queue))
+        };
+        if self.twin.queues.values().any(is_target) {
+            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::IsTarget { .. }, .. }), "{outcome:?}");
+            return;
+        }
         match self.twin.queues[&queue.0].counts().in_flight {
             0 => assert_eq!(outcome, Outcome::Accept(Reply::Done)),
             count => {
@@ -460,6 +442,7 @@ impl History {
         }
         if self.random.chance(32) {
             self.world.assert_rows_are_kept();
+            self.assert_histories_agree();
         }
     }
 

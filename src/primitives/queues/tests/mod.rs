@@ -6,7 +6,10 @@
 mod bench;
 mod faults;
 mod histories;
+mod items;
 mod model;
+mod moving;
+mod overflow;
 mod rules;
 mod safeguards;
 mod world;

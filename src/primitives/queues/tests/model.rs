@@ -1,10 +1,12 @@
 //! The naive twin: every message in a vector, every answer from looking at all of them. It follows what queues promise
 //! and knows nothing of lanes' cursors, chunks or timers.
 
+mod letters;
+
 use std::collections::BTreeMap;
 
 use super::super::command::Reason;
-use super::super::options::{Growth, JitterKind, Options};
+use super::super::options::{DeadLetters, Growth, JitterKind, Options, Overflow};
 use super::super::{QueueCounts, Settlement};
 
 /// Where a message stands.
@@ -24,6 +26,8 @@ pub(super) enum Stands {
     Dead {
         reason: Reason,
         at: u64,
+        /// It is to be moved on.
+        leaves: bool,
     },
     /// Settled or dropped; it leaves the vector before anybody looks.
     Gone,
@@ -46,6 +50,10 @@ pub(super) struct TwinMessage {
     pub(super) is_suspect: bool,
     pub(super) last_pause: u64,
     pub(super) errors: Vec<String>,
+    /// What it died of before, and where.
+    pub(super) deaths: Vec<(u32, Reason)>,
+    /// Queues that it left without that anybody tried it since.
+    left: Vec<u32>,
 }
 
 impl TwinMessage {
@@ -147,8 +155,11 @@ impl TwinQueue {
     }
 
     fn die(&mut self, at: usize, reason: Reason, now: u64) {
-        let discards = self.options.discards_dead;
-        self.messages[at].stands = if discards { Stands::Gone } else { Stands::Dead { reason, at: now } };
+        self.messages[at].stands = match self.options.dead_letters {
+            DeadLetters::Discarded => Stands::Gone,
+            DeadLetters::Kept => Stands::Dead { reason, at: now, leaves: false },
+            DeadLetters::Moved(_) => Stands::Dead { reason, at: now, leaves: true },
+        };
     }
 
     fn forget_gone(&mut self) {
@@ -245,16 +256,6 @@ impl TwinQueue {
         counts
     }
 
-    pub(super) fn letters(&self) -> Vec<TwinLetter> {
-        let dead = self.in_order(|message| matches!(message.stands, Stands::Dead { .. }));
-        let letter = |at: usize| {
-            let TwinMessage { priority, offset, failed, ref errors, .. } = self.messages[at];
-            let Stands::Dead { reason, at } = self.messages[at].stands else { unreachable!("it is dead") };
-            (priority, offset, reason, at, failed, errors.clone())
-        };
-        dead.into_iter().map(letter).collect()
-    }
-
     /// Adds messages; tells priority and offset of each.
     pub(super) fn append(
         &mut self,
@@ -288,6 +289,8 @@ impl TwinQueue {
                 is_suspect: false,
                 last_pause: 0,
                 errors: Vec::new(),
+                deaths: Vec::new(),
+                left: Vec::new(),
             });
             if due.is_none() {
                 let at = self.messages.len() - 1;
@@ -296,6 +299,32 @@ impl TwinQueue {
             places.push((priority, offset));
         }
         places
+    }
+
+    /// The same, each with the priority that its group has by now.
+    pub(super) fn ranked(&self, wishes: &[Wish]) -> Vec<Wish> {
+        let of_group = |wish: &Wish| {
+            let mut live = self.messages.iter().filter(|message| message.is_live());
+            live.find(|message| wish.group.is_some() && message.group == wish.group).map(|begun| begun.priority)
+        };
+        wishes.iter().map(|wish| Wish { priority: of_group(wish).unwrap_or(wish.priority), ..wish.clone() }).collect()
+    }
+
+    /// Room for so many more; `false` if there is none.
+    pub(super) fn make_room(&mut self, count: u64, now: u64) -> bool {
+        let Some(max) = self.options.max_messages.filter(|max| self.waiting() + count > *max) else { return true };
+        if self.options.overflow == Overflow::Reject || count > max {
+            return false;
+        }
+        let mut waiting = self.in_order(|message| {
+            matches!(message.stands, Stands::Ready | Stands::Backoff { .. } | Stands::Delayed { .. })
+        });
+        waiting.sort_by_key(|at| (self.messages[*at].priority, self.messages[*at].offset));
+        for at in waiting.into_iter().take((self.waiting() + count - max) as usize) {
+            self.die(at, Reason::Overflow, now);
+        }
+        self.forget_gone();
+        true
     }
 
     pub(super) fn waiting(&self) -> u64 {
@@ -314,15 +343,8 @@ impl TwinQueue {
         (before - self.messages.len()) as u64
     }
 
-    /// Takes a dead letter out.
-    pub(super) fn take_letter(&mut self, priority: u8, offset: u64) -> Option<TwinMessage> {
-        let is_it = |message: &TwinMessage| (message.priority, message.offset) == (priority, offset);
-        let at = self.messages.iter().position(|m| is_it(m) && matches!(m.stands, Stands::Dead { .. }))?;
-        Some(self.messages.remove(at))
-    }
-
-    pub(super) fn message_mut(&mut self, priority: u8, offset: u64) -> Option<&mut TwinMessage> {
-        self.messages.iter_mut().find(|message| (message.priority, message.offset) == (priority, offset))
+    pub(super) fn message(&self, priority: u8, offset: u64) -> Option<&TwinMessage> {
+        self.messages.iter().find(|message| (message.priority, message.offset) == (priority, offset))
     }
 
     fn in_flight(&self, priority: u8, offset: u64, acquired: u32) -> Option<usize> {
@@ -417,11 +439,13 @@ impl Twin {
         })
     }
 
-    /// Due messages become ready, and those that are over die.
-    pub(super) fn tick_by_wall(&mut self, number: u32, awaited: Option<u64>) {
+    /// A tick: due messages become ready, and those that were ready and are over die. Tells whether there were any.
+    pub(super) fn tick_by_wall(&mut self, number: u32, awaited: Option<u64>) -> bool {
         self.with(number, |queue, twin| {
+            let mut changes = 0;
             for at in 0..queue.messages.len() {
                 let message = &queue.messages[at];
+                let is_waiting = matches!(message.stands, Stands::Ready | Stands::Backoff { .. });
                 if let Stands::Delayed { due } = message.stands {
                     // One that is over before it is due never becomes ready.
                     match message.deadline {
@@ -429,16 +453,16 @@ impl Twin {
                             queue.die(at, Reason::Deadline, twin.wall);
                         }
                         _ if due <= twin.wall => queue.becomes_ready(at, due, twin.wall, awaited),
-                        _ => {}
+                        _ => continue,
                     }
-                }
-                let message = &queue.messages[at];
-                let is_waiting = matches!(message.stands, Stands::Ready | Stands::Backoff { .. });
-                if let Some(reason) = message.over(twin.wall).filter(|_| is_waiting) {
+                    changes += 1;
+                } else if let Some(reason) = message.over(twin.wall).filter(|_| is_waiting) {
                     queue.die(at, reason, twin.wall);
+                    changes += 1;
                 }
             }
-        });
+            changes > 0
+        })
     }
 
     /// Pauses end, and so does the patience with those who have messages in flight.

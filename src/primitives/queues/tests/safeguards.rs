@@ -7,7 +7,7 @@ use super::super::event::{Event, Run};
 use super::super::exchanges::ExchangeOptions;
 use super::super::lane::LaneNumber;
 use super::super::message::{Message, Origin};
-use super::super::options::Options;
+use super::super::options::{DeadLetters, Options};
 use super::super::reply::Reply;
 use super::super::routing::{Binding, Condition, Destination, Kind};
 use super::SECOND;
@@ -23,7 +23,7 @@ fn a_database_without_queues_has_no_fact_of_queues() {
     let mut world = World::new();
     assert!(matches!(world.submit(&Command::BeginLife), Outcome::Unchanged { .. }));
     assert!(world.rows.is_empty());
-    world.accept(&Command::Create { name: "parcels", options: at_once() });
+    world.accept(&Command::Create { name: "parcels", options: &at_once() });
     assert_eq!(world.state.clock, world.clock, "its moments are by this clock");
     world.clock = OTHER_CLOCK;
     world.reload();
@@ -49,7 +49,7 @@ fn a_tick_by_another_clock_begins_the_moments_anew_and_fails_nothing() {
 
 #[test]
 fn what_cannot_be_read_is_kept_although_the_dead_are_discarded() {
-    let mut bench = Bench::new(Options { discards_dead: true, ..at_once() });
+    let mut bench = Bench::new(Options { dead_letters: DeadLetters::Discarded, ..at_once() });
     bench.send_plain(&["torn", "unwanted"]);
     bench.take(PACKER, 2);
     bench.settle(Settlement::SetApart { error: "its checksum does not hold" }, &["torn"]);
@@ -116,7 +116,12 @@ fn a_redrive_names_each_letter_once_and_a_message_for_each() {
     let refusals: [(&[Place], &[Message<'_>]); 3] =
         [(&[one, one, two], &messages[..2]), (&[one, one, two], &messages), (&[one, two], &messages)];
     for (letters, messages) in refusals {
-        let refused = bench.world.submit(&Command::Redrive { queue: bench.queue, letters, messages });
+        let refused = bench.world.submit(&Command::Redrive {
+            queue: bench.queue,
+            letters,
+            messages,
+            to: Destination::Queue(bench.queue),
+        });
         assert!(matches!(refused, Outcome::Refuse { refusal: Refusal::Stale, .. }), "{refused:?}");
     }
     assert_eq!((bench.counts().ready, bench.counts().dead), (0, 2));

@@ -14,6 +14,7 @@ use super::super::reply::{HandedRun, Reply};
 use super::super::rows::{COUNTERS, chunk_rows, lane_row, news_row, notes_row, queue_row};
 use super::super::state::State;
 use super::super::tick;
+use super::items::Items;
 use super::model::{Handed, Pauses, TwinLetter};
 use crate::base::codec::Put;
 use crate::base::log::LogId;
@@ -43,6 +44,8 @@ pub(super) struct World {
     armed: BTreeMap<LogId, Due>,
     /// What was noted in each log: the note before about the same message, and the text.
     notes: BTreeMap<LogId, Vec<(u64, String)>>,
+    /// What was written of messages and notes, by log and first offset.
+    pub(super) items: Items,
     /// Pauses after failures, since they were last taken.
     pub(super) pauses: Pauses,
     /// Any number, for what is only sampled.
@@ -65,6 +68,7 @@ impl World {
             rows: BTreeMap::new(),
             armed: BTreeMap::new(),
             notes: BTreeMap::new(),
+            items: Items::default(),
             pauses: Pauses::new(),
             sample: 0,
         };
@@ -111,6 +115,7 @@ impl World {
         self.sample = self.sample.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         assert_survives_damage(&bytes, self.sample);
         self.take_notes(event);
+        self.items.take(event, &bytes);
         let mut touched = Vec::new();
         self.state.touches(event, &mut |row| touched.push(row));
         self.state.apply(if self.replays { &read } else { event }, frame);
@@ -227,6 +232,9 @@ impl World {
         let command = tick(key).expect("the timer of a queue");
         let mut steps = 0;
         while self.state.next_due(key).is_some_and(|due| self.is_due(due)) {
+            if self.run_errand(key) {
+                continue;
+            }
             assert_eq!(self.submit(&command), Outcome::Accept(Reply::Done), "a tick that is due changes something");
             steps += 1;
             assert!(steps < 1000, "there is no end of ticks");

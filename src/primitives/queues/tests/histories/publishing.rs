@@ -13,7 +13,7 @@ impl History {
         self.world.accept(&Command::DeclareExchange { name: EXCHANGE, options });
     }
 
-    fn exchange(&self) -> ExchangeNumber {
+    pub(super) fn exchange(&self) -> ExchangeNumber {
         self.world.state.exchanges.find(EXCHANGE).expect("it is never deleted")
     }
 
@@ -50,11 +50,15 @@ impl History {
             assert!(matches!(&outcome, Outcome::Refuse { refusal, .. } if is_unroutable(refusal)));
             return;
         }
-        let is_full = |queue: &&QueueNumber| {
-            let twin = &self.twin.queues[&queue.0];
-            twin.options.max_messages.is_some_and(|max| twin.waiting() + count > max)
+        let wall = self.twin.wall;
+        let before = self.twin.clone();
+        let ranked = |queue: &QueueNumber| (*queue, self.twin.queues[&queue.0].ranked(&wishes));
+        let wishes: BTreeMap<QueueNumber, Vec<Wish>> = self.bound.iter().map(ranked).collect();
+        let has_room = |queue: &QueueNumber| {
+            self.twin.queues.get_mut(&queue.0).expect("a queue of the world").make_room(count, wall)
         };
-        if self.bound.iter().any(|queue| is_full(&queue)) {
+        if !self.bound.iter().all(has_room) {
+            self.twin = before;
             assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { .. }, .. }), "{outcome:?}");
             return;
         }
@@ -62,7 +66,7 @@ impl History {
         for queue in &self.bound {
             let awaited = (awaited == *queue).then_some(AWAITED_MICROS);
             let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
-            twin.append(&wishes, self.twin.wall, awaited, barrier);
+            twin.append(&wishes[queue], self.twin.wall, awaited, barrier);
         }
     }
 }

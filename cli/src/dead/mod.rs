@@ -1,8 +1,11 @@
-//! `towpath dead …`: the dead letters of queues.
+//! `towpath dead …`: the dead letters of queues. Those of a queue that is where the dead of others go are the messages
+//! that came from there, those of any other are in its dead set.
+
+mod redrive;
 
 use clap::Subcommand;
 use serde::Serialize;
-use towpath::{DeadLetter, DeathReason, Queue};
+use towpath::{DeadLetter, DeathReason, Deaths, Queue};
 
 use crate::exit::Failure;
 use crate::output::{Output, counted, grouped, say, table};
@@ -33,11 +36,10 @@ pub(crate) enum Verb {
         /// Its number in the queue
         sequence: u64,
     },
-    /// Send the dead letters of a queue again, behind what is in it, and take them from the dead set
-    Redrive {
-        /// The queue
-        queue: String,
-    },
+    /// Send dead letters of a queue again
+    ///
+    /// Each goes to the queue in which it died first, with its history, as a message without failed attempts.
+    Redrive(redrive::Redrive),
     /// Delete the dead letters of a queue
     Purge {
         /// The queue
@@ -50,21 +52,7 @@ impl Verb {
         match self {
             Verb::List { queue, json } => list(place, &queue, json),
             Verb::Show { queue, sequence } => show(place, &queue, sequence),
-            Verb::Redrive { queue } => {
-                let mut unreadable = 0;
-                let letters = take_all(place, &queue, |queue, letters| {
-                    let (readable, others): (Vec<_>, Vec<_>) =
-                        letters.into_iter().partition(|letter| letter.message().is_ok());
-                    unreadable += others.len() as u64;
-                    queue.redrive(&readable)?;
-                    Ok(readable.len())
-                })?;
-                say(format!("{} of {queue} sent again.", counted(letters, "dead letter")))?;
-                match unreadable {
-                    0 => Ok(()),
-                    _ => say(format!("{} cannot be read, and stay.", counted(unreadable, "dead letter"))),
-                }
-            }
+            Verb::Redrive(redrive) => redrive.run(place),
             Verb::Purge { queue } => {
                 let letters = take_all(place, &queue, |queue, letters| {
                     queue.purge_dead(&letters)?;
@@ -84,9 +72,11 @@ fn take_all(
     mut act: impl FnMut(&Queue, Vec<DeadLetter>) -> Result<usize, Failure>,
 ) -> Result<u64, Failure> {
     with(place, name, |queue| {
-        let (mut taken, mut left, mut last) = (0, queue.describe()?.dead, None);
+        let described = queue.describe()?;
+        let mut left = if described.is_target { described.ready + described.delayed } else { described.dead };
+        let (mut taken, mut last) = (0, None);
         while left > 0 {
-            let letters = queue.dead_letters(last.as_ref(), LETTERS_AT_ONCE.min(left as usize))?;
+            let letters = some(queue, described.is_target, last.as_ref(), LETTERS_AT_ONCE.min(left as usize))?;
             let Some(letter) = letters.last() else { break };
             last = Some(letter.clone());
             left -= (letters.len() as u64).min(left);
@@ -96,10 +86,14 @@ fn take_all(
     })
 }
 
+fn some(queue: &Queue, of_others: bool, after: Option<&DeadLetter>, max: usize) -> Result<Vec<DeadLetter>, Failure> {
+    Ok(if of_others { queue.moved_letters(after, max)? } else { queue.dead_letters(after, max)? })
+}
+
 fn for_each(queue: &Queue, mut visit: impl FnMut(&DeadLetter) -> Result<(), Failure>) -> Result<(), Failure> {
-    let mut last: Option<DeadLetter> = None;
+    let (mut last, of_others): (Option<DeadLetter>, _) = (None, queue.describe()?.is_target);
     loop {
-        let letters = queue.dead_letters(last.as_ref(), LETTERS_AT_ONCE)?;
+        let letters = some(queue, of_others, last.as_ref(), LETTERS_AT_ONCE)?;
         letters.iter().try_for_each(&mut visit)?;
         match letters.into_iter().next_back() {
             None => return Ok(()),
@@ -155,6 +149,10 @@ fn show(place: &Place, name: &str, sequence: u64) -> Result<(), Failure> {
     for failure in letter.failures() {
         output.line(format!("  {} {}", units::rfc3339(failure.timestamp), failure.error))?;
     }
+    output.line("died:")?;
+    for deaths in letter.history().deaths() {
+        output.line(format!("  {}", told(&deaths)))?;
+    }
     output.line("")?;
     output.line(letter.message()?.body())?;
     output.flush()
@@ -166,8 +164,21 @@ pub(crate) fn reason(reason: DeathReason) -> &'static str {
         DeathReason::AttemptsExhausted => "attempts exhausted",
         DeathReason::Expired => "expired",
         DeathReason::Deadline => "deadline",
+        DeathReason::Overflow => "overflow",
+        DeathReason::Cycle => "cycle",
         _ => "dead",
     }
+}
+
+/// One entry of a history.
+fn told(deaths: &Deaths) -> String {
+    let Deaths { queue, count, last_at, exchange, routing_key, .. } = deaths;
+    let times = if *count == 1 { String::new() } else { format!(" {count} times, the last") };
+    let came = match (exchange, routing_key) {
+        (Some(exchange), Some(key)) => format!(", published to \"{exchange}\" with \"{key}\""),
+        _ => String::new(),
+    };
+    format!("in {queue}: {}{times} at {}{came}", reason(deaths.reason), units::rfc3339(*last_at))
 }
 
 /// The beginning of the first line.
@@ -186,11 +197,32 @@ struct Printed {
     died: String,
     failed_attempts: u32,
     failures: Vec<PrintedFailure>,
+    deaths: Vec<PrintedDeaths>,
     #[serde(flatten)]
     body: Option<PrintedBody>,
     /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PrintedDeaths {
+    queue: String,
+    reason: &'static str,
+    count: u64,
+    first: String,
+    last: String,
+    attempts: u64,
+    exchange: Option<String>,
+    routing_key: Option<String>,
+}
+
+impl PrintedDeaths {
+    fn new(deaths: Deaths) -> PrintedDeaths {
+        let (first, last) = (units::rfc3339(deaths.first_at), units::rfc3339(deaths.last_at));
+        let Deaths { queue, count, attempts, exchange, routing_key, .. } = deaths;
+        PrintedDeaths { queue, reason: reason(deaths.reason), count, first, last, attempts, exchange, routing_key }
+    }
 }
 
 #[derive(Serialize)]
@@ -212,6 +244,7 @@ impl Printed {
             died: units::rfc3339(letter.died_at()),
             failed_attempts: letter.failed_attempts(),
             failures: failures.map(printed).collect(),
+            deaths: letter.history().deaths().into_iter().map(PrintedDeaths::new).collect(),
             body: letter.message().ok().map(|message| PrintedBody::new(message.body())),
             unreadable: letter.message().err().map(|error| error.to_string()),
         }
