@@ -4,6 +4,7 @@ mod check;
 mod commit_options;
 mod database;
 mod dead_letter;
+mod dedup;
 mod delivery;
 mod error;
 mod exchange;
@@ -41,6 +42,7 @@ pub use check::CheckReport;
 pub use commit_options::CommitOptions;
 pub use database::Database;
 pub use dead_letter::DeadLetter;
+pub use dedup::Dedup;
 pub use delivery::Delivery;
 pub use error::Error;
 pub use exchange::Exchange;
@@ -60,7 +62,9 @@ pub use outcomes::{
 pub use producer::Producer;
 pub use queue::Queue;
 pub use queue_options::{Backoff, Jitter, QueueOptions};
-pub use queue_outcomes::{DeathReason, Explanation, Failure, Published, QueueDescription, Sent, WorkerCounts};
+pub use queue_outcomes::{
+    DeathReason, Explanation, Failure, Published, PublishedBefore, QueueDescription, Sent, SentBefore, WorkerCounts,
+};
 pub use reader::{Reader, Start};
 pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::base::level::Level;
 use crate::primitives::queues::{self, Growth, JitterKind};
 
+use super::dedup::Dedup;
+
 /// How a queue keeps and hands out its messages.
 ///
 /// ```
@@ -69,6 +71,13 @@ impl QueueOptions {
     #[must_use]
     pub fn discard_dead(self) -> QueueOptions {
         self.with(|options| options.discards_dead = true)
+    }
+
+    /// How far back it remembers the ids of messages that are sent to it; not at all, unless said. What kind of dedup
+    /// it is stays as it was when the queue was created; how long, or how many ids, may change.
+    #[must_use]
+    pub fn dedup(self, dedup: Dedup) -> QueueOptions {
+        self.with(|options| options.dedup = dedup.0)
     }
 
     fn with(mut self, set: impl FnOnce(&mut queues::Options)) -> QueueOptions {

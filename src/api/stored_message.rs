@@ -30,6 +30,7 @@ pub struct StoredMessage {
     max_attempts: Option<u32>,
     /// Exchange and routing key.
     origin: Option<(Stretch, Stretch)>,
+    id: Option<Stretch>,
 }
 
 /// Where a part lies in its item.
@@ -105,6 +106,12 @@ impl StoredMessage {
         self.group.and_then(|group| std::str::from_utf8(self.part(group)).ok())
     }
 
+    /// What its sender calls it.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.and_then(|id| std::str::from_utf8(self.part(id)).ok())
+    }
+
     /// The name of the exchange that it was published to, empty for the default one; `None` if it was sent to the
     /// queue itself.
     #[must_use]
@@ -128,8 +135,8 @@ impl StoredMessage {
     pub(super) fn anew<'a>(&'a self, headers: &'a [Header<'a>]) -> queues::Message<'a> {
         let record = Record { key: self.key(), ..Record::new(self.body()).headers(headers) };
         let (priority, group) = (self.priority(), self.group());
-        let (ttl_micros, max_attempts, origin) = (self.ttl_micros, self.max_attempts, self.origin());
-        queues::Message { record, priority, due: None, ttl_micros, deadline: None, group, max_attempts, origin }
+        let (ttl_micros, max_attempts, origin, id) = (self.ttl_micros, self.max_attempts, self.origin(), self.id());
+        queues::Message { record, priority, due: None, ttl_micros, deadline: None, group, max_attempts, origin, id }
     }
 
     fn read_item(&self) -> &ReadItem {
@@ -152,6 +159,7 @@ struct Place {
     ttl_micros: Option<u64>,
     max_attempts: Option<u32>,
     origin: Option<(Stretch, Stretch)>,
+    id: Option<Stretch>,
 }
 
 /// Messages that are read ahead for a consumer who takes one after the other.
@@ -277,16 +285,17 @@ fn places_of(batch: &Batch, item: &ReadItem) -> Result<Vec<Place>, Error> {
             origin: attributes
                 .origin
                 .map(|origin| (part(origin.exchange.as_bytes()), part(origin.routing_key.as_bytes()))),
+            id: attributes.id.map(|id| part(id.as_bytes())),
         });
     }
     Ok(places)
 }
 
 fn stored(batch: &Arc<Batch>, item: u32, priority: u8, place: &Place) -> StoredMessage {
-    let Place { offset, key, headers, body, group, ttl_micros, max_attempts, origin } = *place;
+    let Place { offset, key, headers, body, group, ttl_micros, max_attempts, origin, id } = *place;
     let sequence = queues::sequence(priority, offset);
     let batch = batch.clone();
-    StoredMessage { batch, item, sequence, key, headers, body, group, ttl_micros, max_attempts, origin }
+    StoredMessage { batch, item, sequence, key, headers, body, group, ttl_micros, max_attempts, origin, id }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -27,7 +27,7 @@ use crate::storage::disk::host::socket::{Peer, Socket};
 use super::answers::{Answers, Awaiting, Bell, answering_others, put_answer};
 use super::exchanging::{DescribeExchange, ExchangeNames, FindExchange};
 use super::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
-use super::looking::{LookAt, Peek};
+use super::looking::{FindMessage, LookAt, Peek};
 use super::operation::{Kind, Question};
 use super::questions as ask;
 use super::queueing::{DeadLetters, DescribeQueue, FindQueue, QueueNames, WatchQueue};
@@ -349,6 +349,7 @@ impl<'a> Connection<'a> {
             Kind::DeadLetters => self.ask::<DeadLetters>(request, take),
             Kind::Peek => self.ask::<Peek>(request, take),
             Kind::LookAt => self.ask::<LookAt>(request, take),
+            Kind::FindMessage => self.ask::<FindMessage>(request, take),
             Kind::FindExchange => self.ask::<FindExchange>(request, take),
             Kind::ExchangeNames => self.ask::<ExchangeNames>(request, take),
             Kind::DescribeExchange => self.ask::<DescribeExchange>(request, take),

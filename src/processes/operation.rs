@@ -89,6 +89,7 @@ kinds! {
     DescribeExchange = 31, "describe exchange";
     Peek = 32, "peek";
     LookAt = 33, "look at";
+    FindMessage = 34, "find message";
 }
 
 #[cfg(all(test, not(loom)))]

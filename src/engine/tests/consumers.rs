@@ -38,6 +38,7 @@ fn plain(body: &[u8]) -> Message<'_> {
         group: None,
         max_attempts: None,
         origin: None,
+        id: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A command is checked whole before its first event is given out.
 
 use super::command::{Command, Outcome, QueueNumber, Refusal};
+use super::dedup::{EntryPoint, forget_by_change};
 use super::erasing;
 use super::event::Event;
 use super::exchanges;
@@ -93,7 +94,7 @@ fn decide_on<'c>(
             exchanges::publish(state, exchange, messages, limits, context, emit)
         }
         Command::DeclareExchange { name, options } => exchanges::declare(state, name, options, emit),
-        Command::EnsureExchange { name, options } => exchanges::alter(state, name, options, emit),
+        Command::EnsureExchange { name, options } => exchanges::alter(state, name, options, context, emit),
         Command::DeleteExchange { exchange } => exchanges::delete(state, exchange, emit),
         Command::Bind { binding } => exchanges::bind(state, binding, emit),
         Command::Unbind { binding } => exchanges::unbind(state, binding, emit),
@@ -155,8 +156,15 @@ fn ensure<'c>(
             let rests_on = Some(queue_row(queue.number));
             Ok(Outcome::Unchanged { reply: Reply::Queue(queue.number), rests_on })
         }
+        Some(queue) if !queue.options.dedup.is_alike(options.dedup) => {
+            let asked = Options { dedup: options.dedup, ..queue.options };
+            let differences = queue.options.differences(&asked);
+            Err(Refusal::Mismatch { differences }.resting_on(queue_row(queue.number)))
+        }
         Some(queue) => {
             emit(Event::Altered { queue: queue.number, options: *options });
+            let (entry, horizons) = (EntryPoint::Queue(queue.number), [queue.options.dedup, options.dedup]);
+            forget_by_change(state, entry, horizons, context.now.wall, emit);
             Ok(Outcome::Accept(Reply::Queue(queue.number)))
         }
     }

@@ -25,7 +25,8 @@
 //! |      |             | 3 adopted (from · to), 4 clock began (boot id 16 · namespace u64 · moment ·       |
 //! |      |             | logs), 5 redriven (queue · count · per letter lane · offset · lane · offset);     |
 //! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
-//! |      |             | 12 rescheduled (queue · lane · offset · due)                                      |
+//! |      |             | 12 rescheduled (queue · lane · offset · due),                                     |
+//! |      |             | 32 is of ids (`dedup/fact.rs`)                                                    |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
@@ -41,6 +42,7 @@ use crate::engine::machine::{LOG_TAG, LogAppend, LogChange};
 use crate::journal::entry::Entry;
 
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::dedup::{REMEMBERED, Remembered};
 use super::exchanges::{EXCHANGE_CHANGES, ExchangeEvent};
 use super::lane::LaneNumber;
 use super::note::Note;
@@ -183,6 +185,8 @@ pub(crate) enum Event<'a> {
         queue: QueueNumber,
         letters: Vec<(Place, Place)>,
     },
+    /// Ids are known from now on, or no more.
+    Remembered(Remembered),
     OfExchanges(ExchangeEvent<'a>),
     Sent(Sent<'a>),
     Published(Published<'a>),
@@ -296,6 +300,7 @@ impl<'a> Event<'a> {
                 let letters_len: usize = letters.iter().map(|(from, to)| len(from) + len(to)).sum();
                 1 + queue_len(queue) + varint_len(letters.len() as u64) + letters_len
             }
+            Event::Remembered(fact) => fact.encoded_len(),
             Event::OfExchanges(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
             Event::Published(published) => published.encoded_len() - 1,
@@ -412,6 +417,7 @@ impl<'a> Event<'a> {
                     out.varints([u64::from(from.lane.0), from.offset, u64::from(to.lane.0), to.offset]);
                 }
             }
+            Event::Remembered(fact) => fact.encode(out),
             Event::OfExchanges(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
         }
@@ -500,6 +506,7 @@ impl<'a> Event<'a> {
                     place: Place { lane: take_lane(take)?, offset: take.varint()? },
                     due: Timestamp(take.varint()?),
                 },
+                REMEMBERED => Event::Remembered(Remembered::decode(take)?),
                 change if EXCHANGE_CHANGES.contains(&change) => {
                     Event::OfExchanges(ExchangeEvent::decode(change, take)?)
                 }

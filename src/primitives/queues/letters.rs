@@ -3,6 +3,7 @@
 use super::chunk::{Death, bit, bits, chunk_of};
 use super::command::{Outcome, Place, Reason, Refusal};
 use super::decide::{Emit, Refused, of_contents};
+use super::dedup::{Claims, check_room};
 use super::event::{Event, push_run};
 use super::lane::Lane;
 use super::message::Message;
@@ -86,8 +87,20 @@ pub(super) fn redrive<'c>(
     if !stale.is_empty() || dead.len() != letters.len() || letters.len() != messages.len() {
         return Err(Refusal::Stale.resting_on(of_contents(queue)));
     }
-    let places = sending::append(state, queue, messages, context, emit)?.places(messages.len());
+    let mut claims = Claims::of(queue, context.now.wall);
+    if claims.is_some() {
+        // It takes at most as many as it sends.
+        let claimed = messages.iter().filter(|message| message.id.is_some()).count();
+        check_room(state, claimed, 0)?;
+    }
+    let appended = sending::append(state, queue, messages, context, emit)?;
+    let places = appended.places(messages.len());
+    if let Some(claims) = &mut claims {
+        let sequences = appended.sequences(messages.len()).into_iter().flatten();
+        messages.iter().zip(sequences).for_each(|(message, sequence)| claims.add(message, sequence));
+    }
     emit(Event::Redriven { queue: queue.number, letters: letters.iter().copied().zip(places).collect() });
+    claims.into_iter().for_each(|claims| claims.emit(emit));
     trimming::trim(queue, emit);
     Ok(Outcome::Accept(Reply::Settled { stale }))
 }

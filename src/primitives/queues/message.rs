@@ -1,13 +1,15 @@
 //! A message to send, and its bytes inside an item.
 //!
 //! ```text
-//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts, 32 origin; 0 in an item without any)
+//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts, 32 origin, 128 id; 0 in an
+//!                 item without any)
 //! due         varint, if flagged: when a delayed message becomes ready
 //! ttl         varint, if flagged: how long it lives once it is ready
 //! deadline    varint, if flagged: when it is over, wherever it stands
 //! group       slice, if flagged
 //! attempts    varint, if flagged
 //! origin      slice(exchange) · slice(routing key), if flagged
+//! id          slice, if flagged: what its sender calls it
 //! record      as of a stream (`primitives/record.rs`)
 //! ```
 //!
@@ -25,6 +27,7 @@ const DEADLINE: u8 = 4;
 const GROUP: u8 = 8;
 const ATTEMPTS: u8 = 16;
 const ORIGIN: u8 = 32;
+const ID: u8 = 128;
 
 /// A message to send; it borrows what it is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct Message<'a> {
     pub(crate) max_attempts: Option<u32>,
     /// None if it was sent to the queue itself.
     pub(crate) origin: Option<Origin<'a>>,
+    /// What its sender calls it.
+    pub(crate) id: Option<&'a str>,
 }
 
 /// How a message came to its queues. The default exchange has no name.
@@ -64,6 +69,7 @@ pub(crate) struct Attributes<'a> {
     pub(crate) group: Option<&'a str>,
     pub(crate) max_attempts: Option<u32>,
     pub(crate) origin: Option<Origin<'a>>,
+    pub(crate) id: Option<&'a str>,
 }
 
 /// What a group is known by in memory and in rows. Two groups that share it are handed out as one, which delays
@@ -102,6 +108,7 @@ impl<'a> Message<'a> {
             group: self.group,
             max_attempts: self.max_attempts,
             origin: self.origin,
+            id: self.id,
         }
     }
 }
@@ -109,7 +116,7 @@ impl<'a> Message<'a> {
 impl<'a> Attributes<'a> {
     /// Whether a message that says this needs no state of its own while it waits.
     pub(super) fn are_plain(&self) -> bool {
-        Attributes { origin: None, ..*self } == Attributes::default()
+        Attributes { origin: None, id: None, ..*self } == Attributes::default()
     }
 
     fn numbers(&self) -> [(u8, Option<u64>); 4] {
@@ -125,14 +132,16 @@ impl<'a> Attributes<'a> {
         let numbers = self.numbers().into_iter().filter_map(|(_, number)| number).map(varint_len);
         let origin =
             self.origin.map_or(0, |origin| slice_len(origin.exchange.len()) + slice_len(origin.routing_key.len()));
-        1 + numbers.sum::<usize>() + self.group.map_or(0, |group| slice_len(group.len())) + origin
+        let texts = [self.group, self.id].into_iter().flatten().map(|text| slice_len(text.len()));
+        1 + numbers.sum::<usize>() + texts.sum::<usize>() + origin
     }
 
     pub(super) fn encode(&self, out: &mut Put<'_>) {
         let flag = |flags: u8, (flag, number): (u8, Option<u64>)| if number.is_some() { flags | flag } else { flags };
         let group = if self.group.is_some() { GROUP } else { 0 };
         let origin = if self.origin.is_some() { ORIGIN } else { 0 };
-        out.u8(self.numbers().into_iter().fold(group | origin, flag));
+        let id = if self.id.is_some() { ID } else { 0 };
+        out.u8(self.numbers().into_iter().fold(group | origin | id, flag));
         let [due, ttl, deadline, attempts] = self.numbers();
         for (_, number) in [due, ttl, deadline] {
             number.into_iter().for_each(|number| out.varint(number));
@@ -143,11 +152,12 @@ impl<'a> Attributes<'a> {
             out.slice(exchange.as_bytes());
             out.slice(routing_key.as_bytes());
         }
+        self.id.into_iter().for_each(|id| out.slice(id.as_bytes()));
     }
 
     pub(super) fn decode(take: &mut Take<'a>) -> Result<Attributes<'a>, Malformed> {
         let flags = take.u8()?;
-        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN) != 0 {
+        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN | ID) != 0 {
             return Err(Malformed("an attribute that messages do not have"));
         }
         let has = |flag: u8| flags & flag != 0;
@@ -161,6 +171,7 @@ impl<'a> Attributes<'a> {
                 true => Some(Origin { exchange: take.text()?, routing_key: take.text()? }),
                 false => None,
             },
+            id: if has(ID) { Some(take.text()?) } else { None },
         })
     }
 }

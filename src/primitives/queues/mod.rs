@@ -38,6 +38,7 @@
 //! | `trimming.rs`  | where the logs of a queue start                               |
 //! | `overlay.rs`   | several commands in one frame                                 |
 //! | `published.rs` | messages that went to several queues, in an item              |
+//! | `dedup`        | which messages were accepted before, by their ids             |
 //! | `exchanges`    | exchanges and bindings, and publishing through them           |
 //! | `routing`      | from a routing key and headers to queues                      |
 
@@ -45,6 +46,7 @@ mod changes;
 mod chunk;
 mod command;
 mod decide;
+mod dedup;
 mod erasing;
 mod event;
 mod exchanges;
@@ -77,6 +79,7 @@ pub(crate) use command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
 pub(crate) use decide::decide;
+pub(crate) use dedup::{Horizon, Told};
 pub(crate) use event::Event;
 pub(crate) use exchanges::{
     DEFAULT as DEFAULT_EXCHANGE, ExchangeOptions, Limits, binding_len, exchange_row, put_binding, take_binding,
@@ -126,7 +129,10 @@ impl State {
     pub(crate) fn next_due(&self, key: RowKey) -> Option<Due> {
         let queue = self.logs.get(&LogId(key.id)).and_then(|(queue, _)| self.get(*queue))?;
         match key.kind {
-            KIND_WALL => queue.wall.first().map(|(at, ..)| Due::At(*at)),
+            KIND_WALL => {
+                let first = queue.wall.first().map(|(at, ..)| *at);
+                first.into_iter().chain(self.ids_due(queue)).min().map(Due::At)
+            }
             KIND_BOOT => queue.boot.first().map(|(at, ..)| Due::AtBoot(*at)),
             _ => None,
         }

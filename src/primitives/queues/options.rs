@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! options  level u8 (0 the database's, 1 sync, 2 buffered) · max attempts · visibility · backoff ·
-//!          ttl + 1 or 0 · max messages + 1 or 0 · dead letters u8 (0 kept, 1 discarded)
+//!          ttl + 1 or 0 · max messages + 1 or 0 · dead letters u8 (0 kept, 1 discarded) ·
+//!          dedup, as in `dedup/horizon.rs`
 //! backoff  kind u8 (0 none, 1 fixed, 2 linear, 3 exponential) · first · most · jitter u8 (0 none, 1 full,
 //!          2 decorrelated)
 //! ```
@@ -18,6 +19,8 @@ use crate::base::bounds::{
 use crate::base::codec::{Malformed, Put, Take, varint_len};
 use crate::base::level::Level;
 
+use super::dedup::Horizon;
+
 /// Options of a queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Options {
@@ -31,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) max_messages: Option<u64>,
     /// A dead message goes for good.
     pub(crate) discards_dead: bool,
+    /// How far back the ids of messages are remembered.
+    pub(crate) dedup: Horizon,
 }
 
 impl Default for Options {
@@ -43,6 +48,7 @@ impl Default for Options {
             ttl_micros: None,
             max_messages: None,
             discards_dead: false,
+            dedup: Horizon::None,
         }
     }
 }
@@ -150,7 +156,7 @@ impl Options {
         if self.max_messages == Some(0) {
             return Err(("max messages", "a queue that may hold nothing is of no use"));
         }
-        Ok(())
+        self.dedup.check()
     }
 
     /// One sentence for each option in which the queue as it is differs from the one asked for.
@@ -172,6 +178,7 @@ impl Options {
         differ("max messages", count(self.max_messages), count(asked.max_messages));
         let dead = |discards| if discards { "discarded".to_owned() } else { "kept".to_owned() };
         differ("what becomes of dead letters", dead(self.discards_dead), dead(asked.discards_dead));
+        differ("its dedup", self.dedup.to_string(), asked.dedup.to_string());
         differences
     }
 
@@ -183,7 +190,7 @@ impl Options {
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        4 + self.integers().into_iter().map(varint_len).sum::<usize>()
+        4 + self.dedup.encoded_len() + self.integers().into_iter().map(varint_len).sum::<usize>()
     }
 
     pub(crate) fn encode(&self, out: &mut Put<'_>) {
@@ -202,6 +209,7 @@ impl Options {
         out.varint(ttl);
         out.varint(messages);
         out.u8(u8::from(self.discards_dead));
+        self.dedup.encode(out);
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Options, Malformed> {
@@ -240,6 +248,7 @@ impl Options {
             ttl_micros: ttl.checked_sub(1),
             max_messages: messages.checked_sub(1),
             discards_dead,
+            dedup: Horizon::decode(take)?,
         };
         options.check().map_err(|(_, reason)| Malformed(reason))?;
         Ok(options)

@@ -11,6 +11,7 @@ use crate::base::time::{BootTime, Timestamp};
 
 use super::chunk::{Chunk, Tracked, bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
+use super::dedup::{Memory, Shared as Ids};
 use super::lane::{Lane, LaneNumber};
 use super::message::GroupHash;
 use super::options::Options;
@@ -37,6 +38,8 @@ pub(crate) struct Queue {
     pub(super) flying: u64,
     pub(super) waiting: u64,
     pub(super) dead: u64,
+    /// The ids that it remembers, if it does.
+    pub(super) ids: Ids,
     /// The frame that last gave a consumer reason to look.
     pub(crate) news: u64,
 }
@@ -80,6 +83,8 @@ pub(crate) struct QueueCounts {
 pub(super) struct Shared {
     pub(super) in_flight: usize,
     pub(super) chunks: usize,
+    /// Ids that are remembered, those of exchanges among them.
+    pub(super) ids: usize,
     pub(super) held: Map<Holder, Held>,
 }
 
@@ -107,6 +112,7 @@ impl Queue {
             flying: 0,
             waiting: 0,
             dead: 0,
+            ids: Memory::of(options.dedup),
             news: 0,
         }
     }

@@ -65,7 +65,7 @@ impl<'a> Sent<'a> {
         given: Given<'a>,
     ) -> Sent<'a> {
         let has_states = given.iter().any(|message| !message.is_plain());
-        let has_attributes = has_states || given.iter().any(|message| message.origin.is_some());
+        let has_attributes = has_states || given.iter().any(|message| message.origin.is_some() || message.id.is_some());
         let (mut bytes, mut messages_len, mut count) = (0, 0, 0);
         for message in given.iter() {
             let user_bytes = message.record.user_bytes();

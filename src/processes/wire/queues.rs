@@ -16,7 +16,7 @@
 //!   11 redrive           queue · count · places · count · messages
 //!   12 release
 //! message                priority u8 · due u8 (0 none, 1 at, 2 in) · its varint · ttl · deadline · group · attempts
-//!                        · origin (exchange · routing key) (each option u8, then it) · record
+//!                        · origin (exchange · routing key) · id (each option u8, then it) · record
 //!   13 to 19             of exchanges (`exchanges.rs`)
 //!   20 cancel            queue · sequence
 //!   21 reschedule        queue · sequence · due u8 (1 at, 2 in) · its varint
@@ -177,6 +177,7 @@ pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
         out.text(origin.exchange);
         out.text(origin.routing_key);
     });
+    out.option(message.id, Out::text);
     let record = &message.record;
     out.put(record.encoded_len(record.user_bytes()), |put| record.encode(put));
 }
@@ -316,6 +317,7 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
     let (ttl_micros, deadline) = (take_option(take, Take::varint)?, take_option(take, Take::varint)?.map(Timestamp));
     let (group, max_attempts) = (take_option(take, Take::text)?, take_option(take, Take::varint32)?);
     let origin = take_option(take, |take| Ok(Origin { exchange: take.text()?, routing_key: take.text()? }))?;
+    let id = take_option(take, Take::text)?;
     let record = take_record(take, |header| {
         if headers.len() == HEADERS_PER_BATCH_MAX {
             return Err(Malformed("more headers than a batch has"));
@@ -323,5 +325,5 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
         headers.push(header);
         Ok(())
     })?;
-    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts, origin })
+    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts, origin, id })
 }

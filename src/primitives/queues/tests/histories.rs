@@ -1,5 +1,6 @@
 //! Generated histories: after each step the machine says what the twin says.
 
+mod ids;
 mod publishing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Refusal, Settlement, Stretch,
 };
+use super::super::dedup::Horizon;
 use super::super::handing::KNOWS_NOTHING;
 use super::super::message::{Due, Message};
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::{HandedRun, Reply};
+use super::super::sequence;
 use super::SECOND;
-use super::model::{Handed, Twin, TwinQueue, Wish};
+use super::model::{Handed, Twin, TwinIds, TwinQueue, Wish};
 use super::world::{World, handed};
 use crate::base::bounds::{AWAITED_MICROS, HANDED_RUNS_MAX};
 use crate::base::lsn::Lsn;
@@ -44,6 +47,8 @@ struct History {
     lags: bool,
     /// Queues that get what is published.
     bound: BTreeSet<QueueNumber>,
+    /// Ids that were published, and how far back they count.
+    published: (TwinIds, Horizon),
 }
 
 fn options(random: &mut Random, name: &str) -> Options {
@@ -58,6 +63,7 @@ fn options(random: &mut Random, name: &str) -> Options {
         ttl_micros,
         max_messages: random.chance(64).then(|| 1 + random.below(40)),
         discards_dead: random.chance(64),
+        dedup: ids::horizon(random, name),
         ..Options::default()
     }
 }
@@ -68,8 +74,8 @@ impl History {
         world.sample = seed;
         let (twin, random) = (Twin::default(), Random::new(seed));
         let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let bound = BTreeSet::new();
-        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false, bound };
+        let (bound, published) = (BTreeSet::new(), (TwinIds::default(), Horizon::None));
+        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false, bound, published };
         history.declare();
         NAMES.iter().for_each(|name| history.create(name));
         history
@@ -103,6 +109,7 @@ impl History {
         match self.random.below(100) {
             0..=21 => self.send(),
             22..=26 => self.publish(),
+            27..=29 if self.random.chance(32) => self.alter_exchange(),
             27..=29 => self.bind(),
             30..=52 => self.receive(),
             53..=75 => self.settle(),
@@ -132,6 +139,7 @@ impl History {
             deadline: random.chance(20).then(|| now - SECOND / 2 + random.below(5 * SECOND)),
             group: random.chance(80).then(|| random.pick(&GROUPS).to_owned()),
             max_attempts: random.chance(20).then(|| 1 + random.below(3) as u32),
+            id: self.id(),
         }
     }
 
@@ -140,7 +148,7 @@ impl History {
         let count = if self.random.chance(8) { 150 } else { 1 + self.random.below(3) };
         let is_plain = self.random.chance(64);
         let wish = |history: &mut History| match is_plain {
-            true => Wish { priority: 4, ..Wish::default() },
+            true => Wish { priority: 4, id: history.id(), ..Wish::default() },
             false => history.wish(),
         };
         let wishes: Vec<Wish> = (0..count).map(|_| wish(self)).collect();
@@ -148,16 +156,23 @@ impl History {
         let is_awaited = self.random.chance(64);
         self.world.set_awaited(queue, is_awaited);
         let barrier = self.world.is_sync.then_some(self.world.next_frame.0 + 64);
+        let (frame, wall) = (self.world.next_frame.0, self.twin.wall);
         let outcome = self.world.submit(&Command::Send { queue, messages: &messages });
         let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
-        if let Some(max) = twin.options.max_messages.filter(|max| twin.waiting() + count > *max) {
+        let verdicts = twin.judge(&wishes, wall);
+        let new: Vec<Wish> = ids::new(&wishes, &verdicts);
+        let room = twin.options.max_messages.filter(|max| !new.is_empty() && twin.waiting() + new.len() as u64 > *max);
+        if let Some(max) = room {
             assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { max: told, .. }, .. } if told == max));
             return;
         }
         let awaited = is_awaited.then_some(AWAITED_MICROS);
-        let places = twin.append(&wishes, self.twin.wall, awaited, barrier);
-        let (priority, offset) = places[0];
-        assert_eq!(outcome, Outcome::Accept(Reply::Sent { priority, offset }));
+        let places = twin.append(&new, wall, awaited, barrier);
+        for ((priority, offset), wish) in places.iter().zip(&new) {
+            twin.claim(*priority, *offset, frame);
+            wish.id.into_iter().for_each(|id| twin.ids.add(id, wall, frame, sequence(*priority, *offset)));
+        }
+        ids::assert_sent(&outcome, &verdicts, &places);
     }
 
     fn message(&mut self, wish: &Wish) -> Message<'static> {
@@ -176,6 +191,7 @@ impl History {
             group,
             max_attempts: wish.max_attempts,
             origin: None,
+            id: wish.id,
         }
     }
 
@@ -347,12 +363,13 @@ impl History {
             chosen.iter().map(|(priority, offset)| twin.take_letter(*priority, *offset).expect("a letter")).collect();
         let wish = |old: &super::model::TwinMessage| {
             let (priority, group) = (old.priority, old.group.clone());
-            Wish { priority, group, ..Wish::default() }
+            Wish { priority, group, id: old.id, ..Wish::default() }
         };
         let wishes: Vec<Wish> = old.iter().map(wish).collect();
         let barrier = self.world.is_sync.then_some(self.world.next_frame.0 + 64);
         let new = twin.append(&wishes, self.twin.wall, None, barrier);
         for ((priority, offset), old) in new.into_iter().zip(old) {
+            twin.claim(priority, offset, self.world.next_frame.0);
             twin.message_mut(priority, offset).expect("just sent").errors = old.errors;
         }
         let messages: Vec<Message<'_>> = wishes.iter().map(|wish| self.message(wish)).collect();
@@ -408,7 +425,7 @@ impl History {
             let options = options(&mut self.random, name);
             let outcome = self.world.submit(&Command::Ensure { name, options });
             assert!(!matches!(outcome, Outcome::Refuse { .. }));
-            self.twin.queues.get_mut(&queue.0).expect("a queue of the world").options = options;
+            self.twin.queues.get_mut(&queue.0).expect("a queue of the world").alter(options, self.twin.wall);
             return;
         }
         let outcome = self.world.submit(&Command::Delete { queue });

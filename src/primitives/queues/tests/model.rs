@@ -1,11 +1,15 @@
 //! The naive twin: every message in a vector, every answer from looking at all of them. It follows what queues promise
 //! and knows nothing of lanes' cursors, chunks or timers.
 
+mod ids;
+
+pub(super) use ids::{TwinIds, TwinVerdict};
+
 use std::collections::BTreeMap;
 
 use super::super::command::Reason;
 use super::super::options::{Growth, JitterKind, Options};
-use super::super::{QueueCounts, Settlement};
+use super::super::{QueueCounts, Settlement, sequence};
 
 /// Where a message stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +50,11 @@ pub(super) struct TwinMessage {
     pub(super) is_suspect: bool,
     pub(super) last_pause: u64,
     pub(super) errors: Vec<String>,
+    pub(super) id: Option<&'static str>,
+    /// No other message may be sent with its id as long as it lives.
+    has_id: bool,
+    frame: u64,
+    sequence: u64,
 }
 
 impl TwinMessage {
@@ -76,6 +85,7 @@ pub(super) struct Wish {
     pub(super) deadline: Option<u64>,
     pub(super) group: Option<String>,
     pub(super) max_attempts: Option<u32>,
+    pub(super) id: Option<&'static str>,
 }
 
 /// A hand-out.
@@ -99,6 +109,8 @@ pub(super) struct TwinQueue {
     pub(super) options: Options,
     pub(super) is_paused: bool,
     pub(super) messages: Vec<TwinMessage>,
+    /// The ids that it ever accepted.
+    pub(super) ids: TwinIds,
     /// How many each priority ever had.
     pub(super) ends: BTreeMap<u8, u64>,
     /// Priority and offset from which on nothing is shown before this address is durable.
@@ -117,7 +129,7 @@ pub(super) struct Twin {
 impl TwinQueue {
     pub(super) fn new(number: u32, options: Options) -> TwinQueue {
         let (messages, ends, barriers) = (Vec::new(), BTreeMap::new(), Vec::new());
-        TwinQueue { number, options, is_paused: false, messages, ends, barriers }
+        TwinQueue { number, options, is_paused: false, messages, ids: TwinIds::default(), ends, barriers }
     }
 
     /// Messages for which this is true: the higher priority first, then the lower offset.
@@ -288,6 +300,10 @@ impl TwinQueue {
                 is_suspect: false,
                 last_pause: 0,
                 errors: Vec::new(),
+                id: wish.id,
+                has_id: false,
+                frame: 0,
+                sequence: sequence(priority, offset),
             });
             if due.is_none() {
                 let at = self.messages.len() - 1;

@@ -319,6 +319,7 @@ impl World {
             }
         }
         keys.extend(state.exchanges.keys());
+        keys.extend(state.keys_of_ids());
         keys.into_iter().filter_map(|key| Some((key, state.row(key)?))).collect()
     }
 
@@ -360,6 +361,7 @@ impl World {
 
     /// Everything that can be asked has the same answer.
     fn assert_alike(&self, other: &State) {
+        assert_eq!(other.shared.ids, self.state.shared.ids);
         let queues: Vec<QueueNumber> = self.state.queues.keys().copied().collect();
         assert_eq!(other.queues.keys().copied().collect::<Vec<_>>(), queues);
         assert_eq!((&other.names, &other.retired), (&self.state.names, &self.state.retired));
