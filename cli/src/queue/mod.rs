@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use towpath::{Backoff, Database, Delivery, Error, Queue, QueueDescription, QueueOptions};
+use towpath::{Backoff, Database, Dedup, Delivery, Error, Queue, QueueDescription, QueueOptions};
 
 use self::looking::PrintedMessage;
+use crate::dedup::DedupOptions;
 use crate::exit::Failure;
 use crate::output::{Output, base64, counted, grouped, say, say_json, table};
 use crate::place::Place;
@@ -98,6 +99,11 @@ pub(crate) struct Create {
     /// What becomes of dead messages
     #[arg(long, value_enum, default_value = "keep")]
     dead_letter: DeadLetterName,
+    #[command(flatten)]
+    dedup: DedupOptions,
+    /// Store no message whose id another has that is neither settled nor dead
+    #[arg(long, conflicts_with_all = ["dedup_for", "dedup_last"])]
+    unique_until_settled: bool,
 }
 
 /// What becomes of dead messages.
@@ -194,6 +200,10 @@ impl Create {
         if let DeadLetterName::Discard = self.dead_letter {
             options = options.discard_dead();
         }
+        options = options.dedup(match self.unique_until_settled {
+            true => Dedup::until_settled(),
+            false => self.dedup.dedup(),
+        });
         let database = place.open()?;
         database.create_queue(&self.name, options)?;
         database.close()?;
