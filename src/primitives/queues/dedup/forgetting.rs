@@ -40,8 +40,9 @@ impl State {
             forgotten += forget_past(entry, memory, queue.options.dedup, now, emit);
         }
         if self.log_of_exchanges() == Some(queue.notes.log) {
-            let due = self.exchanges.memories().filter(|(_, memory, horizon)| memory.due(*horizon) <= Some(now));
-            for (exchange, memory, horizon) in due.filter(|(_, memory, horizon)| memory.due(*horizon).is_some()) {
+            let is_due = |memory: &Memory, horizon| memory.due(horizon).is_some_and(|due| due <= now);
+            let due = self.exchanges.memories().filter(|(_, memory, horizon)| is_due(memory, *horizon));
+            for (exchange, memory, horizon) in due {
                 forgotten += forget_past(EntryPoint::Exchange(exchange), memory, horizon, now, emit);
             }
         }

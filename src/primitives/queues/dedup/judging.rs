@@ -137,7 +137,7 @@ impl<'a> Judged<'a> {
     }
 
     /// How many ids are new, and how many others are forgotten for them.
-    pub(in crate::primitives::queues) fn new(&self) -> usize {
+    pub(in crate::primitives::queues) fn new_ids(&self) -> usize {
         self.new
     }
 

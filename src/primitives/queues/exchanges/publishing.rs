@@ -62,7 +62,7 @@ pub(in crate::primitives::queues) fn publish<'c>(
     places.take_all(messages, &routes)?;
     let claims = places.claims(messages, &routes, now);
     let claimed: usize = claims.iter().map(Claims::len).sum();
-    check_room(state, claimed + judged.new(), judged.past())?;
+    check_room(state, claimed + judged.new_ids(), judged.past())?;
     places.emit(messages, &routes, context, emit);
     judged.emit(|number| Some(routes.of_message(number).len() as u64).filter(|queues| *queues > 0), emit);
     claims.into_iter().for_each(|claims| claims.emit(emit));
