@@ -7,13 +7,13 @@ use crate::primitives::queues::Horizon;
 
 use super::queue_options::micros;
 
-/// How far back a queue or an exchange remembers the [ids](crate::Message::id) of messages. What is sent with an id that
-/// is remembered is not stored: the call succeeds, tells `duplicate`, and gives the receipt of the original.
+/// How far back a queue or an exchange remembers the [ids](crate::Message::id) of messages. What is sent with an id
+/// that is remembered is not stored: the call succeeds, tells `duplicate`, and gives the receipt of the original.
 ///
 /// # Where ids are judged
 /// Where a message enters, and nowhere else: at the exchange that it is published to, at the queue that it is sent to.
-/// What an exchange leads to a queue is not judged there, nor is what comes back or is redriven. A message without an id
-/// is never a duplicate. What was refused leaves no trace, and neither does a message that went to no queue.
+/// What an exchange leads to a queue is not judged there, nor is what comes back or is redriven. A message without an
+/// id is never a duplicate. What was refused leaves no trace, and neither does a message that went to no queue.
 ///
 /// # What is remembered
 /// Exactly what is said here, over restarts and crashes, at the level of the message itself: an id is remembered if

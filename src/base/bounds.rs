@@ -144,8 +144,8 @@ pub(crate) const IN_FLIGHT_MAX: usize = 1 << 17;
 /// Bytes of the id that a sender gives a message.
 pub(crate) const MESSAGE_ID_BYTES_MAX: usize = 255;
 
-/// Ids that all queues and exchanges remember together; 64 bytes of memory each. Where there are as many, a message with
-/// an id that is not known is refused: none is forgotten before its time.
+/// Ids that all queues and exchanges remember together; 64 bytes of memory each. Where there are as many, a message
+/// with an id that is not known is refused: none is forgotten before its time.
 pub(crate) const DEDUP_IDS_MAX: usize = 1 << 20;
 
 /// Ids that one fact tells of, and that one step forgets besides as many as come.
