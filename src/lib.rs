@@ -60,14 +60,15 @@ mod storage;
 
 pub use api::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, Backoff, Binding, BoundTo, CheckReport,
-    CommitOptions, Database, DeadLetter, DeadLetters, DeathReason, Deaths, Delivery, Edit, Error, Exchange,
+    CommitOptions, Database, DeadLetter, DeadLetters, DeathReason, Deaths, Dedup, Delivery, Edit, Error, Exchange,
     ExchangeDescription, ExchangeOptions, ExchangeType, Explanation, Failure, Group, GroupDescription, GroupOptions,
     GroupPartition, HeaderMatch, History, Jitter, MappedRange, Mapping, MappingRanges, Member, MemberDescription,
     MemberOptions, MemberRecordStream, MemberRecords, Message, OpenMode, OperationCount, Options, Overflow,
     OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch, Producer, ProducerOptions, PublishOptions,
-    Published, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions, Receipt, RecordIterator, RecordView,
-    Records, Redrive, Redriven, Reset, Sent, Start, Stats, Stopper, StoredMessage, Stream, StreamDescription,
-    StreamOptions, Subscription, SubscriptionOptions, SubscriptionStream, Ticket, Worker, WorkerCounts, WorkerOptions,
+    Published, PublishedBefore, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions, Receipt, RecordIterator,
+    RecordView, Records, Redrive, Redriven, Reset, Sent, SentBefore, Start, Stats, Stopper, StoredMessage, Stream,
+    StreamDescription, StreamOptions, Subscription, SubscriptionOptions, SubscriptionStream, Ticket, Worker,
+    WorkerCounts, WorkerOptions,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;

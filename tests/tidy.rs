@@ -130,6 +130,7 @@ const METHODS: &[(&str, &str, Asks)] = &[
     ("queue/looking", "peek", Operations(&["Peek", "Read"])),
     ("queue/looking", "oldest", Operations(&["Peek", "Read"])),
     ("queue/looking", "get", Operations(&["LookAt", "Read"])),
+    ("queue/looking", "get_by_id", Operations(&["FindMessage", "LookAt", "Read"])),
     ("queue/looking", "explain", Operations(&["LookAt"])),
     ("queue/looking", "cancel", Operations(&["Submit"])),
     ("queue/looking", "reschedule", Operations(&["Submit"])),

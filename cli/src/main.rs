@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod dead;
+mod dedup;
 mod demo;
 mod exchange;
 mod exit;

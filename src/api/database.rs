@@ -283,13 +283,13 @@ impl Database {
     }
 
     fn open_exchange(&self, name: &str, options: ExchangeOptions, alters: bool) -> Result<Exchange, Error> {
-        let ExchangeOptions { kind, alternate, allows_unroutable } = options;
+        let ExchangeOptions { kind, alternate, allows_unroutable, dedup } = options;
         let alternate_name = alternate.unwrap_or_default();
         let alternate = match &*alternate_name {
             "" => None,
             alternate => Some(self.exchange(alternate)?.number),
         };
-        let options = &queues::ExchangeOptions { kind, alternate, allows_unroutable };
+        let options = &queues::ExchangeOptions { kind, alternate, allows_unroutable, dedup };
         let invalid = |(option, reason): (_, &str)| Error::InvalidOption { option, reason: reason.to_owned() };
         options.check().map_err(invalid)?;
         let command = match alters {

@@ -47,7 +47,8 @@ impl Exchange {
     }
 
     /// Publishes a message at the database's level. Blocks for a data sync at [`Level::Sync`], and while the disk is
-    /// behind.
+    /// behind. A message with an [id](Message::id) that the exchange [remembers](ExchangeOptions::dedup) is not stored
+    /// again: the receipt is that of the original, and tells `duplicate`.
     ///
     /// # Errors
     /// [`Error::Unroutable`] if no binding leads to a queue; [`Error::Full`] if one of the queues holds as many as it
@@ -98,7 +99,12 @@ impl Exchange {
         let command = OfQueues::Publish { exchange: self.number, messages: &posted, limits: options.limits };
         let wanted = options.level.map_or(Wanted::OfObject { otherwise: self.database.shared.level }, Wanted::from);
         match self.submit(command, wanted) {
-            Ok((queues::Reply::Published { queues }, receipt)) => Ok(Published { queues, receipt }),
+            Ok((queues::Reply::Published { queues }, receipt)) => {
+                Ok(Published::of(queues, messages.len(), &[], receipt))
+            }
+            Ok((queues::Reply::PublishedSome { queues, told }, receipt)) => {
+                Ok(Published::of(queues, messages.len(), &told, receipt))
+            }
             Ok(_) => unreachable!("who publishes is told to how many queues"),
             Err(Refused::Refusal(Refusal::Queues(queues::Refusal::Unroutable { message }))) => {
                 let routing_key = messages.get(message as usize).map_or("", |(key, _)| key).to_owned();
@@ -201,8 +207,8 @@ impl Exchange {
             let not_found = || Error::NotFound { kind: "exchange", name: name.clone() };
             let ExchangeFacts { options, alternate, bindings: more } = asked.ok_or_else(not_found)?;
             if more.is_empty() {
-                let (kind, allows_unroutable) = (options.kind, options.allows_unroutable);
-                let options = ExchangeOptions { kind, alternate, allows_unroutable };
+                let queues::ExchangeOptions { kind, allows_unroutable, dedup, .. } = options;
+                let options = ExchangeOptions { kind, alternate, allows_unroutable, dedup };
                 return Ok(ExchangeDescription { name, options, bindings });
             }
             after = more.last().map(|(_, binding)| binding.clone());

@@ -1,10 +1,11 @@
 //! Options of an exchange, of its bindings, and of publishing to it.
 
 use crate::base::level::Level;
-use crate::primitives::queues::{self, Arguments, Condition, Kind, Mode};
+use crate::primitives::queues::{self, Arguments, Condition, Horizon, Kind, Mode};
 use crate::primitives::streams::Header;
 
 use super::database::Database;
+use super::dedup::Dedup;
 use super::error::Error;
 use super::exchange::Exchange;
 
@@ -42,11 +43,12 @@ pub struct ExchangeOptions {
     pub(super) kind: Kind,
     pub(super) alternate: Option<String>,
     pub(super) allows_unroutable: bool,
+    pub(super) dedup: Horizon,
 }
 
 impl ExchangeOptions {
     const fn of(kind: Kind) -> ExchangeOptions {
-        ExchangeOptions { kind, alternate: None, allows_unroutable: false }
+        ExchangeOptions { kind, alternate: None, allows_unroutable: false, dedup: Horizon::None }
     }
 
     /// A message goes to the queues that are bound with its routing key.
@@ -98,6 +100,15 @@ impl ExchangeOptions {
     #[must_use]
     pub fn allow_unroutable(mut self) -> ExchangeOptions {
         self.allows_unroutable = true;
+        self
+    }
+
+    /// How far back it remembers the ids of messages that are published to it: for a time, or the last of them; not at
+    /// all, unless said. What kind of dedup it is stays as it was when the exchange was created; how long, or how many
+    /// ids, may change.
+    #[must_use]
+    pub fn dedup(mut self, dedup: Dedup) -> ExchangeOptions {
+        self.dedup = dedup.0;
         self
     }
 

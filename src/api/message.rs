@@ -84,6 +84,13 @@ impl<'a> Message<'a> {
         self.with(|message| message.max_attempts = Some(attempts))
     }
 
+    /// What its sender calls it: 1 to 255 bytes, kept with it. A queue or an exchange that [remembers
+    /// ids](crate::Dedup) stores one message of each, so that what is sent again is not stored again.
+    #[must_use]
+    pub fn id(self, id: &'a str) -> Message<'a> {
+        self.with(|message| message.id = Some(id))
+    }
+
     fn with(mut self, set: impl FnOnce(&mut queues::Message<'a>)) -> Message<'a> {
         set(&mut self.0);
         self

@@ -5,6 +5,7 @@ mod commit_options;
 mod database;
 mod dead_letter;
 mod dead_letter_options;
+mod dedup;
 mod delivery;
 mod error;
 mod exchange;
@@ -46,6 +47,7 @@ pub use commit_options::CommitOptions;
 pub use database::Database;
 pub use dead_letter::DeadLetter;
 pub use dead_letter_options::DeadLetters;
+pub use dedup::Dedup;
 pub use delivery::Delivery;
 pub use error::Error;
 pub use exchange::Exchange;
@@ -66,7 +68,9 @@ pub use outcomes::{
 pub use producer::Producer;
 pub use queue::Queue;
 pub use queue_options::{Backoff, Jitter, Overflow, QueueOptions};
-pub use queue_outcomes::{DeathReason, Explanation, Failure, Published, QueueDescription, Sent, WorkerCounts};
+pub use queue_outcomes::{
+    DeathReason, Explanation, Failure, Published, PublishedBefore, QueueDescription, Sent, SentBefore, WorkerCounts,
+};
 pub use reader::{Reader, Start};
 pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};

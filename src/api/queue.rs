@@ -75,7 +75,8 @@ impl Queue {
     }
 
     /// Sends one message, at the queue's level or else the database's. Blocks for a data sync at [`Level::Sync`], and
-    /// while the disk is behind.
+    /// while the disk is behind. A message with an [id](Message::id) that the queue [remembers](QueueOptions::dedup) is
+    /// not stored again: the receipt is that of the original, and tells `duplicate`.
     ///
     /// # Errors
     /// [`Error::Full`] if the queue holds as many as it may; [`Error::LimitExceeded`], [`Error::InvalidOption`] and
@@ -93,7 +94,9 @@ impl Queue {
         self.send_messages(&[message.into().0], level.into())
     }
 
-    /// Sends several messages as one: all of them or none, at crashes too. At most 65,536.
+    /// Sends several messages as one: all of them or none, at crashes too. At most 65,536. Of messages with
+    /// [ids](Message::id) each is judged by itself, in order: those that the queue remembers are told, and the others
+    /// stored.
     ///
     /// # Errors
     /// As for [`Queue::send`]; [`Error::InvalidOption`] if there is none.
@@ -115,9 +118,10 @@ impl Queue {
         let command = OfQueues::Send { queue: self.number, messages };
         match self.submit(command, wanted).map_err(|refused| self.refusal_of(messages, refused))? {
             (queues::Reply::Sent { priority, offset }, receipt) => {
-                let messages = messages.len() as u64;
-                Ok(Sent { sequence: queues::sequence(priority, offset), messages, receipt })
+                let first = Some(queues::sequence(priority, offset));
+                Ok(Sent::of(first, messages.len(), &[], receipt))
             }
+            (queues::Reply::SentSome { first, told }, receipt) => Ok(Sent::of(first, messages.len(), &told, receipt)),
             _ => unreachable!("who sends is told where it went"),
         }
     }

@@ -7,6 +7,7 @@ use crate::primitives::queues::{self, Growth, JitterKind};
 
 use super::database::Database;
 use super::dead_letter_options::DeadLetters;
+use super::dedup::Dedup;
 use super::error::Error;
 
 /// How a queue keeps and hands out its messages.
@@ -94,6 +95,13 @@ impl QueueOptions {
     #[must_use]
     pub fn discard_dead(self) -> QueueOptions {
         self.dead_letters(DeadLetters::Discard)
+    }
+
+    /// How far back it remembers the ids of messages that are sent to it; not at all, unless said. What kind of dedup
+    /// it is stays as it was when the queue was created; how long, or how many ids, may change.
+    #[must_use]
+    pub fn dedup(self, dedup: Dedup) -> QueueOptions {
+        self.with(|options| options.dedup = dedup.0)
     }
 
     fn with(mut self, set: impl FnOnce(&mut queues::Options)) -> QueueOptions {

@@ -4,24 +4,56 @@ use std::time::Duration;
 
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
-use crate::primitives::queues::Reason;
+use crate::primitives::queues::{Reason, Told};
 
 use super::outcomes::Receipt;
 use super::queue_options::QueueOptions;
 
 /// Where a message, or the first of a batch, went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Sent {
-    /// Its number in the queue.
+    /// Its number in the queue; of a duplicate that of the original.
     pub sequence: u64,
-    /// How many were sent.
+    /// How many were stored: all that were sent but the duplicates.
     pub messages: u64,
-    /// Address and level.
+    /// Nothing was stored: the queue remembers the id of the message; of a batch those of all its messages.
+    pub duplicate: bool,
+    /// Those messages of a batch that were not stored, since the queue remembers their ids, in order. A message may be
+    /// a duplicate of one before it in the batch.
+    pub duplicates: Vec<SentBefore>,
+    /// Address and level; of a duplicate those of the original.
     pub receipt: Receipt,
 }
 
+/// A message of a batch that was not stored again, and its original.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SentBefore {
+    /// The place in the batch, from 0 on.
+    pub message: usize,
+    /// The number of the original in the queue.
+    pub sequence: u64,
+    /// The address of the original.
+    pub lsn: Lsn,
+}
+
 impl Sent {
+    /// The first new message has this sequence, if there is one; the others were told.
+    pub(super) fn of(first: Option<u64>, messages: usize, told: &[Told], receipt: Receipt) -> Sent {
+        let duplicates: Vec<SentBefore> = each_told(told, receipt.lsn)
+            .map(|(message, at, told, lsn)| SentBefore { message, sequence: told.value + at, lsn })
+            .collect();
+        let known = duplicates.first().filter(|known| known.message == 0 || first.is_none());
+        let sequence = known.map(|known| known.sequence).or(first).unwrap_or(0);
+        let receipt = match first {
+            None => Receipt { lsn: known.map_or(receipt.lsn, |known| known.lsn), ..receipt },
+            Some(_) => receipt,
+        };
+        let messages = (messages - duplicates.len()) as u64;
+        Sent { sequence, messages, duplicate: first.is_none(), duplicates, receipt }
+    }
+
     /// The address of the write.
     #[must_use]
     pub fn lsn(&self) -> Lsn {
@@ -30,16 +62,52 @@ impl Sent {
 }
 
 /// What became of a publish.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Published {
-    /// How many queues got it; of a batch, all its messages together.
+    /// How many queues got it, or the original where it is a duplicate; of a batch, all its messages together.
     pub queues: u64,
-    /// Address and level.
+    /// Nothing was stored: the exchange remembers the id of the message; of a batch those of all its messages.
+    pub duplicate: bool,
+    /// Those messages of a batch that were not stored, since the exchange remembers their ids, in order. A message may
+    /// be a duplicate of one before it in the batch.
+    pub duplicates: Vec<PublishedBefore>,
+    /// Address and level; of a duplicate those of the original.
     pub receipt: Receipt,
 }
 
+/// A message of a batch that was not published again, and its original.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PublishedBefore {
+    /// The place in the batch, from 0 on.
+    pub message: usize,
+    /// How many queues got the original.
+    pub queues: u64,
+    /// The address of the original.
+    pub lsn: Lsn,
+}
+
+/// Each message that was told of, with its place in its stretch, and the address of its original.
+fn each_told(told: &[Told], own: Lsn) -> impl Iterator<Item = (usize, u64, &Told, Lsn)> {
+    told.iter().flat_map(move |told| {
+        let lsn = if told.lsn == Lsn(0) { own } else { told.lsn };
+        (0..u64::from(told.count)).map(move |at| (told.message as usize + at as usize, at, told, lsn))
+    })
+}
+
 impl Published {
+    /// The new messages took so many places in queues; the others were told.
+    pub(super) fn of(queues: u64, messages: usize, told: &[Told], receipt: Receipt) -> Published {
+        let duplicates: Vec<PublishedBefore> = each_told(told, receipt.lsn)
+            .map(|(message, _, told, lsn)| PublishedBefore { message, queues: told.value, lsn })
+            .collect();
+        let duplicate = messages > 0 && duplicates.len() == messages;
+        let lsn = duplicates.first().filter(|_| duplicate).map_or(receipt.lsn, |known| known.lsn);
+        let queues = queues + duplicates.iter().map(|known| known.queues).sum::<u64>();
+        Published { queues, duplicate, duplicates, receipt: Receipt { lsn, ..receipt } }
+    }
+
     /// The address of the write; of what went nowhere, that of some write before.
     #[must_use]
     pub fn lsn(&self) -> Lsn {

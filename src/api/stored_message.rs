@@ -99,6 +99,12 @@ impl StoredMessage {
         self.place.group.and_then(|group| std::str::from_utf8(self.part(group)).ok())
     }
 
+    /// What its sender calls it.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.place.id.and_then(|id| std::str::from_utf8(self.part(id)).ok())
+    }
+
     /// The name of the exchange that it was published to, empty for the default one; `None` if it was sent to the
     /// queue itself.
     #[must_use]
@@ -136,8 +142,8 @@ impl StoredMessage {
     /// A message that says the same, but for its times, and how it came.
     pub(super) fn anew<'a>(&'a self, headers: &'a [Header<'a>]) -> queues::Message<'a> {
         let record = Record { key: self.key(), ..Record::new(self.body()).headers(headers) };
-        let (priority, group, max_attempts) = (self.priority, self.group(), self.place.max_attempts);
-        queues::Message { priority, group, max_attempts, ..queues::Message::plain(record) }
+        let (priority, group, max_attempts, id) = (self.priority, self.group(), self.place.max_attempts, self.id());
+        queues::Message { priority, group, max_attempts, id, ..queues::Message::plain(record) }
     }
 
     fn read_item(&self) -> &ReadItem {
@@ -162,6 +168,7 @@ struct Place {
     /// Exchange and routing key.
     origin: Option<(Stretch, Stretch)>,
     history: Option<Stretch>,
+    id: Option<Stretch>,
 }
 
 /// Messages that are read ahead for a consumer who takes one after the other.
@@ -288,6 +295,7 @@ fn places_of(batch: &Batch, item: &ReadItem) -> Result<Vec<Place>, Error> {
                 .origin
                 .map(|origin| (part(origin.exchange.as_bytes()), part(origin.routing_key.as_bytes()))),
             history: attributes.history.map(part),
+            id: attributes.id.map(|id| part(id.as_bytes())),
         });
     }
     Ok(places)

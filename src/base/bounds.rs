@@ -141,6 +141,22 @@ const _: () = assert!(HANDED_RUNS_MAX * 40 < ROW_BYTES_MAX * 2 / 3);
 /// Messages in flight of all queues together. One frame must be able to take back all that a process holds.
 pub(crate) const IN_FLIGHT_MAX: usize = 1 << 17;
 
+/// Bytes of the id that a sender gives a message.
+pub(crate) const MESSAGE_ID_BYTES_MAX: usize = 255;
+
+/// Ids that all queues and exchanges remember together; 64 bytes of memory each. Where there are as many, a message
+/// with an id that is not known is refused: none is forgotten before its time.
+pub(crate) const DEDUP_IDS_MAX: usize = 1 << 20;
+
+/// Ids that one fact tells of, and that one step forgets besides as many as come.
+pub(crate) const DEDUP_IDS_PER_FACT_MAX: usize = 1024;
+
+/// Ids that stand in one row.
+pub(crate) const DEDUP_IDS_PER_ROW: u64 = 64;
+
+/// Messages that one step of a purge passes in a queue whose ids go with their messages.
+pub(crate) const DEDUP_PURGED_PER_STEP_MAX: u64 = 65_536;
+
 /// Messages that one `receive` hands out at most.
 pub(crate) const MESSAGES_PER_RECEIVE_MAX: usize = 1024;
 

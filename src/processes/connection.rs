@@ -27,7 +27,7 @@ use crate::storage::disk::host::socket::{Peer, Socket};
 use super::answers::{Answers, Awaiting, Bell, answering_others, put_answer};
 use super::exchanging::{DescribeExchange, ExchangeNames, FindExchange};
 use super::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
-use super::looking::{LookAt, Peek, Waiting};
+use super::looking::{FindMessage, LookAt, Peek, Waiting};
 use super::operation::{Kind, Question};
 use super::questions as ask;
 use super::queueing::{DeadLetters, DescribeQueue, FindQueue, QueueNames, WatchQueue};
@@ -350,6 +350,7 @@ impl<'a> Connection<'a> {
             Kind::Waiting => self.ask::<Waiting>(request, take),
             Kind::Peek => self.ask::<Peek>(request, take),
             Kind::LookAt => self.ask::<LookAt>(request, take),
+            Kind::FindMessage => self.ask::<FindMessage>(request, take),
             Kind::FindExchange => self.ask::<FindExchange>(request, take),
             Kind::ExchangeNames => self.ask::<ExchangeNames>(request, take),
             Kind::DescribeExchange => self.ask::<DescribeExchange>(request, take),

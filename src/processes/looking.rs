@@ -168,6 +168,41 @@ impl Question for Waiting {
     }
 }
 
+/// The sequence under which a queue accepted a message with this id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct FindMessage {
+    pub(crate) queue: QueueNumber,
+    pub(crate) id: Box<str>,
+}
+
+impl Question for FindMessage {
+    const KIND: Kind = Kind::FindMessage;
+    /// Whether the queue is there, whether it remembers ids, and the sequence, if it remembers this one.
+    type Answer = Option<Option<Option<u64>>>;
+
+    /// Of a message that may not be seen yet it tells the sequence, and nothing else.
+    fn answer(&self, host: &Host) -> Answered<Self::Answer> {
+        look(host, self.queue, |_, queue, now, _| queue.sequence_of_id(&self.id, now.wall))
+    }
+
+    fn put(&self, out: &mut Out) {
+        out.u32(self.queue.0);
+        out.text(&self.id);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<FindMessage, Malformed> {
+        Ok(FindMessage { queue: QueueNumber(take.u32()?), id: take.text()?.into() })
+    }
+
+    fn put_answer(found: &Self::Answer, out: &mut Out) {
+        out.option(*found, |out, found| out.option(found, |out, found| out.option(found, Out::varint)));
+    }
+
+    fn take_answer(take: &mut Take<'_>) -> Result<Self::Answer, Malformed> {
+        take_option(take, |take| take_option(take, |take| take_option(take, Take::varint)))
+    }
+}
+
 fn put_standing(out: &mut Out, standing: Standing) {
     let (tag, value) = match standing {
         Standing::Behind { messages } => (0, messages),

@@ -90,6 +90,7 @@ kinds! {
     Peek = 32, "peek";
     LookAt = 33, "look at";
     Waiting = 34, "waiting";
+    FindMessage = 35, "find message";
 }
 
 #[cfg(all(test, not(loom)))]

@@ -20,6 +20,8 @@ mod content;
 mod crowd;
 #[path = "../queues/dead.rs"]
 mod dead;
+#[path = "../queues/dedup.rs"]
+mod dedup;
 #[path = "../streams/definition.rs"]
 mod definition;
 #[path = "../queues/exchanges.rs"]

@@ -94,6 +94,7 @@ fn ask_of_queues(db: &Database) {
     mails.reschedule_at(later, Timestamp::from_micros(u64::MAX / 2)).unwrap();
     assert_eq!(mails.get(later).unwrap().unwrap().body(), b"later");
     mails.cancel(later).unwrap();
+    assert!(matches!(mails.get_by_id("later"), Err(Error::InvalidOption { .. })));
     mails.pause().unwrap();
     mails.resume().unwrap();
     mails.purge().unwrap();

@@ -13,6 +13,7 @@ mod content;
 mod crowd;
 mod damage;
 mod dead;
+mod dedup;
 mod definition;
 mod exchanges;
 mod expiry;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand, ValueEnum};
 use towpath::{ExchangeOptions, ExchangeType};
 
+use crate::dedup::DedupOptions;
 use crate::exit::Failure;
 use crate::output::say;
 use crate::place::Place;
@@ -57,6 +58,8 @@ pub(crate) struct Declare {
     /// Accept messages that lead to no queue, and store nothing of them
     #[arg(long)]
     allow_unroutable: bool,
+    #[command(flatten)]
+    dedup: DedupOptions,
 }
 
 /// The types of exchanges.
@@ -135,6 +138,7 @@ impl Declare {
         if let Some(alternate) = &self.alternate {
             options = options.alternate(alternate);
         }
+        options = options.dedup(self.dedup.dedup());
         Ok(if self.allow_unroutable { options.allow_unroutable() } else { options })
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use towpath::{Error, Exchange, Header, Message, PublishOptions};
 
 use super::{NamedValue, spoken};
+use crate::dedup::known;
 use crate::exit::Failure;
 use crate::lines::{self, TakesLines};
 use crate::output::{counted, say};
@@ -75,9 +76,13 @@ struct Publisher<'a> {
 
 impl TakesLines for Publisher<'_> {
     fn take(&mut self, bytes: &[u8], lines: &[Range<usize>]) -> Result<(), Failure> {
-        let message = |line: &Range<usize>| self.how.options.message(&bytes[line.clone()]).headers(self.headers);
-        let messages: Vec<(&str, Message<'_>)> =
-            lines.iter().map(|line| (self.how.key.as_str(), message(line))).collect();
+        let ids = self.how.options.ids.of(self.summary.messages, lines.len());
+        let options = &self.how.options;
+        let messages = lines.iter().zip(&ids).map(|(line, id)| {
+            let message = options.message(&bytes[line.clone()], id.as_deref()).headers(self.headers);
+            (self.how.key.as_str(), message)
+        });
+        let messages: Vec<(&str, Message<'_>)> = messages.collect();
         self.publish(&messages)
     }
 
@@ -93,6 +98,7 @@ impl Publisher<'_> {
             Ok(published) => {
                 self.summary.messages += messages.len() as u64;
                 self.summary.places += published.queues;
+                self.summary.duplicates += published.duplicates.len() as u64;
                 Ok(())
             }
             Err(Error::LimitExceeded { .. }) if messages.len() > 1 => {
@@ -110,6 +116,8 @@ struct Summary {
     messages: u64,
     /// In queues: a message has one in each that it came to.
     places: u64,
+    /// Messages that were published before.
+    duplicates: u64,
 }
 
 impl Summary {
@@ -118,7 +126,10 @@ impl Summary {
         let messages = counted(self.messages, "message");
         match self.places {
             0 if self.messages > 0 => format!("{messages} published to {exchange}, which led them to no queue."),
-            places => format!("{messages} published to {exchange}, {} in queues, on disk.", counted(places, "place")),
+            places => {
+                let (places, known) = (counted(places, "place"), known(self.duplicates));
+                format!("{messages} published to {exchange}, {places} in queues, on disk{known}.")
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct PrintedMessage<'a> {
     routing_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     #[serde(flatten)]
     body: PrintedBody,
 }
@@ -43,6 +45,7 @@ impl<'a> PrintedMessage<'a> {
             exchange: message.exchange(),
             routing_key: message.routing_key(),
             group: message.group(),
+            id: message.id(),
             body: PrintedBody::new(message.body()),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use towpath::Message;
 
+use crate::dedup::LineIds;
 use crate::units;
 
 #[derive(Args)]
@@ -21,12 +22,17 @@ pub(crate) struct MessageOptions {
     /// The group of the messages, of which one is in flight at a time
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
+    #[command(flatten)]
+    pub(crate) ids: LineIds,
 }
 
 impl MessageOptions {
-    /// A message with this body.
-    pub(crate) fn message<'a>(&'a self, body: &'a [u8]) -> Message<'a> {
+    /// A message with this body and id.
+    pub(crate) fn message<'a>(&'a self, body: &'a [u8], id: Option<&'a str>) -> Message<'a> {
         let mut message = Message::new(body);
+        if let Some(id) = id {
+            message = message.id(id);
+        }
         if let Some(priority) = self.priority {
             message = message.priority(priority);
         }

@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use towpath::{Backoff, Database, DeadLetters, Delivery, Error, Overflow, Queue, QueueDescription, QueueOptions};
+use towpath::{
+    Backoff, Database, DeadLetters, Dedup, Delivery, Error, Overflow, Queue, QueueDescription, QueueOptions,
+};
 
 use self::looking::PrintedMessage;
+use crate::dedup::DedupOptions;
 use crate::exit::Failure;
 use crate::output::{Output, base64, counted, grouped, say, say_json, table};
 use crate::place::Place;
@@ -102,6 +105,11 @@ pub(crate) struct Create {
     /// need be, :KEY behind it
     #[arg(long, value_name = "TARGET", default_value = "keep", value_parser = dead_letters)]
     dead_letter: DeadLetters,
+    #[command(flatten)]
+    dedup: DedupOptions,
+    /// Store no message whose id another has that is neither settled nor dead
+    #[arg(long, conflicts_with_all = ["dedup_for", "dedup_last"])]
+    unique_until_settled: bool,
 }
 
 /// What a send does to a queue that is full.
@@ -212,6 +220,10 @@ impl Create {
         options = options.dead_letters(self.dead_letter).overflow(match self.overflow {
             OverflowName::Reject => Overflow::Reject,
             OverflowName::DropOldest => Overflow::DropOldest,
+        });
+        options = options.dedup(match self.unique_until_settled {
+            true => Dedup::until_settled(),
+            false => self.dedup.dedup(),
         });
         let database = place.open()?;
         database.create_queue(&self.name, options)?;

@@ -7,6 +7,7 @@ use clap::Args;
 use towpath::{Message, Queue};
 
 use super::MessageOptions;
+use crate::dedup::known;
 use crate::exit::Failure;
 use crate::lines::{self, TakesLines};
 use crate::output::{counted, say};
@@ -24,16 +25,16 @@ impl Send {
     pub(crate) fn run(self, place: &Place) -> Result<(), Failure> {
         let database = place.open_existing()?;
         let queue = database.queue(&self.name)?;
-        let mut sender = Sender { queue: &queue, options: &self.options, sent: 0 };
+        let mut sender = Sender { queue: &queue, options: &self.options, sent: 0, duplicates: 0 };
         let outcome = lines::from_standard_input(&mut sender);
-        let sent = sender.sent;
+        let (sent, duplicates) = (sender.sent, sender.duplicates);
         drop(queue);
         let closed = database.close();
         outcome.map_err(|failure| {
             failure.with_consequence(&format!("{} of standard input sent before", counted(sent, "line")))
         })?;
         closed?;
-        say(format!("{} sent to {}, on disk.", counted(sent, "message"), self.name))
+        say(format!("{} sent to {}, on disk{}.", counted(sent, "message"), self.name, known(duplicates)))
     }
 }
 
@@ -41,12 +42,17 @@ struct Sender<'a> {
     queue: &'a Queue,
     options: &'a MessageOptions,
     sent: u64,
+    /// Of those, how many were there before.
+    duplicates: u64,
 }
 
 impl TakesLines for Sender<'_> {
     fn take(&mut self, bytes: &[u8], lines: &[Range<usize>]) -> Result<(), Failure> {
-        let messages: Vec<Message<'_>> = lines.iter().map(|line| self.options.message(&bytes[line.clone()])).collect();
-        self.queue.send_batch(&messages)?;
+        let ids = self.options.ids.of(self.sent, lines.len());
+        let lines = lines.iter().zip(&ids);
+        let messages: Vec<Message<'_>> =
+            lines.map(|(line, id)| self.options.message(&bytes[line.clone()], id.as_deref())).collect();
+        self.duplicates += self.queue.send_batch(&messages)?.duplicates.len() as u64;
         self.sent += messages.len() as u64;
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::base::bounds::MESSAGE_ID_BYTES_MAX;
 use crate::base::level::Level;
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{self, Command as OfQueues, DueTime, HandedRun, Seen, Standing};
-use crate::processes::looking::{LookAt, Peek};
+use crate::processes::looking::{FindMessage, LookAt, Peek};
 
 use super::Queue;
 use crate::api::error::Error;
@@ -63,6 +64,25 @@ impl Queue {
             Some(Seen { run, .. }) => Ok(self.read_run(&MessageReader::default(), &run)?.pop()),
             None => Ok(None),
         }
+    }
+
+    /// The message that the queue accepted with this [id](crate::Message::id), in whatever state, as long as the queue
+    /// remembers the id; `None` if it does not, or the message is gone. A queue that remembers ids [until they are
+    /// settled](crate::Dedup::until_settled) finds the message that lives, another one the original: dead ones too, and
+    /// not what became of it when it was redriven. May read from disk.
+    ///
+    /// # Errors
+    /// As for [`Queue::peek`]; [`Error::InvalidOption`] if the queue [remembers no ids](crate::QueueOptions::dedup).
+    pub fn get_by_id(&self, id: &str) -> Result<Option<StoredMessage>, Error> {
+        // A longer one is no message's.
+        let id = if id.len() > MESSAGE_ID_BYTES_MAX { "" } else { id };
+        let asked = self.database.ask(&FindMessage { queue: self.number, id: id.into() })?;
+        let found = asked.ok_or_else(|| self.not_found())?.ok_or_else(|| {
+            let reason = "the queue was created without dedup, and remembers no ids".to_owned();
+            Error::InvalidOption { option: "id", reason }
+        })?;
+        let message = found.map(|sequence| self.get(sequence)).transpose()?.flatten();
+        Ok(message.filter(|message| message.id() == Some(id)))
     }
 
     /// Why a message is not handed out now, or when it is. Waits for nothing, unless the queue is just being written to

@@ -237,7 +237,12 @@ fn of_queues(bench: &Bench, command: queues::Command<'_>) -> queues::Reply {
 /// In each of some segments one message of three queues lives beside megabytes that were trimmed.
 fn published_among_filler(bench: &Bench) -> Vec<QueueNumber> {
     let stream = bench.create("filler", 1, streams::Retention::default());
-    let options = &ExchangeOptions { kind: Kind::Fanout, alternate: None, allows_unroutable: false };
+    let options = &ExchangeOptions {
+        kind: Kind::Fanout,
+        alternate: None,
+        allows_unroutable: false,
+        dedup: queues::Horizon::None,
+    };
     let declare = queues::Command::DeclareExchange { name: "news", options };
     let queues::Reply::Exchange(exchange) = of_queues(bench, declare) else { panic!("no exchange") };
     let numbers = ["done", "gone", "slow"].map(|name| {

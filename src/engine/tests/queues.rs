@@ -12,11 +12,14 @@ use crate::engine::machine::Due;
 use crate::engine::workers::{Next, Worker};
 use crate::primitives::queues::{
     Backoff, Binding, Clock as ByClock, Command as C, Condition, DeadLetters, DeliveryId, Destination, DueTime,
-    Erasing, ExchangeOptions, Growth, Holder, JitterKind, Kind, Limits, Message, Options, Origin, Place, QueueNumber,
-    Reply as QueueReply, Settlement, Target, read_messages, tick_logs,
+    Erasing, ExchangeOptions, Growth, Holder, Horizon, JitterKind, Kind, Limits, Message, Options, Origin, Place,
+    QueueNumber, Reply as QueueReply, Settlement, Target, read_messages, tick_logs,
 };
 use crate::primitives::streams::Record;
 use crate::sim::random::Random;
+
+/// How far back the exchange remembers ids.
+const EVERYBODY: Horizon = Horizon::Last { count: 4 };
 
 type Dump = Vec<(RowKey, Vec<u8>)>;
 
@@ -115,12 +118,23 @@ impl World {
             (1..=2, Some(queue)) => DeadLetters::Moved(target(*queue)),
             _ => DeadLetters::Kept,
         };
-        let options = &Options { backoff, ttl_micros, max_attempts, dead_letters, ..Options::default() };
+        let dedup = match name {
+            "mails" => Horizon::For { micros: 20_000_000 << self.random.below(2) },
+            "bills" => Horizon::Last { count: 2 + self.random.below(4) },
+            _ => Horizon::UntilSettled,
+        };
+        let options = &Options { backoff, ttl_micros, max_attempts, dead_letters, dedup, ..Options::default() };
         if let Some(QueueReply::Queue(queue)) = self.submit(C::Ensure { name, options }, Level::Sync)
             && !self.queues.contains(&queue)
         {
             self.queues.push(queue);
         }
+    }
+
+    /// One of a few, so that many are duplicates.
+    fn id(&mut self) -> Option<&'static str> {
+        const IDS: [&str; 6] = ["order-1", "order-2", "order-3", "order-4", "order-5", "order-6"];
+        (self.random.below(3) == 0).then(|| IDS[self.random.below(6) as usize])
     }
 
     fn send(&mut self) {
@@ -145,20 +159,31 @@ impl World {
                 let (grouped, max_attempts) = (pick(3), pick(5).then_some(1));
                 let group = grouped.then(|| groups[usize::from(pick(2))]);
                 let plain = Message::plain(Record::new(body));
-                Message { priority, due, ttl_micros, deadline, group, max_attempts, ..plain }
+                Message { priority, due, ttl_micros, deadline, group, max_attempts, id: self.id(), ..plain }
             })
             .collect();
         let level = self.level();
         let before: Vec<(LogId, u64)> = self.ends(queue);
-        if self.submit(C::Send { queue, messages: &messages }, level).is_some() {
-            self.remember(queue, &before, bodies);
+        let sent = self.submit(C::Send { queue, messages: &messages }, level);
+        let told = match &sent {
+            Some(QueueReply::SentSome { told, .. }) => &told[..],
+            _ => &[],
+        };
+        let is_known = |message: usize| {
+            told.iter().any(|told| (told.message as usize..).take(told.count as usize).any(|at| at == message))
+        };
+        let stored = bodies.iter().enumerate().filter(|(message, _)| !is_known(*message));
+        let stored: Vec<Vec<u8>> = stored.map(|(_, body)| body.clone()).collect();
+        if sent.is_some() && !stored.is_empty() {
+            self.remember(queue, &before, stored);
         }
     }
 
     /// Binds a queue or unbinds it, and publishes to all that are bound.
     fn publish(&mut self) {
         let (Some(queue), level) = (self.queue(), self.level()) else { return };
-        let options = &ExchangeOptions { kind: Kind::Fanout, alternate: None, allows_unroutable: true };
+        let options =
+            &ExchangeOptions { kind: Kind::Fanout, alternate: None, allows_unroutable: true, dedup: EVERYBODY };
         let declared = self.submit(C::DeclareExchange { name: "everybody", options }, Level::Sync);
         let Some(QueueReply::Exchange(exchange)) = declared else { panic!("it is declared: {declared:?}") };
         let binding = &Binding { exchange, destination: Destination::Queue(queue), condition: Condition::Always };
@@ -172,10 +197,14 @@ impl World {
         let body = format!("order {} ", self.sent).repeat(if big { 3000 } else { 3 }).into_bytes();
         let origin = Some(Origin { exchange: "everybody", routing_key: "order.created" });
         let ttl_micros = (self.random.below(3) == 0).then_some(30_000_000);
-        let messages = &[Message { record: Record::new(&body), ttl_micros, origin, ..PLAIN }];
+        let messages = &[Message { record: Record::new(&body), ttl_micros, origin, id: self.id(), ..PLAIN }];
         let before: Vec<_> = self.queues.iter().map(|queue| (*queue, self.ends(*queue))).collect();
         let published = self.submit(C::Publish { exchange, messages, limits: Limits::default() }, level);
-        let Some(QueueReply::Published { mut queues }) = published else { panic!("it is published: {published:?}") };
+        let (Some(QueueReply::Published { mut queues }) | Some(QueueReply::PublishedSome { mut queues, .. })) =
+            published
+        else {
+            panic!("it is published: {published:?}")
+        };
         for (queue, ends) in before {
             if self.ends(queue) != ends {
                 self.remember(queue, &ends, vec![body.clone()]);
@@ -336,7 +365,9 @@ impl World {
             return;
         }
         let bodies: Vec<Vec<u8>> = letters.iter().map(|l| self.read(l.log, l.place.offset)).collect();
-        let messages: Vec<Message<'_>> = bodies.iter().map(|body| Message::plain(Record::new(body))).collect();
+        let id = self.id();
+        let message = |body| Message { id, ..Message::plain(Record::new(body)) };
+        let messages: Vec<Message<'_>> = bodies.iter().map(|body| message(body)).collect();
         let before = self.ends(queue);
         if self
             .submit(
@@ -446,4 +477,64 @@ fn a_queue_that_was_drained_gives_its_disk_back() {
     }
     (0..6).for_each(|_| world.bench.engine.checkpoint().expect("nothing fails"));
     assert!(segments(&world) <= before + 6, "{} segments, {before} before", segments(&world));
+}
+
+fn send_with_id(bench: &Bench, queue: QueueNumber, id: &str, level: Level) -> Submitted<Reply> {
+    let messages = [Message { record: Record::new(id.as_bytes()), id: Some(id), ..PLAIN }];
+    bench.engine.accept(&Command::Queues(C::Send { queue, messages: &messages }), level, None).expect("there is room")
+}
+
+fn is_duplicate(submitted: &Submitted<Reply>) -> bool {
+    matches!(submitted.reply, Reply::Queues(QueueReply::SentSome { first: None, .. }))
+}
+
+fn queue_with(bench: &Bench, dedup: Horizon) -> QueueNumber {
+    let options = &Options { dedup, ..Options::default() };
+    let create = Command::Queues(C::Create { name: "payments", options });
+    let submitted = bench.engine.submit(&create, Level::Sync, None).expect("a queue can be created");
+    let Reply::Queues(QueueReply::Queue(queue)) = submitted.reply else { panic!("{submitted:?}") };
+    queue
+}
+
+#[test]
+fn after_a_power_cut_a_message_is_a_duplicate_exactly_if_its_original_is_there() {
+    let mut torn_away = 0;
+    for seed in 0..40 {
+        let dedup =
+            [Horizon::For { micros: HOUR }, Horizon::Last { count: 100 }, Horizon::UntilSettled][seed as usize % 3];
+        let bench = Bench::open(SimDisk::new(seed), ManualClock::starting_at(Timestamp(NOON)));
+        let queue = queue_with(&bench, dedup);
+        let confirmed = send_with_id(&bench, queue, "confirmed", Level::Sync);
+        bench.engine.wait_durable(confirmed.rests_on, None).expect("nothing fails");
+        if seed % 2 == 0 {
+            bench.engine.checkpoint().expect("nothing fails");
+        }
+        send_with_id(&bench, queue, "on its way", Level::Buffered);
+        while bench.engine.step(Worker::Committer, &mut None) == Next::Again && seed % 4 > 1 {}
+        bench.disk.power_cut();
+        bench.engine.abandon();
+        let Bench { disk, clock, engine } = bench;
+        drop(engine);
+        let bench = Bench::open(disk, clock);
+        let messages = bench.engine.core.lock().machine.queues.kept().len();
+        assert!(is_duplicate(&send_with_id(&bench, queue, "confirmed", Level::Sync)));
+        let is_known = is_duplicate(&send_with_id(&bench, queue, "on its way", Level::Sync));
+        assert_eq!(is_known, messages == 2, "seed {seed}: {messages} messages");
+        torn_away += usize::from(!is_known);
+    }
+    assert!(torn_away > 0, "some are");
+}
+
+#[test]
+fn who_is_told_of_an_original_is_told_once_it_is_on_disk() {
+    let bench = Bench::new();
+    let queue = queue_with(&bench, Horizon::For { micros: HOUR });
+    let original = send_with_id(&bench, queue, "payment-17", Level::Sync);
+    let again = send_with_id(&bench, queue, "payment-17", Level::Buffered);
+    assert!(is_duplicate(&again) && again.is_held);
+    assert!(again.rests_on >= original.rests_on && original.rests_on > bench.engine.positions().durable);
+    let buffered = send_with_id(&bench, queue, "payment-18", Level::Buffered);
+    bench.engine.wait_durable(original.rests_on, None).expect("nothing fails");
+    let asks_at_sync = send_with_id(&bench, queue, "payment-18", Level::Sync);
+    assert!(asks_at_sync.is_held && asks_at_sync.rests_on >= buffered.rests_on, "as durable as was asked for");
 }

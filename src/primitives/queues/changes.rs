@@ -133,6 +133,7 @@ impl Queue {
                 let tracked = self.take_out(at, offset, shared);
                 self.forget_notes(tracked.first_note);
                 self.live -= 1;
+                self.free_id(at, offset, shared);
             }
         }
         self.mark_gone(at, offset, shared);
@@ -211,6 +212,7 @@ impl Queue {
         }
         let Tracked { mut failed, first_note, last_note, .. } = self.take_out(at, offset, shared);
         self.live -= 1;
+        self.free_id(at, offset, shared);
         failed += u32::from(reason == Reason::AttemptsExhausted || reason == Reason::Rejected);
         if end == End::Discarded {
             self.forget_notes(first_note);

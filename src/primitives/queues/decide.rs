@@ -3,6 +3,7 @@
 //! A command is checked whole before its first event is given out.
 
 use super::command::{Command, Outcome, QueueNumber, Refusal};
+use super::dedup::{EntryPoint, forget_by_change};
 use super::erasing;
 use super::event::Event;
 use super::exchanges;
@@ -94,7 +95,7 @@ fn decide_on<'c>(
             exchanges::publish(state, exchange, messages, limits, context, emit)
         }
         Command::DeclareExchange { name, options } => exchanges::declare(state, name, options, emit),
-        Command::EnsureExchange { name, options } => exchanges::alter(state, name, options, emit),
+        Command::EnsureExchange { name, options } => exchanges::alter(state, name, options, context, emit),
         Command::DeleteExchange { exchange } => exchanges::delete(state, exchange, emit),
         Command::Bind { binding } => exchanges::bind(state, binding, emit),
         Command::Unbind { binding } => exchanges::unbind(state, binding, emit),
@@ -143,7 +144,13 @@ fn create<'c>(
         let differences = queue.options.differences(options);
         return Err(Refusal::Mismatch { differences }.resting_on(rests_on));
     }
+    if !queue.options.dedup.is_alike(options.dedup) {
+        let differences = queue.options.differences(&Options { dedup: options.dedup, ..queue.options.clone() });
+        return Err(Refusal::Mismatch { differences }.resting_on(rests_on));
+    }
     emit(Event::Altered { queue: number, options: options.clone() });
+    let (entry, horizons) = (EntryPoint::Queue(number), [queue.options.dedup, options.dedup]);
+    forget_by_change(state, entry, horizons, context.now.wall, emit);
     Ok(Outcome::Accept(Reply::Queue(number)))
 }
 

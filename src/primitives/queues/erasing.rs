@@ -3,6 +3,7 @@
 use super::chunk::{bits, chunk_of};
 use super::command::{Erasing, Outcome, Place, Refusal, Stretch};
 use super::decide::{Emit, Refused, of_contents};
+use super::dedup::{EntryPoint, forget_step};
 use super::event::{Event, Run, push_run};
 use super::exchanges::{self, ExchangeEvent};
 use super::lane::Lane;
@@ -12,6 +13,7 @@ use super::routing::Destination;
 use super::rows::COUNTERS;
 use super::state::State;
 use super::trimming;
+use crate::base::bounds::DEDUP_PURGED_PER_STEP_MAX;
 
 /// Chunks that one step takes in hand.
 const CHUNKS_PER_STEP: usize = 1024;
@@ -30,7 +32,12 @@ pub(super) fn purge(queue: &Queue, left: &[Stretch], emit: Emit<'_, '_>) -> Outc
     let mut messages = 0;
     for stretch in stretches {
         let Some(lane) = queue.lane(stretch.lane) else { continue };
-        let cursor = purge_exceptions(lane, &stretch, &mut chunks, &mut runs);
+        let step = match queue.living() {
+            Some(_) => stretch.from.max(lane.cursor).saturating_add(DEDUP_PURGED_PER_STEP_MAX),
+            None => stretch.end,
+        };
+        let of_step = Stretch { end: stretch.end.min(step), ..stretch };
+        let cursor = purge_exceptions(lane, &of_step, &mut chunks, &mut runs);
         if cursor < stretch.end.min(lane.end) {
             left.push(Stretch { from: cursor, ..stretch });
         }
@@ -100,6 +107,9 @@ pub(super) fn erase(state: &State, what: Erasing, emit: Emit<'_, '_>) -> Outcome
         Erasing::Any => state.exchanges.first_retired(),
     };
     if let Some(exchange) = exchange {
+        if forget_step(state, EntryPoint::Exchange(exchange), emit).is_some() {
+            return Outcome::Accept(Reply::More);
+        }
         if exchanges::unbind_step(state, Destination::Exchange(exchange), emit).is_none() {
             emit(Event::OfExchanges(ExchangeEvent::Removed { exchange }));
             let is_last = what != Erasing::Any;
@@ -116,6 +126,9 @@ pub(super) fn erase(state: &State, what: Erasing, emit: Emit<'_, '_>) -> Outcome
         return Outcome::Unchanged { reply: Reply::Done, rests_on: Some(COUNTERS) };
     };
     if exchanges::unbind_step(state, Destination::Queue(queue.number), emit).is_some() {
+        return Outcome::Accept(Reply::More);
+    }
+    if forget_step(state, EntryPoint::Queue(queue.number), emit).is_some() {
         return Outcome::Accept(Reply::More);
     }
     let (number, mut chunks) = (queue.number, CHUNKS_PER_STEP);

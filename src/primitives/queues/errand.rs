@@ -6,7 +6,7 @@ use super::command::{Command, Place, QueueNumber};
 use super::history::{History, NewDeath};
 use super::lane::Lane;
 use super::letters::Letter;
-use super::message::{Message, MessageRef, Origin};
+use super::message::{Attributes, Message, MessageRef, Origin};
 use super::note::read_note;
 use super::routing::Destination;
 use super::rows::KIND_WALL;
@@ -156,9 +156,9 @@ impl Unpacked {
     fn anew<'a>(&'a self, message: &MessageRef<'a>, headers: &'a [Header<'a>]) -> Message<'a> {
         let record = Record { key: message.record.key, headers, body: message.record.body };
         let origin = self.origin.as_ref().map(|(exchange, routing_key)| Origin { exchange, routing_key });
-        let (group, max_attempts) = (message.attributes.group, message.attributes.max_attempts);
+        let Attributes { group, max_attempts, id, .. } = message.attributes;
         let (priority, history) = (self.priority, Some(&*self.history));
-        Message { priority, group, max_attempts, origin, history, ..Message::plain(record) }
+        Message { priority, group, max_attempts, origin, history, id, ..Message::plain(record) }
     }
 }
 

@@ -26,7 +26,7 @@
 //! |      |             | logs); 5 is not used;                                                             |
 //! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
 //! |      |             | 12 rescheduled (queue · lane · offset · due), 13 stayed (queue · runs: letters    |
-//! |      |             | that were to leave)                                                               |
+//! |      |             | that were to leave), 32 is of ids (`dedup/fact.rs`)                               |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
@@ -42,6 +42,7 @@ use crate::engine::machine::{LOG_TAG, LogAppend, LogChange};
 use crate::journal::entry::Entry;
 
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::dedup::{REMEMBERED, Remembered};
 use super::exchanges::{EXCHANGE_CHANGES, ExchangeEvent};
 use super::lane::LaneNumber;
 use super::note::Note;
@@ -184,6 +185,8 @@ pub(crate) enum Event<'a> {
         queue: QueueNumber,
         runs: Vec<Run>,
     },
+    /// Ids are known from now on, or no more.
+    Remembered(Remembered),
     OfExchanges(ExchangeEvent<'a>),
     Sent(Sent<'a>),
     Published(Published<'a>),
@@ -293,6 +296,7 @@ impl<'a> Event<'a> {
             Event::Adopted { from, to } => 1 + varint_len(from.0) + varint_len(to.0),
             Event::ClockBegan { at, logs, .. } => 1 + 16 + 8 + varint_len(at.0) + varint_len(u64::from(*logs)),
             Event::Stayed { queue, runs } => 1 + queue_len(queue) + runs_len(runs),
+            Event::Remembered(fact) => fact.encoded_len(),
             Event::OfExchanges(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
             Event::Published(published) => published.encoded_len() - 1,
@@ -407,6 +411,7 @@ impl<'a> Event<'a> {
                 put(13, *queue, [], out);
                 put_runs(runs, out);
             }
+            Event::Remembered(fact) => fact.encode(out),
             Event::OfExchanges(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
         }
@@ -495,6 +500,7 @@ impl<'a> Event<'a> {
                     due: Timestamp(take.varint()?),
                 },
                 13 => Event::Stayed { queue: take_queue(take)?, runs: take_runs(take)? },
+                REMEMBERED => Event::Remembered(Remembered::decode(take)?),
                 change if EXCHANGE_CHANGES.contains(&change) => {
                     Event::OfExchanges(ExchangeEvent::decode(change, take)?)
                 }

@@ -1,8 +1,8 @@
 //! A message to send, and its bytes inside an item.
 //!
 //! ```text
-//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts, 32 origin, 64 history; 0 in an item without
-//!             any)
+//! attributes  u8 (1 due, 2 ttl, 4 deadline, 8 group, 16 max attempts, 32 origin, 64 history, 128 id; 0 in an item
+//!             without any)
 //! due         varint, if flagged: when a delayed message becomes ready
 //! ttl         varint, if flagged: how long it lives once it is ready
 //! deadline    varint, if flagged: when it is over, wherever it stands
@@ -10,6 +10,7 @@
 //! attempts    varint, if flagged
 //! origin      slice(exchange) · slice(routing key), if flagged
 //! history     slice, if flagged: as in `history.rs`
+//! id          slice, if flagged: what its sender calls it
 //! record      as of a stream (`primitives/record.rs`)
 //! ```
 //!
@@ -29,6 +30,7 @@ const GROUP: u8 = 8;
 const ATTEMPTS: u8 = 16;
 const ORIGIN: u8 = 32;
 const HISTORY: u8 = 64;
+const ID: u8 = 128;
 
 /// A message to send; it borrows what it is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +46,8 @@ pub(crate) struct Message<'a> {
     pub(crate) origin: Option<Origin<'a>>,
     /// What became of it before; see `history.rs`.
     pub(crate) history: Option<&'a [u8]>,
+    /// What its sender calls it.
+    pub(crate) id: Option<&'a str>,
 }
 
 /// How a message came to its queues. The default exchange has no name.
@@ -71,6 +75,7 @@ pub(crate) struct Attributes<'a> {
     pub(crate) max_attempts: Option<u32>,
     pub(crate) origin: Option<Origin<'a>>,
     pub(crate) history: Option<&'a [u8]>,
+    pub(crate) id: Option<&'a str>,
 }
 
 /// What a group is known by in memory and in rows. Two groups that share it are handed out as one, which delays
@@ -97,12 +102,13 @@ impl<'a> Message<'a> {
             max_attempts: None,
             origin: None,
             history: None,
+            id: None,
         }
     }
 
     /// Whether it has more than its record that is to be written.
     pub(super) fn has_attributes(&self) -> bool {
-        !self.is_plain() || self.origin.is_some() || self.history.is_some()
+        !self.is_plain() || self.origin.is_some() || self.history.is_some() || self.id.is_some()
     }
 
     /// Whether it needs no state of its own while it waits.
@@ -130,6 +136,7 @@ impl<'a> Message<'a> {
             max_attempts: self.max_attempts,
             origin: self.origin,
             history: self.history,
+            id: self.id,
         }
     }
 }
@@ -137,7 +144,7 @@ impl<'a> Message<'a> {
 impl<'a> Attributes<'a> {
     /// Whether a message that says this needs no state of its own while it waits.
     pub(super) fn are_plain(&self) -> bool {
-        Attributes { origin: None, history: None, ..*self } == Attributes::default()
+        Attributes { origin: None, history: None, id: None, ..*self } == Attributes::default()
     }
 
     fn numbers(&self) -> [(u8, Option<u64>); 4] {
@@ -153,8 +160,9 @@ impl<'a> Attributes<'a> {
         let numbers = self.numbers().into_iter().filter_map(|(_, number)| number).map(varint_len);
         let origin =
             self.origin.map_or(0, |origin| slice_len(origin.exchange.len()) + slice_len(origin.routing_key.len()));
+        let texts = [self.group, self.id].into_iter().flatten().map(|text| slice_len(text.len()));
         let history = self.history.map_or(0, |history| slice_len(history.len()));
-        1 + numbers.sum::<usize>() + self.group.map_or(0, |group| slice_len(group.len())) + origin + history
+        1 + numbers.sum::<usize>() + texts.sum::<usize>() + origin + history
     }
 
     pub(super) fn encode(&self, out: &mut Put<'_>) {
@@ -162,7 +170,8 @@ impl<'a> Attributes<'a> {
         let group = if self.group.is_some() { GROUP } else { 0 };
         let origin = if self.origin.is_some() { ORIGIN } else { 0 };
         let history = if self.history.is_some() { HISTORY } else { 0 };
-        out.u8(self.numbers().into_iter().fold(group | origin | history, flag));
+        let id = if self.id.is_some() { ID } else { 0 };
+        out.u8(self.numbers().into_iter().fold(group | origin | history | id, flag));
         let [due, ttl, deadline, attempts] = self.numbers();
         for (_, number) in [due, ttl, deadline] {
             number.into_iter().for_each(|number| out.varint(number));
@@ -174,11 +183,12 @@ impl<'a> Attributes<'a> {
             out.slice(routing_key.as_bytes());
         }
         self.history.into_iter().for_each(|history| out.slice(history));
+        self.id.into_iter().for_each(|id| out.slice(id.as_bytes()));
     }
 
     pub(super) fn decode(take: &mut Take<'a>) -> Result<Attributes<'a>, Malformed> {
         let flags = take.u8()?;
-        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN | HISTORY) != 0 {
+        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN | HISTORY | ID) != 0 {
             return Err(Malformed("an attribute that messages do not have"));
         }
         let has = |flag: u8| flags & flag != 0;
@@ -193,6 +203,7 @@ impl<'a> Attributes<'a> {
                 false => None,
             },
             history: if has(HISTORY) { Some(take.slice()?) } else { None },
+            id: if has(ID) { Some(take.text()?) } else { None },
         })
     }
 }

@@ -42,6 +42,7 @@
 //! | `overflow.rs`  | what happens to a queue that is full                          |
 //! | `overlay.rs`   | several commands in one frame                                 |
 //! | `published.rs` | messages that went to several queues, in an item              |
+//! | `dedup`        | which messages were accepted before, by their ids             |
 //! | `exchanges`    | exchanges and bindings, and publishing through them           |
 //! | `routing`      | from a routing key and headers to queues                      |
 
@@ -49,6 +50,7 @@ mod changes;
 mod chunk;
 mod command;
 mod decide;
+mod dedup;
 mod erasing;
 mod errand;
 mod event;
@@ -85,6 +87,7 @@ pub(crate) use command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
 pub(crate) use decide::decide;
+pub(crate) use dedup::{Horizon, Told};
 pub(crate) use errand::{Errand, Read as ErrandRead};
 pub(crate) use event::Event;
 pub(crate) use exchanges::{
@@ -92,9 +95,7 @@ pub(crate) use exchanges::{
 };
 pub(crate) use handing::KNOWS_NOTHING;
 pub(crate) use history::{Deaths, History, NewDeath};
-#[cfg(test)]
-pub(crate) use lane::place_of;
-pub(crate) use lane::{Lane, LaneNumber, sequence};
+pub(crate) use lane::{Lane, LaneNumber, place_of, sequence};
 pub(crate) use letters::{Letter, WaitingMessage};
 pub(crate) use looking::{Seen, Standing};
 pub(crate) use message::{Due as DueTime, Message, MessageRef, Origin};
@@ -141,7 +142,10 @@ impl State {
         match key.kind {
             // Letters that are to leave are due since ever.
             KIND_WALL if !queue.leaving.is_empty() => Some(Due::At(Timestamp(0))),
-            KIND_WALL => queue.wall.first().map(|(at, ..)| Due::At(*at)),
+            KIND_WALL => {
+                let first = queue.wall.first().map(|(at, ..)| *at);
+                first.into_iter().chain(self.ids_due(queue)).min().map(Due::At)
+            }
             KIND_BOOT => queue.boot.first().map(|(at, ..)| Due::AtBoot(*at)),
             _ => None,
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! options  level u8 (0 the database's, 1 sync, 2 buffered) · max attempts · visibility · backoff ·
 //!          ttl + 1 or 0 · max messages + 1 or 0 · overflow u8 (0 refused, 1 the oldest goes) ·
-//!          dead letters
+//!          dead letters · dedup, as in `dedup/horizon.rs`
 //! dead     u8 (0 kept, 1 discarded, 2 to a queue, 3 to an exchange) · its number, if there is one ·
 //!          u8 (1 a routing key) · slice(routing key), if it is an exchange
 //! backoff  kind u8 (0 none, 1 fixed, 2 linear, 3 exponential) · first · most · jitter u8 (0 none, 1 full,
@@ -22,6 +22,7 @@ use crate::base::codec::{Malformed, Put, Take, slice_len, varint_len};
 use crate::base::level::Level;
 use crate::base::sync::Arc;
 
+use super::dedup::Horizon;
 use super::event::{take_bool, take_queue};
 use super::routing::{Destination, ExchangeNumber, ROUTING_KEY_BYTES_MAX};
 
@@ -38,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) max_messages: Option<u64>,
     pub(crate) overflow: Overflow,
     pub(crate) dead_letters: DeadLetters,
+    /// How far back the ids of messages are remembered.
+    pub(crate) dedup: Horizon,
 }
 
 /// What becomes of a message that dies.
@@ -105,6 +108,7 @@ impl Default for Options {
             max_messages: None,
             overflow: Overflow::Reject,
             dead_letters: DeadLetters::Kept,
+            dedup: Horizon::None,
         }
     }
 }
@@ -219,7 +223,7 @@ impl Options {
         if self.max_messages == Some(0) {
             return Err(("max messages", "a queue that may hold nothing is of no use"));
         }
-        Ok(())
+        self.dedup.check()
     }
 
     /// One sentence for each option in which the queue as it is differs from the one asked for.
@@ -245,6 +249,7 @@ impl Options {
         };
         differ("what it does when it is full", overflow(self.overflow), overflow(asked.overflow));
         differ("what becomes of dead letters", self.dead_letters.told(), asked.dead_letters.told());
+        differ("its dedup", self.dedup.to_string(), asked.dedup.to_string());
         differences
     }
 
@@ -256,7 +261,8 @@ impl Options {
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        5 + self.integers().into_iter().map(varint_len).sum::<usize>() + self.dead_letters.encoded_len()
+        let dead_letters = self.dead_letters.encoded_len();
+        5 + self.integers().into_iter().map(varint_len).sum::<usize>() + dead_letters + self.dedup.encoded_len()
     }
 
     pub(crate) fn encode(&self, out: &mut Put<'_>) {
@@ -276,6 +282,7 @@ impl Options {
         out.varint(messages);
         out.u8(self.overflow as u8);
         self.dead_letters.encode(out);
+        self.dedup.encode(out);
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Options, Malformed> {
@@ -316,6 +323,7 @@ impl Options {
             max_messages: messages.checked_sub(1),
             overflow,
             dead_letters,
+            dedup: Horizon::decode(take)?,
         };
         options.check().map_err(|(_, reason)| Malformed(reason))?;
         Ok(options)

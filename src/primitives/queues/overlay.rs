@@ -11,7 +11,7 @@ use crate::base::lsn::Lsn;
 pub(crate) struct Overlay(Option<Box<State>>);
 
 /// The address of a frame that is still being decided. Nothing that is decided rests on it.
-const NOT_WRITTEN: Lsn = Lsn(u64::MAX);
+pub(super) const NOT_WRITTEN: Lsn = Lsn(u64::MAX);
 
 impl Overlay {
     /// Makes a fact true here.

@@ -11,6 +11,7 @@ use crate::base::time::{BootTime, Timestamp};
 
 use super::chunk::{Chunk, Tracked, bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
+use super::dedup::{Memory, Shared as Ids};
 use super::lane::{Lane, LaneNumber};
 use super::message::GroupHash;
 use super::options::Options;
@@ -39,6 +40,8 @@ pub(crate) struct Queue {
     pub(super) dead: u64,
     /// Letters that are to be moved on.
     pub(super) leaving: BTreeSet<Place>,
+    /// The ids that it remembers, if it does.
+    pub(super) ids: Ids,
     /// The frame that last gave a consumer reason to look.
     pub(crate) news: u64,
 }
@@ -82,6 +85,8 @@ pub(crate) struct QueueCounts {
 pub(super) struct Shared {
     pub(super) in_flight: usize,
     pub(super) chunks: usize,
+    /// Ids that are remembered, those of exchanges among them.
+    pub(super) ids: usize,
     pub(super) held: Map<Holder, Held>,
 }
 
@@ -94,6 +99,7 @@ pub(super) struct Held {
 
 impl Queue {
     pub(super) fn new(number: QueueNumber, name: &str, notes: LogId, options: Options) -> Queue {
+        let ids = Memory::of(options.dedup);
         Queue {
             number,
             name: name.into(),
@@ -110,6 +116,7 @@ impl Queue {
             waiting: 0,
             dead: 0,
             leaving: BTreeSet::new(),
+            ids,
             news: 0,
         }
     }

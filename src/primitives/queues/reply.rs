@@ -13,13 +13,20 @@
 //! | 9   | exchange | exchange                                                                             |
 //! | 10  | published | queues                                                                              |
 //! | 11  | unbound  | u8 (1 it was bound)                                                                  |
+//! | 32  | sent some | sequence + 1 of the first that is new, 0 if none is · told                          |
+//! | 33  | published some | places in queues of those that are new · told                                  |
+//!
+//! What is told of messages that were known: count · per stretch place in the call · count · value · lsn
+//! (`dedup/judging.rs`).
 
 use super::command::{QueueNumber, Stretch};
+use super::dedup::Told;
 use super::lane::LaneNumber;
 use super::routing::ExchangeNumber;
 use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, MESSAGES_PER_RECEIVE_MAX, PRIORITIES};
 use crate::base::codec::{Malformed, Put, Take, varint_len};
 use crate::base::log::LogId;
+use crate::base::lsn::Lsn;
 
 /// The answer to an accepted command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +62,16 @@ pub(crate) enum Reply {
     Unbound {
         was_bound: bool,
     },
+    /// Some were known by their ids, and were not stored; of the others the first has this sequence.
+    SentSome {
+        first: Option<u64>,
+        told: Vec<Told>,
+    },
+    /// Some were known by their ids, and were not stored; the others took so many places in queues.
+    PublishedSome {
+        queues: u64,
+        told: Vec<Told>,
+    },
 }
 
 /// Messages of successive sequences that were handed out, and are told alike.
@@ -82,6 +99,39 @@ const PURGED: u8 = 8;
 const EXCHANGE: u8 = 9;
 const PUBLISHED: u8 = 10;
 const UNBOUND: u8 = 11;
+const SENT_SOME: u8 = 32;
+const PUBLISHED_SOME: u8 = 33;
+
+/// Bytes of the place and the value of a stretch at least.
+const TOLD_BYTES_MIN: usize = 4;
+
+fn told_fields(told: &Told) -> [u64; 4] {
+    [u64::from(told.message), u64::from(told.count), told.value, told.lsn.get()]
+}
+
+fn told_len(head: u64, told: &[Told]) -> usize {
+    varints([head, told.len() as u64]) + varints(told.iter().flat_map(told_fields))
+}
+
+fn put_told(tag: u8, head: u64, told: &[Told], out: &mut Put<'_>) {
+    out.u8(tag);
+    out.varints([head, told.len() as u64]);
+    told.iter().for_each(|told| out.varints(told_fields(told)));
+}
+
+fn take_told(take: &mut Take<'_>) -> Result<Vec<Told>, Malformed> {
+    let count = take.varint()?;
+    if count > (take.remaining() / TOLD_BYTES_MIN) as u64 {
+        return Err(Malformed("more stretches than bytes"));
+    }
+    let one = |take: &mut Take<'_>| {
+        let (message, count) = (take.varint32()?, take.varint32()?);
+        let told = Told { message, count, value: take.varint()?, lsn: Lsn(take.varint()?) };
+        let is_within = told.value.checked_add(u64::from(count)).is_some() && message.checked_add(count).is_some();
+        if is_within && count > 0 { Ok(told) } else { Err(Malformed("messages that cannot be")) }
+    };
+    (0..count).map(|_| one(take)).collect()
+}
 
 impl HandedRun {
     fn fields(&self) -> [u64; 6] {
@@ -121,6 +171,8 @@ impl Reply {
             Reply::Exchange(exchange) => varint_len(u64::from(exchange.0)),
             Reply::Published { queues } => varint_len(*queues),
             Reply::Unbound { .. } => 1,
+            Reply::SentSome { first, told } => told_len(first.map_or(0, |first| first + 1), told),
+            Reply::PublishedSome { queues, told } => told_len(*queues, told),
             Reply::Sent { offset, .. } => 1 + varint_len(*offset),
             Reply::Handed(runs) => {
                 varint_len(runs.len() as u64) + runs.iter().map(HandedRun::encoded_len).sum::<usize>()
@@ -154,6 +206,8 @@ impl Reply {
                 out.u8(UNBOUND);
                 out.u8(u8::from(*was_bound));
             }
+            Reply::SentSome { first, told } => put_told(SENT_SOME, first.map_or(0, |first| first + 1), told, out),
+            Reply::PublishedSome { queues, told } => put_told(PUBLISHED_SOME, *queues, told, out),
             Reply::Done => out.u8(DONE),
             Reply::More => out.u8(MORE),
             Reply::Sent { priority, offset } => {
@@ -192,6 +246,8 @@ impl Reply {
             EXCHANGE => Reply::Exchange(ExchangeNumber(take.varint32()?)),
             PUBLISHED => Reply::Published { queues: take.varint()? },
             UNBOUND => Reply::Unbound { was_bound: super::event::take_bool(take)? },
+            SENT_SOME => Reply::SentSome { first: take.varint()?.checked_sub(1), told: take_told(take)? },
+            PUBLISHED_SOME => Reply::PublishedSome { queues: take.varint()?, told: take_told(take)? },
             DONE => Reply::Done,
             MORE => Reply::More,
             SENT => Reply::Sent { priority: take.u8()?, offset: take.varint()? },

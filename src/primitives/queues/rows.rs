@@ -18,6 +18,7 @@
 //! | 57   | queue               | none: what has news when consumers have reason to look                  |
 //! | 58   | log                 | none: the timer of a queue by the wall clock                            |
 //! | 59   | log                 | none: the timer of a queue by the boot clock                            |
+//! | 61   |                     | see `dedup/rows.rs`; so are 62 and 63                                   |
 //!
 //! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields:
 //! 1 time, 2 group u64, 4 tracked (acquired · failed · max attempts · u8 (1 suspect) · holder · until · pause · ttl ·
@@ -27,6 +28,7 @@
 
 use super::chunk::{Chunk, Death, Tracked, bit};
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::dedup::{KIND_OF_EXCHANGE, KIND_OF_QUEUE};
 use super::event::take_bool;
 use super::exchanges::{KIND_BINDING, KIND_EXCHANGE};
 use super::lane::{Lane, LaneNumber};
@@ -130,6 +132,7 @@ impl State {
                 (first..first + MESSAGES_PER_ROW).for_each(|offset| put_message(lane, chunk, offset, &mut row));
             }
             KIND_EXCHANGE | KIND_BINDING => return self.exchanges.row(key),
+            KIND_OF_QUEUE | KIND_OF_EXCHANGE => return self.row_of_ids(key),
             _ => return None,
         }
         (!row.0.is_empty()).then_some(row.0)
@@ -147,6 +150,7 @@ impl State {
             }
         }
         keys.extend(self.exchanges.keys());
+        keys.extend(self.keys_of_ids());
         keys.sort_unstable();
         keys.into_iter().filter_map(|key| Some((key, self.row(key)?))).collect()
     }
@@ -190,6 +194,7 @@ impl State {
             KIND_LANE => self.load_lane(key, &mut take)?,
             KIND_MESSAGES => return self.load_messages(key, take),
             KIND_EXCHANGE | KIND_BINDING => Arc::make_mut(&mut self.exchanges).load(key, &mut take)?,
+            KIND_OF_QUEUE | KIND_OF_EXCHANGE => self.load_ids(key, &mut take)?,
             _ => return Err(Malformed("a row of no kind that queues have")),
         }
         take.end()

@@ -2,11 +2,12 @@
 
 use super::command::{Outcome, Refusal};
 use super::decide::{Emit, Refused, check_lanes};
+use super::dedup::{Judged, told_of};
 use super::event::Event;
 use super::history::History;
-use super::lane::LaneNumber;
+use super::lane::{self, LaneNumber};
 use super::message::{Due, GroupHash, Message, Origin};
-use super::overflow;
+use super::overflow::make_room;
 use super::queue::{Map, Queue};
 use super::reply::Reply;
 use super::routing::ROUTING_KEY_BYTES_MAX;
@@ -15,7 +16,8 @@ use super::sent::{Given, Sent};
 use super::state::State;
 use crate::base::bounds::{
     AWAITED_MICROS, BODY_BYTES_MAX, CHUNKS_MAX, DURATION_MICROS_MAX, HEADER_BLOCK_BYTES_MAX, HISTORY_BYTES_MAX,
-    KEY_BYTES_MAX, LARGE_FRAME_BYTES, NAME_BYTES_MAX, PRIORITIES, RECORDS_PER_BATCH_MAX, SEQUENCE_BITS,
+    KEY_BYTES_MAX, LARGE_FRAME_BYTES, MESSAGE_ID_BYTES_MAX, NAME_BYTES_MAX, PRIORITIES, RECORDS_PER_BATCH_MAX,
+    SEQUENCE_BITS,
 };
 use crate::base::log::LogId;
 use crate::base::name;
@@ -27,6 +29,9 @@ use crate::journal::entry::Entry;
 /// Bytes of messages in one item, unless a single message has more: see `streams/decide.rs`.
 const ITEM_MESSAGE_BYTES_MAX: usize = LARGE_FRAME_BYTES - 1024;
 
+/// Stands for the priority of a message that is known, and goes into no lane.
+const NOT_STORED: u8 = u8::MAX;
+
 pub(super) const SEQUENCES_MAX: u64 = 1 << SEQUENCE_BITS;
 
 pub(super) fn send<'c>(
@@ -36,20 +41,54 @@ pub(super) fn send<'c>(
     context: &Context<'_>,
     emit: Emit<'_, 'c>,
 ) -> Result<Outcome, Refused> {
-    let dropped = overflow::make_room(queue, messages.len() as u64)?;
-    let lanes = prepare(state, queue, messages)?;
+    if queue.ids.is_some() {
+        return send_judged(state, queue, messages, context, emit);
+    }
+    let dropped = make_room(queue, messages.len() as u64)?;
+    check(state, messages)?;
+    let lanes = prepare(state, queue, messages, &Judged::unasked(messages))?;
     dropped.emit(queue, context, emit);
-    let appended = append(lanes, messages, context, emit);
-    let priority = appended.priorities.as_ref().map_or(appended.only, |priorities| priorities[0]);
-    let (_, _, offset) = appended.of(priority);
-    Ok(Outcome::Accept(Reply::Sent { priority, offset }))
+    append(&lanes, messages, context, emit);
+    Ok(Outcome::Accept(lanes.reply()))
 }
 
-/// Where messages will go, whatever the queue holds, if nothing is wrong with them.
-fn prepare<'a>(state: &'a State, queue: &'a Queue, messages: &[Message<'_>]) -> Result<Lanes<'a>, Refused> {
+/// Sends those that the queue does not know by their ids.
+fn send_judged<'c>(
+    state: &State,
+    queue: &Queue,
+    messages: &'c [Message<'c>],
+    context: &Context<'_>,
+    emit: Emit<'_, 'c>,
+) -> Result<Outcome, Refused> {
     check(state, messages)?;
+    let judged = Judged::by_queue(queue, messages, context.now.wall);
+    if judged.stored() == 0 {
+        let reply = Reply::SentSome { first: None, told: told_of(&judged, |_| 0, true) };
+        return Ok(Outcome::Unchanged { reply, rests_on: judged.rests_on() });
+    }
+    let dropped = make_room(queue, judged.stored() as u64)?;
+    judged.check_room(state)?;
+    let lanes = prepare(state, queue, messages, &judged)?;
+    dropped.emit(queue, context, emit);
+    append(&lanes, messages, context, emit);
+    let sequences = lanes.sequences(messages.len());
+    judged.emit(|number| sequences[number], emit);
+    if judged.stores_all() {
+        return Ok(Outcome::Accept(lanes.reply()));
+    }
+    let told = told_of(&judged, |number| sequences[number].expect("it was stored"), true);
+    Ok(Outcome::Accept(Reply::SentSome { first: sequences.into_iter().flatten().next(), told }))
+}
+
+/// Where those messages will go that are not known, whatever the queue holds.
+fn prepare<'a>(
+    state: &'a State,
+    queue: &'a Queue,
+    messages: &[Message<'_>],
+    judged: &Judged<'_>,
+) -> Result<Lanes<'a>, Refused> {
     let mut lanes = Lanes::new(state, queue);
-    lanes.assign(messages);
+    lanes.assign(messages, judged);
     check_lanes(state, lanes.opened.len())?;
     let longest = queue.lanes.iter().map(|lane| lane.end).max().unwrap_or(0) + messages.len() as u64;
     if longest > SEQUENCES_MAX {
@@ -59,12 +98,7 @@ fn prepare<'a>(state: &'a State, queue: &'a Queue, messages: &[Message<'_>]) -> 
     Ok(lanes)
 }
 
-fn append<'a, 'c>(
-    lanes: Lanes<'a>,
-    messages: &'c [Message<'c>],
-    context: &Context<'_>,
-    emit: Emit<'_, 'c>,
-) -> Lanes<'a> {
+fn append<'c>(lanes: &Lanes<'_>, messages: &'c [Message<'c>], context: &Context<'_>, emit: Emit<'_, 'c>) {
     let queue = lanes.queue;
     for (lane, priority, log) in &lanes.opened {
         emit(Event::LaneOpened { queue: queue.number, lane: *lane, priority: *priority, log: *log });
@@ -79,8 +113,10 @@ fn append<'a, 'c>(
     while at < messages.len() {
         let piece = &messages[at..at + pieced(&messages[at..])];
         let assigned = lanes.priorities.as_ref().map(|priorities| &priorities[at..at + piece.len()]);
-        let in_use = assigned
-            .map_or(1 << lanes.only, |assigned| assigned.iter().fold(0_u32, |mask, priority| mask | 1 << priority));
+        let in_use = assigned.map_or(1 << lanes.only, |assigned| {
+            let stored = assigned.iter().filter(|priority| **priority != NOT_STORED);
+            stored.fold(0_u32, |mask, priority| mask | 1 << priority)
+        });
         for priority in (0..PRIORITIES).rev().filter(|priority| in_use & 1 << priority != 0) {
             let (lane, log, end) = lanes.of(priority);
             let end = ends.entry(priority).or_insert(end);
@@ -93,7 +129,6 @@ fn append<'a, 'c>(
         }
         at += piece.len();
     }
-    lanes
 }
 
 /// How many of the messages one item takes.
@@ -102,6 +137,7 @@ fn pieced(messages: &[Message<'_>]) -> usize {
     let fits = |message: &&Message<'_>| {
         bytes += message.record.user_bytes() + 64 + message.group.map_or(0, str::len);
         bytes += message.history.map_or(0, <[u8]>::len);
+        bytes += message.id.map_or(0, str::len);
         bytes += message.origin.map_or(0, |origin| origin.exchange.len() + origin.routing_key.len());
         bytes <= ITEM_MESSAGE_BYTES_MAX
     };
@@ -131,6 +167,12 @@ fn check_message(message: &Message<'_>) -> Result<(), Refused> {
         at_most("bytes of a history", history.len(), HISTORY_BYTES_MAX)?;
         let reason = "it was not made by this library";
         History::decode(history).map_err(|_| Refusal::InvalidOption { option: "history", reason })?;
+    }
+    if let Some(id) = message.id {
+        at_most("bytes of a message's id", id.len(), MESSAGE_ID_BYTES_MAX)?;
+        if id.is_empty() {
+            return Err(Refusal::InvalidOption { option: "id", reason: "an id has at least one byte" }.into());
+        }
     }
     if let Some(group) = message.group {
         name::check(group).map_err(Refusal::InvalidName)?;
@@ -162,9 +204,9 @@ pub(super) struct Lanes<'a> {
     state: &'a State,
     queue: &'a Queue,
     opened: Vec<(LaneNumber, u8, LogId)>,
-    /// The priority that each message is given, if they are not all of one.
+    /// The priority that each message is given, if they are not all of one; `NOT_STORED` for those that are known.
     priorities: Option<Vec<u8>>,
-    /// The priority of all, or of the first.
+    /// The priority of all, or of the first that is stored.
     only: u8,
 }
 
@@ -173,16 +215,21 @@ impl<'a> Lanes<'a> {
         Lanes { state, queue, opened: Vec::new(), priorities: None, only: 0 }
     }
 
-    fn assign(&mut self, messages: &[Message<'_>]) {
+    fn assign(&mut self, messages: &[Message<'_>], judged: &Judged<'_>) {
         self.only = messages[0].priority;
         let are_alike = |message: &Message<'_>| message.priority == self.only && message.group.is_none();
-        if messages.iter().all(are_alike) {
+        if judged.stores_all() && messages.iter().all(are_alike) {
             return self.open(self.only);
         }
         let mut begun: Map<GroupHash, u8> = Map::default();
-        let priorities: Vec<u8> = messages.iter().map(|message| self.priority_of(message, &mut begun)).collect();
-        priorities.iter().for_each(|priority| self.open(*priority));
-        self.only = priorities[0];
+        let priority = |(number, message): (usize, &Message<'_>)| match judged.stores(number) {
+            true => self.priority_of(message, &mut begun),
+            false => NOT_STORED,
+        };
+        let priorities: Vec<u8> = messages.iter().enumerate().map(priority).collect();
+        let mut stored = priorities.iter().copied().filter(|priority| *priority != NOT_STORED);
+        self.only = stored.clone().next().expect("one of them is stored");
+        stored.by_ref().for_each(|priority| self.open(priority));
         if priorities.iter().any(|priority| *priority != self.only) {
             self.priorities = Some(priorities);
         }
@@ -213,5 +260,27 @@ impl<'a> Lanes<'a> {
         let opened =
             self.opened.iter().find(|(_, opened, _)| *opened == priority).expect("it was opened for the batch");
         (opened.0, opened.2, 0)
+    }
+
+    /// Where the first went.
+    fn reply(&self) -> Reply {
+        let (_, _, offset) = self.of(self.only);
+        Reply::Sent { priority: self.only, offset }
+    }
+
+    /// The sequences that they got, those of them that were stored.
+    pub(super) fn sequences(&self, messages: usize) -> Vec<Option<u64>> {
+        let mut ends: Map<u8, u64> = Map::default();
+        let place = |number: usize| {
+            let priority = self.priorities.as_ref().map_or(self.only, |priorities| priorities[number]);
+            if priority == NOT_STORED {
+                return None;
+            }
+            let (_, _, end) = self.of(priority);
+            let end = ends.entry(priority).or_insert(end);
+            *end += 1;
+            Some(lane::sequence(priority, *end - 1))
+        };
+        (0..messages).map(place).collect()
     }
 }

@@ -169,7 +169,7 @@ impl State {
                 self.with(*queue, |queue, shared| queue.apply_gone(runs, shared));
             }
             Event::Noted(note) => self.with(note.queue, |queue, shared| queue.apply_noted(note, shared)),
-            rare => self.apply_rare(rare),
+            rare => self.apply_rare(rare, lsn),
         }
     }
 
@@ -181,13 +181,16 @@ impl State {
 
     #[cold]
     #[inline(never)]
-    fn apply_rare(&mut self, event: &Event<'_>) {
+    fn apply_rare(&mut self, event: &Event<'_>, lsn: Lsn) {
         match event {
             Event::Sent(_) | Event::Published(_) | Event::Noted(_) => unreachable!("these are not rare"),
             Event::HandedOut { .. } | Event::Acked { .. } | Event::Gone { .. } => {
                 unreachable!("these are not rare either")
             }
-            Event::OfExchanges(event) => Arc::make_mut(&mut self.exchanges).apply(event),
+            Event::OfExchanges(event) => {
+                self.shared.ids -= self.exchanges.ids_lost_by(event);
+                Arc::make_mut(&mut self.exchanges).apply(event);
+            }
             Event::Created { queue, notes, options, name } => {
                 self.counters.queue = self.counters.queue.max(queue.0 + 1);
                 self.counters.log = self.counters.log.max(notes.0 + 1);
@@ -224,10 +227,12 @@ impl State {
             }
             Event::Deleted { queue, notes } => {
                 self.logs.remove(notes);
-                self.queues.remove(queue);
+                let gone = self.queues.remove(queue);
+                self.shared.ids -= gone.and_then(|queue| Some(queue.ids?.len())).unwrap_or(0);
                 self.retired.remove(queue);
                 Arc::make_mut(&mut self.exchanges).forget(Destination::Queue(*queue));
             }
+            Event::Remembered(fact) => self.apply_remembered(fact, lsn),
             Event::Adopted { from, to } => self.adopt(*from, *to),
             Event::ClockBegan { identity, at, .. } => self.begin_clock(*identity, *at),
             of_messages => self.apply_to_messages(of_messages),
@@ -264,6 +269,7 @@ impl State {
             }
             Event::Passed { queue, lane, cursor } => self.with(*queue, |queue, shared| {
                 let Some(at) = queue.lane_at(*lane) else { return };
+                queue.free_ids_in_line(*lane, *cursor, shared);
                 let lane = &queue.lanes[at];
                 queue.live -= lane.in_line_below(*cursor);
                 queue.pass(at, (*cursor).min(queue.lanes[at].end), shared);

@@ -25,7 +25,10 @@ pub(super) fn tick(state: &State, log: LogId, clock: Clock, context: &Context<'_
         return Outcome::Accept(Reply::Done);
     }
     let changes = queue.map_or(0, |queue| match clock {
-        Clock::Wall => by_wall(queue, context, emit),
+        Clock::Wall => {
+            let forgotten = state.forget_due(queue, context.now.wall, emit) as usize;
+            forgotten + by_wall(queue, context, emit)
+        }
         Clock::Boot => by_boot(queue, context.now, emit),
     });
     match changes {

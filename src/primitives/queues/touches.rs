@@ -80,11 +80,16 @@ impl State {
         self.freed_for_suspects(event).into_iter().for_each(|queue| visit(news_row(queue)));
         match event {
             Event::HandedOut { queue, runs, .. } => self.touch_messages(*queue, runs, true, visit),
-            Event::Acked { queue, runs } | Event::Back { queue, runs } | Event::Extended { queue, runs, .. } => {
+            Event::Acked { queue, runs } => {
+                self.touch_freed(*queue, runs, visit);
+                self.touch_messages(*queue, runs, false, visit);
+            }
+            Event::Back { queue, runs } | Event::Extended { queue, runs, .. } => {
                 self.touch_messages(*queue, runs, false, visit);
             }
             Event::Returned { queue, runs, .. } => self.touch_messages(*queue, runs, false, visit),
             Event::Gone { queue, runs } | Event::Expired { queue, runs, .. } => {
+                self.touch_freed(*queue, runs, visit);
                 self.touch_messages(*queue, runs, true, visit);
             }
             Event::Sent(sent) => self.touch_sent(sent, visit),
@@ -95,6 +100,10 @@ impl State {
                 }
             }
             Event::Noted(note) => {
+                if let Fate::Died { .. } = note.fate {
+                    let run = Run { lane: note.place.lane, first: note.place.offset, count: 1 };
+                    self.touch_freed(note.queue, &[run], visit);
+                }
                 visit(notes_row(note.queue));
                 visit(message_row(note.place));
                 self.touch_passed(note.queue, note.place.lane, note.place.offset, visit);
@@ -128,6 +137,7 @@ impl State {
                 visit(queue_row(*queue));
                 visit(notes_row(*queue));
             }
+            Event::Remembered(fact) => self.touch_remembered(fact, visit),
             Event::OfExchanges(event) => self.exchanges.touches(event, visit),
             Event::Altered { queue, .. } | Event::Paused { queue, .. } => visit(queue_row(*queue)),
             Event::Retired { queue } => {
@@ -153,6 +163,8 @@ impl State {
             }
             Event::Passed { queue, lane, cursor } => {
                 visit(lane_row(*lane));
+                let from = self.lane_of(*queue, *lane).map_or(*cursor, |lane| lane.cursor.min(*cursor));
+                self.touch_freed(*queue, &[Run { lane: *lane, first: from, count: *cursor - from }], visit);
                 self.touch_purged(*queue, *lane, *cursor, visit);
                 self.touch_passed(*queue, *lane, *cursor, visit);
             }
@@ -172,6 +184,10 @@ impl State {
 
     fn lane_of(&self, queue: QueueNumber, lane: LaneNumber) -> Option<&Lane> {
         self.queues.get(&queue).and_then(|queue| queue.lane(lane))
+    }
+
+    fn touch_freed(&self, queue: QueueNumber, runs: &[Run], visit: Visit<'_>) {
+        self.queues.get(&queue).into_iter().for_each(|queue| self.touch_ids(queue, runs, visit));
     }
 
     fn touch_messages(&self, queue: QueueNumber, runs: &[Run], moves_cursor: bool, visit: Visit<'_>) {
@@ -236,6 +252,10 @@ impl State {
                 timed.filter_map(|sent| self.queues.get(&sent.queue)).for_each(|queue| visit(queue.notes.log));
                 return;
             }
+            Event::Remembered(fact) => return self.hastened_by(fact, visit),
+            Event::OfExchanges(_) | Event::Retired { .. } => {
+                return self.log_of_exchanges().into_iter().for_each(visit);
+            }
             Event::HandedOut { queue, .. } | Event::Extended { queue, .. } => (queue, false, true),
             Event::Returned { queue, until, .. } => (queue, true, *until != BootTime(0)),
             Event::Noted(note) => match note.fate {
@@ -244,7 +264,9 @@ impl State {
             },
             Event::Sent(sent) if !sent.is_plain() => (&sent.queue, true, false),
             Event::Expired { queue, end, .. } => (queue, *end == End::Leaves, false),
-            Event::FellDue { queue, .. } | Event::Rescheduled { queue, .. } => (queue, true, false),
+            Event::FellDue { queue, .. } | Event::Rescheduled { queue, .. } | Event::Altered { queue, .. } => {
+                (queue, true, false)
+            }
             _ => return,
         };
         let Some(queue) = self.queues.get(queue) else { return };

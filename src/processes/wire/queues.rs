@@ -17,7 +17,7 @@
 //!                        messages
 //!   12 release
 //! message                priority u8 · due u8 (0 none, 1 at, 2 in) · its varint · ttl · deadline · group · attempts
-//!                        · origin (exchange · routing key) · history (each option u8, then it) · record
+//!                        · origin (exchange · routing key) · history · id (each option u8, then it) · record
 //!   13 to 19             of exchanges (`exchanges.rs`)
 //!   20 cancel            queue · sequence
 //!   21 reschedule        queue · sequence · due u8 (1 at, 2 in) · its varint
@@ -197,6 +197,7 @@ pub(super) fn put_message(out: &mut Out, message: &Message<'_>) {
         out.text(origin.routing_key);
     });
     out.option(message.history, |out, history| out.slice(history));
+    out.option(message.id, Out::text);
     let record = &message.record;
     out.put(record.encoded_len(record.user_bytes()), |put| record.encode(put));
 }
@@ -338,6 +339,7 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
     let (group, max_attempts) = (take_option(take, Take::text)?, take_option(take, Take::varint32)?);
     let origin = take_option(take, |take| Ok(Origin { exchange: take.text()?, routing_key: take.text()? }))?;
     let history = take_option(take, Take::slice)?;
+    let id = take_option(take, Take::text)?;
     let record = take_record(take, |header| {
         if headers.len() == HEADERS_PER_BATCH_MAX {
             return Err(Malformed("more headers than a batch has"));
@@ -345,5 +347,5 @@ fn take_message<'a>(take: &mut Take<'a>, headers: &mut Vec<Header<'a>>) -> Resul
         headers.push(header);
         Ok(())
     })?;
-    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts, origin, history })
+    Ok(Message { record, priority, due, ttl_micros, deadline, group, max_attempts, origin, history, id })
 }

@@ -15,7 +15,7 @@ impl Exchanges {
             ExchangeEvent::Declared { exchange, options, name } => {
                 self.next = self.next.max(exchange.0.saturating_add(1));
                 if self.table.declare(*exchange, options.kind.clone(), options.alternate).is_ok() {
-                    let declared = Exchange { name: (*name).into(), options: options.clone(), is_retired: false };
+                    let declared = Exchange::new(name, options.clone(), false);
                     self.names.insert(declared.name.clone(), *exchange);
                     self.all.insert(*exchange, declared);
                 }

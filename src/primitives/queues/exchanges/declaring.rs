@@ -2,9 +2,11 @@
 
 use crate::base::name;
 use crate::base::row::RowKey;
+use crate::engine::machine::Context;
 
 use super::super::command::{Outcome, Refusal};
 use super::super::decide::{Emit, Refused};
+use super::super::dedup::{EntryPoint, forget_by_change};
 use super::super::event::Event;
 use super::super::reply::Reply;
 use super::super::routing::{self, Binding, Change, Destination, ExchangeNumber};
@@ -57,12 +59,14 @@ pub(in crate::primitives::queues) fn alter<'c>(
     state: &State,
     name: &'c str,
     options: &ExchangeOptions,
+    context: &Context<'_>,
     emit: Emit<'_, 'c>,
 ) -> Result<Outcome, Refused> {
     let exchanges = &*state.exchanges;
     let Some((exchange, found)) = check(exchanges, name, options)? else { return open(exchanges, name, options, emit) };
-    if found.options.kind != options.kind {
-        let of_kind = ExchangeOptions { kind: options.kind.clone(), ..found.options.clone() };
+    if found.options.kind != options.kind || !found.options.dedup.is_alike(options.dedup) {
+        let dedup = if found.options.dedup.is_alike(options.dedup) { found.options.dedup } else { options.dedup };
+        let of_kind = ExchangeOptions { kind: options.kind.clone(), dedup, ..found.options.clone() };
         return Err(mismatch(exchanges, found, &of_kind).resting_on(exchange_row(exchange)));
     }
     if found.options == *options {
@@ -72,7 +76,10 @@ pub(in crate::primitives::queues) fn alter<'c>(
         let reason = "an exchange is no alternate of itself";
         return Err(Refusal::InvalidOption { option: "alternate", reason }.into());
     }
-    accept(ExchangeEvent::Altered { exchange, options: options.clone() }, Reply::Exchange(exchange), emit)
+    let horizons = [found.options.dedup, options.dedup];
+    emit(Event::OfExchanges(ExchangeEvent::Altered { exchange, options: options.clone() }));
+    forget_by_change(state, EntryPoint::Exchange(exchange), horizons, context.now.wall, emit);
+    Ok(Outcome::Accept(Reply::Exchange(exchange)))
 }
 
 /// The exchange with this name, if there is one.

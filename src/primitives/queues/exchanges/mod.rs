@@ -34,7 +34,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
+#[cfg(test)]
+use super::dedup::EntryPoint;
+use super::dedup::{Horizon, Memory, Shared as Ids};
 use super::routing::{Binding, Destination, ExchangeNumber, Scratch, Table};
+use crate::base::sync::Arc;
 
 /// The exchange that is always there: a routing key is the name of a queue.
 pub(crate) const DEFAULT: ExchangeNumber = ExchangeNumber(0);
@@ -55,6 +59,15 @@ pub(crate) struct Exchange {
     pub(crate) name: Box<str>,
     pub(crate) options: ExchangeOptions,
     is_retired: bool,
+    /// The ids that it remembers, if it does.
+    ids: Ids,
+}
+
+impl Exchange {
+    fn new(name: &str, options: ExchangeOptions, is_retired: bool) -> Exchange {
+        let ids = Memory::of(options.dedup);
+        Exchange { name: name.into(), options, is_retired, ids }
+    }
 }
 
 impl Default for Exchanges {
@@ -78,6 +91,33 @@ impl Exchanges {
     /// An exchange that was declared and not deleted.
     pub(crate) fn get(&self, exchange: ExchangeNumber) -> Option<&Exchange> {
         self.all.get(&exchange).filter(|found| !found.is_retired)
+    }
+
+    pub(super) fn memory(&self, exchange: ExchangeNumber) -> Option<&Memory> {
+        self.all.get(&exchange)?.ids.as_deref()
+    }
+
+    pub(super) fn memory_mut(&mut self, exchange: ExchangeNumber) -> Option<&mut Arc<Memory>> {
+        self.all.get_mut(&exchange)?.ids.as_mut()
+    }
+
+    /// What each exchange remembers that was not deleted, and how far back.
+    pub(super) fn memories(&self) -> impl Iterator<Item = (ExchangeNumber, &Memory, Horizon)> {
+        let live = self.all.iter().filter(|(_, exchange)| !exchange.is_retired);
+        live.filter_map(|(number, exchange)| Some((*number, exchange.ids.as_deref()?, exchange.options.dedup)))
+    }
+
+    /// How many ids are remembered no more once this is true.
+    pub(super) fn ids_lost_by(&self, event: &ExchangeEvent<'_>) -> usize {
+        match event {
+            ExchangeEvent::Removed { exchange } => self.memory(*exchange).map_or(0, Memory::len),
+            _ => 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn entry_points(&self) -> impl Iterator<Item = EntryPoint> {
+        self.all.keys().map(|exchange| EntryPoint::Exchange(*exchange))
     }
 
     /// Names of exchanges behind this one, in order.

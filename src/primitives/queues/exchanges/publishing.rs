@@ -8,9 +8,10 @@ use crate::journal::entry::Entry;
 
 use super::super::command::{Outcome, QueueNumber, Reason, Refusal};
 use super::super::decide::{Emit, Refused, check_lanes};
+use super::super::dedup::{Claims, EntryPoint, Judged, check_room, told_of};
 use super::super::event::{Event, Run};
 use super::super::history::History;
-use super::super::lane::LaneNumber;
+use super::super::lane::{LaneNumber, sequence};
 use super::super::message::{GroupHash, Message};
 use super::super::options;
 use super::super::overflow::{Dropped, make_room};
@@ -47,18 +48,29 @@ pub(in crate::primitives::queues) fn publish<'c>(
     sending::check(state, messages)?;
     check_origins(found, messages)?;
     let allows_unroutable = limits.allows_unroutable || found.is_some_and(|found| found.options.allows_unroutable);
-    let routes = Routes::of(state, exchange, messages, allows_unroutable)?;
-    let queues = routes.queues.len() as u64;
-    if queues == 0 {
+    let (point, now) = (EntryPoint::Exchange(exchange), context.now.wall);
+    let judged = match found {
+        Some(found) => Judged::by_exchange(state, point, found.options.dedup, messages, now),
+        None => Judged::unasked(messages),
+    };
+    let routes = Routes::of(state, exchange, messages, &judged, allows_unroutable)?;
+    if routes.queues.is_empty() {
         let rests_on = if exchange == DEFAULT { COUNTERS } else { ROUTES };
-        return Ok(Outcome::Unchanged { reply: Reply::Published { queues }, rests_on: Some(rests_on) });
+        let rests_on = if judged.stores_all() { Some(rests_on) } else { judged.rests_on() };
+        return Ok(Outcome::Unchanged { reply: routes.reply(&judged), rests_on });
     }
     let dropped = routes.make_room(state)?;
+    judged.check_room(state)?;
     let mut places = Places::new(state);
     places.take_all(messages, &routes)?;
+    let claims = places.claims(messages, &routes, now);
+    let claimed: usize = claims.iter().map(Claims::len).sum();
+    check_room(state, claimed + judged.new_ids(), judged.past())?;
     dropped.into_iter().for_each(|(queue, dropped)| dropped.emit(queue, context, emit));
     places.emit(messages, &routes, context, emit);
-    Ok(Outcome::Accept(Reply::Published { queues }))
+    judged.emit(|number| Some(routes.of_message(number).len() as u64).filter(|queues| *queues > 0), emit);
+    claims.into_iter().for_each(|claims| claims.emit(emit));
+    Ok(Outcome::Accept(routes.reply(&judged)))
 }
 
 /// Sends letters to where dead ones go, whatever the queues hold there. Tells which went nowhere; one that has come back
@@ -73,7 +85,10 @@ pub(in crate::primitives::queues) fn send_on<'c>(
     let routes = Routes::of_letters(state, to, letters);
     let mut places = Places::new(state);
     places.take_all(letters, &routes)?;
+    let claims = places.claims(letters, &routes, context.now.wall);
+    check_room(state, claims.iter().map(Claims::len).sum(), 0)?;
     places.emit(letters, &routes, context, emit);
+    claims.into_iter().for_each(|claims| claims.emit(emit));
     let mut taken = places.all.iter();
     for (number, letter) in letters.iter().enumerate() {
         let history = letter.history.and_then(|history| History::decode(history).ok());
@@ -104,14 +119,17 @@ pub(in crate::primitives::queues) fn send_again<'c>(
         Destination::Exchange(exchange) => {
             let found = state.exchanges.get(exchange);
             check_origins(Some(found.ok_or_else(|| Refusal::NoDestination.resting_on(COUNTERS))?), letters)?;
-            Routes::of(state, exchange, letters, false)?
+            Routes::of(state, exchange, letters, &Judged::unasked(letters), false)?
         }
     };
     let dropped = routes.make_room(state)?;
     let mut places = Places::new(state);
     places.take_all(letters, &routes)?;
+    let claims = places.claims(letters, &routes, context.now.wall);
+    check_room(state, claims.iter().map(Claims::len).sum(), 0)?;
     dropped.into_iter().for_each(|(queue, dropped)| dropped.emit(queue, context, emit));
     places.emit(letters, &routes, context, emit);
+    claims.into_iter().for_each(|claims| claims.emit(emit));
     Ok(())
 }
 
@@ -140,12 +158,17 @@ impl Routes {
         state: &State,
         exchange: ExchangeNumber,
         messages: &[Message<'_>],
+        judged: &Judged<'_>,
         allows_unroutable: bool,
     ) -> Result<Routes, Refused> {
         let mut routes = Routes { queues: Vec::new(), ends: Vec::with_capacity(messages.len()) };
         let mut scratch = state.room.0.borrow_mut();
         state.exchanges.table.begin_publish(messages.len(), &mut scratch);
         for (number, message) in (0..).zip(messages) {
+            if !judged.stores(number as usize) {
+                routes.ends.push(routes.queues.len() as u32);
+                continue;
+            }
             let before = routes.queues.len();
             routes.add(state, exchange, message, &mut scratch)?;
             if routes.queues.len() == before && !allows_unroutable {
@@ -209,6 +232,16 @@ impl Routes {
         &self.queues[start..self.ends[number] as usize]
     }
 
+    /// How many queues got them, and how many those that were known before.
+    fn reply(&self, judged: &Judged<'_>) -> Reply {
+        let queues = self.queues.len() as u64;
+        if judged.stores_all() {
+            return Reply::Published { queues };
+        }
+        let told = told_of(judged, |number| self.of_message(number).len() as u64, false);
+        Reply::PublishedSome { queues, told }
+    }
+
     /// One queue that is full refuses the whole; what makes room dies for it.
     fn make_room<'s>(&self, state: &'s State) -> Result<Vec<(&'s Queue, Dropped)>, Refused> {
         let mut counts: Map<QueueNumber, u64> = Map::default();
@@ -232,6 +265,7 @@ impl Routes {
 #[derive(Clone, Copy)]
 struct Place {
     lane: LaneNumber,
+    priority: u8,
     log: LogId,
     offset: u64,
 }
@@ -274,6 +308,26 @@ impl<'a> Places<'a> {
         check_lanes(self.state, self.opened.len())
     }
 
+    /// Ids that are taken where one message of each is to live.
+    fn claims(&self, messages: &[Message<'_>], routes: &Routes, now: Timestamp) -> Vec<Claims<'a>> {
+        let mut claims: Vec<Claims<'a>> = Vec::new();
+        let mut of_queue: Map<QueueNumber, Option<usize>> = Map::default();
+        let mut places = self.all.iter();
+        for (number, message) in messages.iter().enumerate() {
+            for (queue, place) in routes.of_message(number).iter().zip(places.by_ref()) {
+                let queue = &self.state.queues[queue];
+                let at = *of_queue.entry(queue.number).or_insert_with(|| {
+                    claims.push(Claims::of(queue, now)?);
+                    Some(claims.len() - 1)
+                });
+                if let Some(at) = at {
+                    claims[at].add(message, sequence(place.priority, place.offset));
+                }
+            }
+        }
+        claims
+    }
+
     /// A group has the priority of the message that began it.
     fn priority_of(&mut self, queue: &Queue, group: GroupHash, priority: u8) -> u8 {
         let lane = queue.lane_of_group(group).and_then(|lane| queue.lane(lane));
@@ -293,7 +347,7 @@ impl<'a> Places<'a> {
                 End { lane, log, end: 0 }
             }
         });
-        let place = Place { lane: end.lane, log: end.log, offset: end.end };
+        let place = Place { lane: end.lane, priority, log: end.log, offset: end.end };
         end.end += 1;
         if end.end > SEQUENCES_MAX {
             let (limit, max) = ("messages that a priority of a queue ever had", SEQUENCES_MAX);
@@ -312,7 +366,7 @@ impl<'a> Places<'a> {
             let is_awaited = |queue: &Queue| context.watched.is_watched(news_row(queue.number));
             let awaited_micros = if queues.clone().any(is_awaited) { AWAITED_MICROS } else { 0 };
             let given = Given { messages: std::slice::from_ref(message), assigned: None, awaited_micros };
-            let sents = queues.zip(places.by_ref()).map(|(queue, Place { lane, log, offset })| {
+            let sents = queues.zip(places.by_ref()).map(|(queue, Place { lane, log, offset, .. })| {
                 let expires = expires(queue, message, is_awaited(queue), context.now.wall);
                 let entry = Entry { log: *log, first: *offset, count: 1, timestamp: context.now.wall, expiry: 0 };
                 Sent::new(entry, queue.number, *lane, expires, given.clone())

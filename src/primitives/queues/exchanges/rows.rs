@@ -38,7 +38,7 @@ impl Exchanges {
             let binding = self.bindings.get(&key.id)?;
             return Some(filled(binding_len(binding), |out| put_binding(binding, out)));
         }
-        let Exchange { name, options, is_retired } = self.all.get(&ExchangeNumber(u32::try_from(key.id).ok()?))?;
+        let Exchange { name, options, is_retired, .. } = self.all.get(&ExchangeNumber(u32::try_from(key.id).ok()?))?;
         Some(filled(1 + options.encoded_len() + slice_len(name.len()), |out| {
             out.u8(u8::from(*is_retired));
             options.encode(out);
@@ -66,7 +66,7 @@ impl Exchanges {
         } else if self.names.insert(name.into(), number).is_some() {
             return Err(Malformed("two exchanges with one name"));
         }
-        self.all.insert(number, Exchange { name: name.into(), options, is_retired });
+        self.all.insert(number, Exchange::new(name, options, is_retired));
         Ok(())
     }
 

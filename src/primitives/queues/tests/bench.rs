@@ -10,6 +10,7 @@ use super::super::message::Message;
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::Reply;
 use super::super::routing::Destination;
+use super::super::sequence;
 use super::SECOND;
 use super::world::{World, handed};
 use crate::base::time::Timestamp;
@@ -85,6 +86,21 @@ impl Bench {
                 Ok(())
             }
             Outcome::Refuse { refusal, .. } => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends a message with an id; tells its sequence, or that of the original.
+    pub(super) fn send_with_id(&mut self, id: &'static str, message: Message<'static>) -> Result<u64, u64> {
+        let messages = [Message { id: Some(id), ..message }];
+        match self.world.submit(&Command::Send { queue: self.queue, messages: &messages }) {
+            Outcome::Accept(Reply::Sent { priority, offset }) => {
+                self.names.insert((self.queue, priority, offset), body_of(&message));
+                Ok(sequence(priority, offset))
+            }
+            Outcome::Unchanged { reply: Reply::SentSome { first: None, told }, rests_on: Some(_) } => {
+                Err(told[0].value)
+            }
             other => panic!("{other:?}"),
         }
     }

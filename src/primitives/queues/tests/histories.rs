@@ -1,5 +1,6 @@
 //! Generated histories: after each step the machine says what the twin says.
 
+mod ids;
 mod letters;
 mod publishing;
 
@@ -8,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Refusal, Settlement, Stretch,
 };
+use super::super::dedup::Horizon;
 use super::super::handing::KNOWS_NOTHING;
 use super::super::message::{Due, Message};
 use super::super::options::{Backoff, DeadLetters, Growth, JitterKind, Options, Overflow, Target};
 use super::super::reply::{HandedRun, Reply};
 use super::super::routing::Destination;
+use super::super::sequence;
 use super::SECOND;
-use super::model::{Handed, Twin, TwinQueue, Wish};
+use super::model::{Handed, Twin, TwinIds, TwinQueue, Wish};
 use super::world::{World, handed};
 use crate::base::bounds::{AWAITED_MICROS, HANDED_RUNS_MAX, HISTORY_DEATHS_MAX};
 use crate::base::lsn::Lsn;
@@ -48,6 +51,8 @@ struct History {
     bound: BTreeSet<QueueNumber>,
     /// By number, deleted ones too.
     once_named: BTreeMap<u32, &'static str>,
+    /// Ids that were published, and how far back they count.
+    published: (TwinIds, Horizon),
 }
 
 fn options(random: &mut Random, name: &str, targets: &[Destination]) -> Options {
@@ -71,6 +76,7 @@ fn options(random: &mut Random, name: &str, targets: &[Destination]) -> Options 
         max_messages,
         overflow: if max_messages.is_some() && random.chance(128) { Overflow::DropOldest } else { Overflow::Reject },
         dead_letters,
+        dedup: ids::horizon(random, name),
         ..Options::default()
     }
 }
@@ -81,8 +87,10 @@ impl History {
         world.sample = seed;
         let (twin, random) = (Twin::default(), Random::new(seed));
         let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (bound, once_named) = (BTreeSet::new(), BTreeMap::new());
-        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false, bound, once_named };
+        let (bound, once_named, published) = (BTreeSet::new(), BTreeMap::new(), (TwinIds::default(), Horizon::None));
+        let lags = false;
+        let mut history =
+            History { random, world, twin, numbers, told, nothing, once, lags, bound, once_named, published };
         history.declare();
         NAMES.iter().for_each(|name| history.create(name));
         history
@@ -119,6 +127,7 @@ impl History {
         match self.random.below(100) {
             0..=21 => self.send(),
             22..=26 => self.publish(),
+            27..=29 if self.random.chance(32) => self.alter_exchange(),
             27..=29 => self.bind(),
             30..=52 => self.receive(),
             53..=75 => self.settle(),
@@ -148,6 +157,7 @@ impl History {
             deadline: random.chance(20).then(|| now - SECOND / 2 + random.below(5 * SECOND)),
             group: random.chance(80).then(|| random.pick(&GROUPS).to_owned()),
             max_attempts: random.chance(20).then(|| 1 + random.below(3) as u32),
+            id: self.id(),
         }
     }
 
@@ -156,7 +166,7 @@ impl History {
         let count = if self.random.chance(8) { 150 } else { 1 + self.random.below(3) };
         let is_plain = self.random.chance(64);
         let wish = |history: &mut History| match is_plain {
-            true => Wish { priority: 4, ..Wish::default() },
+            true => Wish { priority: 4, id: history.id(), ..Wish::default() },
             false => history.wish(),
         };
         let wishes: Vec<Wish> = (0..count).map(|_| wish(self)).collect();
@@ -164,19 +174,24 @@ impl History {
         let is_awaited = self.random.chance(64);
         self.world.set_awaited(queue, is_awaited);
         let barrier = self.world.is_sync.then_some(self.world.next_frame.0 + 64);
+        let (frame, wall) = (self.world.next_frame.0, self.twin.wall);
         let outcome = self.world.submit(&Command::Send { queue, messages: &messages });
         let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
+        let verdicts = twin.judge(&wishes, wall);
         // What dies for them may be the last of a group of which one is among them.
-        let wishes = twin.ranked(&wishes);
-        if !twin.make_room(count, self.twin.wall) {
+        let new = twin.ranked(&ids::new(&wishes, &verdicts));
+        if !twin.make_room(new.len() as u64, wall) {
             let max = twin.options.max_messages.expect("it is full");
             assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { max: told, .. }, .. } if told == max));
             return;
         }
         let awaited = is_awaited.then_some(AWAITED_MICROS);
-        let places = twin.append(&wishes, self.twin.wall, awaited, barrier);
-        let (priority, offset) = places[0];
-        assert_eq!(outcome, Outcome::Accept(Reply::Sent { priority, offset }));
+        let places = twin.append(&new, wall, awaited, barrier);
+        for ((priority, offset), wish) in places.iter().zip(&new) {
+            twin.claim(*priority, *offset, frame, &[]);
+            wish.id.into_iter().for_each(|id| twin.ids.add(id, wall, frame, sequence(*priority, *offset)));
+        }
+        ids::assert_sent(&outcome, &verdicts, &places);
     }
 
     fn message(&mut self, wish: &Wish) -> Message<'static> {
@@ -193,6 +208,7 @@ impl History {
             deadline: wish.deadline.map(Timestamp),
             group,
             max_attempts: wish.max_attempts,
+            id: wish.id,
             ..Message::plain(Record::new(&BODY[..len]))
         }
     }
@@ -281,15 +297,16 @@ impl History {
         while let Some((queue, key)) = self.world.due_timers().first().copied() {
             let is_awaited = self.random.chance(64);
             self.world.set_awaited(queue, is_awaited);
+            self.world.arrivals.clear();
             self.world.run_timer(key);
             match super::super::tick(key) {
                 Some(Command::Tick { clock: Clock::Wall, .. }) => {
                     let bound: Vec<u32> = self.bound.iter().map(|queue| queue.0).collect();
                     // Of all queues only this one is awaited; what leaves may come back to it.
                     let awaited = is_awaited.then_some(AWAITED_MICROS);
-                    self.twin.move_on(queue.0, &bound, awaited);
+                    self.twin.move_on(queue.0, &bound, awaited, &self.world.arrivals);
                     while self.twin.tick_by_wall(queue.0, awaited) {
-                        self.twin.move_on(queue.0, &bound, awaited);
+                        self.twin.move_on(queue.0, &bound, awaited, &self.world.arrivals);
                     }
                 }
                 _ => self.twin.tick_by_boot(queue.0, NOT_SETTLED, &self.world.pauses),
@@ -383,7 +400,7 @@ impl History {
             let options = options(&mut self.random, name, &targets);
             let outcome = self.world.submit(&Command::Ensure { name, options: &options });
             assert!(!matches!(outcome, Outcome::Refuse { .. }));
-            self.twin.queues.get_mut(&queue.0).expect("a queue of the world").options = options;
+            self.twin.queues.get_mut(&queue.0).expect("a queue of the world").alter(options, self.twin.wall);
             return;
         }
         let outcome = self.world.submit(&Command::Delete { queue });

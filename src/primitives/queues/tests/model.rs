@@ -1,13 +1,16 @@
 //! The naive twin: every message in a vector, every answer from looking at all of them. It follows what queues promise
 //! and knows nothing of lanes' cursors, chunks or timers.
 
+mod ids;
 mod letters;
+
+pub(super) use ids::{TwinIds, TwinVerdict};
 
 use std::collections::BTreeMap;
 
 use super::super::command::Reason;
 use super::super::options::{DeadLetters, Growth, JitterKind, Options, Overflow};
-use super::super::{QueueCounts, Settlement};
+use super::super::{QueueCounts, Settlement, sequence};
 
 /// Where a message stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +57,11 @@ pub(super) struct TwinMessage {
     pub(super) deaths: Vec<(u32, Reason)>,
     /// Queues that it left without that anybody tried it since.
     left: Vec<u32>,
+    pub(super) id: Option<&'static str>,
+    /// No other message may be sent with its id as long as it lives.
+    has_id: bool,
+    frame: u64,
+    sequence: u64,
 }
 
 impl TwinMessage {
@@ -84,6 +92,7 @@ pub(super) struct Wish {
     pub(super) deadline: Option<u64>,
     pub(super) group: Option<String>,
     pub(super) max_attempts: Option<u32>,
+    pub(super) id: Option<&'static str>,
 }
 
 /// A hand-out.
@@ -101,12 +110,17 @@ pub(super) type TwinLetter = (u8, u64, Reason, u64, u32, Vec<String>);
 /// The pauses that the machine chose, by queue, priority and offset. Where there is no jitter the twin knows better.
 pub(super) type Pauses = BTreeMap<(u32, u8, u64), u64>;
 
+/// The frames in which messages came, by queue, priority and offset.
+pub(super) type Arrivals = BTreeMap<(u32, u8, u64), u64>;
+
 #[derive(Clone, Debug)]
 pub(super) struct TwinQueue {
     pub(super) number: u32,
     pub(super) options: Options,
     pub(super) is_paused: bool,
     pub(super) messages: Vec<TwinMessage>,
+    /// The ids that it ever accepted.
+    pub(super) ids: TwinIds,
     /// How many each priority ever had.
     pub(super) ends: BTreeMap<u8, u64>,
     /// Priority and offset from which on nothing is shown before this address is durable.
@@ -125,7 +139,7 @@ pub(super) struct Twin {
 impl TwinQueue {
     pub(super) fn new(number: u32, options: Options) -> TwinQueue {
         let (messages, ends, barriers) = (Vec::new(), BTreeMap::new(), Vec::new());
-        TwinQueue { number, options, is_paused: false, messages, ends, barriers }
+        TwinQueue { number, options, is_paused: false, messages, ids: TwinIds::default(), ends, barriers }
     }
 
     /// Messages for which this is true: the higher priority first, then the lower offset.
@@ -291,6 +305,10 @@ impl TwinQueue {
                 errors: Vec::new(),
                 deaths: Vec::new(),
                 left: Vec::new(),
+                id: wish.id,
+                has_id: false,
+                frame: 0,
+                sequence: sequence(priority, offset),
             });
             if due.is_none() {
                 let at = self.messages.len() - 1;
@@ -312,7 +330,9 @@ impl TwinQueue {
 
     /// Room for so many more; `false` if there is none.
     pub(super) fn make_room(&mut self, count: u64, now: u64) -> bool {
-        let Some(max) = self.options.max_messages.filter(|max| self.waiting() + count > *max) else { return true };
+        let Some(max) = self.options.max_messages.filter(|max| count > 0 && self.waiting() + count > *max) else {
+            return true;
+        };
         if self.options.overflow == Overflow::Reject || count > max {
             return false;
         }
@@ -341,6 +361,10 @@ impl TwinQueue {
             stays || !is_below
         });
         (before - self.messages.len()) as u64
+    }
+
+    pub(super) fn message_mut(&mut self, priority: u8, offset: u64) -> Option<&mut TwinMessage> {
+        self.messages.iter_mut().find(|message| (message.priority, message.offset) == (priority, offset))
     }
 
     pub(super) fn message(&self, priority: u8, offset: u64) -> Option<&TwinMessage> {

@@ -1,6 +1,7 @@
 //! Rules of dead letters that go elsewhere.
 
 use super::super::command::{Command, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement};
+use super::super::dedup::Horizon;
 use super::super::exchanges::ExchangeOptions;
 use super::super::history::History;
 use super::super::message::{Message, Origin};
@@ -30,7 +31,8 @@ fn alter(bench: &mut Bench, name: &str, options: Options) {
 }
 
 fn exchange(bench: &mut Bench) -> ExchangeNumber {
-    let options = &ExchangeOptions { kind: Kind::Direct, alternate: None, allows_unroutable: false };
+    let options =
+        &ExchangeOptions { kind: Kind::Direct, alternate: None, allows_unroutable: false, dedup: Horizon::None };
     match bench.world.accept(&Command::DeclareExchange { name: "morgue", options }) {
         Reply::Exchange(exchange) => exchange,
         other => panic!("{other:?}"),

@@ -3,6 +3,7 @@
 use super::super::command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
+use super::super::dedup::Horizon;
 use super::super::event::{Event, Run};
 use super::super::exchanges::ExchangeOptions;
 use super::super::lane::LaneNumber;
@@ -166,7 +167,8 @@ fn an_attached_process_is_handed_no_more_than_its_kept_answer_can_tell() {
 #[test]
 fn bindings_go_whatever_went_before_them() {
     let mut bench = Bench::new(at_once());
-    let options = &ExchangeOptions { kind: Kind::Direct, alternate: None, allows_unroutable: false };
+    let options =
+        &ExchangeOptions { kind: Kind::Direct, alternate: None, allows_unroutable: false, dedup: Horizon::None };
     let declare = Command::DeclareExchange { name: "orders", options };
     let Reply::Exchange(exchange) = bench.world.accept(&declare) else { panic!("no exchange") };
     let queue = bench.queue;

@@ -15,7 +15,7 @@ use super::super::rows::{COUNTERS, chunk_rows, lane_row, news_row, notes_row, qu
 use super::super::state::State;
 use super::super::tick;
 use super::items::Items;
-use super::model::{Handed, Pauses, TwinLetter};
+use super::model::{Arrivals, Handed, Pauses, TwinLetter};
 use crate::base::codec::Put;
 use crate::base::log::LogId;
 use crate::base::lsn::Lsn;
@@ -44,6 +44,8 @@ pub(super) struct World {
     armed: BTreeMap<LogId, Due>,
     /// What was noted in each log: the note before about the same message, and the text.
     notes: BTreeMap<LogId, Vec<(u64, String)>>,
+    /// The frames in which messages came, since they were last taken.
+    pub(super) arrivals: Arrivals,
     /// What was written of messages and notes, by log and first offset.
     pub(super) items: Items,
     /// Pauses after failures, since they were last taken.
@@ -69,6 +71,7 @@ impl World {
             armed: BTreeMap::new(),
             notes: BTreeMap::new(),
             items: Items::default(),
+            arrivals: Arrivals::new(),
             pauses: Pauses::new(),
             sample: 0,
         };
@@ -119,6 +122,7 @@ impl World {
         let mut touched = Vec::new();
         self.state.touches(event, &mut |row| touched.push(row));
         self.state.apply(if self.replays { &read } else { event }, frame);
+        self.note_arrivals(event, frame);
         for key in touched {
             match self.state.row(key) {
                 Some(row) => self.rows.insert(key, row),
@@ -131,6 +135,20 @@ impl World {
         let mut hastened = Vec::new();
         self.state.hastens(event, &mut |log| hastened.push(log));
         hastened.into_iter().for_each(|log| self.arm(log));
+    }
+
+    fn note_arrivals(&mut self, event: &Event<'_>, frame: Lsn) {
+        let mut appends = Vec::new();
+        event.appends(&mut |append| appends.push(append));
+        if let (Event::Sent(_), LogChange::Append(append)) = (event, event.log_change()) {
+            appends.push(append);
+        }
+        for append in appends {
+            let (queue, lane) = self.state.logs[&append.log];
+            let priority = self.state.queues[&queue].lane(lane.expect("a lane")).expect("it is there").priority;
+            let offsets = append.first..append.first + u64::from(append.count);
+            self.arrivals.extend(offsets.map(|offset| ((queue.0, priority, offset), frame.0)));
+        }
     }
 
     fn take_notes(&mut self, event: &Event<'_>) {
@@ -327,6 +345,7 @@ impl World {
             }
         }
         keys.extend(state.exchanges.keys());
+        keys.extend(state.keys_of_ids());
         keys.into_iter().filter_map(|key| Some((key, state.row(key)?))).collect()
     }
 
@@ -368,6 +387,7 @@ impl World {
 
     /// Everything that can be asked has the same answer.
     fn assert_alike(&self, other: &State) {
+        assert_eq!(other.shared.ids, self.state.shared.ids);
         let queues: Vec<QueueNumber> = self.state.queues.keys().copied().collect();
         assert_eq!(other.queues.keys().copied().collect::<Vec<_>>(), queues);
         assert_eq!((&other.names, &other.retired), (&self.state.names, &self.state.retired));

@@ -73,8 +73,8 @@ impl History {
         let letter = |(priority, offset): &(u8, u64)| twin.letter(*priority, *offset).expect("a letter").clone();
         let old: Vec<_> = chosen.iter().map(letter).collect();
         let wish = |old: &super::super::model::TwinMessage| {
-            let (priority, group) = (old.priority, old.group.clone());
-            Wish { priority, group, ..Wish::default() }
+            let (priority, group, id) = (old.priority, old.group.clone(), old.id);
+            Wish { priority, group, id, ..Wish::default() }
         };
         let wishes: Vec<Wish> = old.iter().map(wish).collect();
         let messages: Vec<Message<'_>> = wishes.iter().map(|wish| self.message(wish)).collect();
@@ -82,16 +82,18 @@ impl History {
         self.world.set_awaited(queue, false);
         let (letters, destination) = (&places[..], Destination::Queue(to));
         let redrive = Command::Redrive { queue, letters, messages: &messages, to: destination };
+        let frame = self.world.next_frame.0;
         let outcome = self.world.submit(&redrive);
         let wall = self.twin.wall;
         let target = self.twin.queues.get_mut(&to.0).expect("a queue of the world");
-        let wishes = target.ranked(&wishes);
+        let (wishes, living) = (target.ranked(&wishes), target.living_ids());
         if !target.make_room(chosen.len() as u64, wall) {
             assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::Full { .. }, .. }), "{outcome:?}");
             return;
         }
         assert_eq!(outcome, Outcome::Accept(Reply::Settled { stale: Vec::new() }));
-        target.append(&wishes, wall, None, barrier);
+        let places = target.append(&wishes, wall, None, barrier);
+        places.into_iter().for_each(|(priority, offset)| target.claim(priority, offset, frame, &living));
         let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
         chosen.iter().for_each(|(priority, offset)| drop(twin.take_letter(*priority, *offset)));
     }

@@ -2,7 +2,7 @@
 
 use super::super::super::command::Reason;
 use super::super::super::routing::Destination;
-use super::{Stands, Twin, TwinLetter, TwinMessage, TwinQueue, Wish};
+use super::{Arrivals, Stands, Twin, TwinLetter, TwinMessage, TwinQueue, Wish};
 
 impl TwinQueue {
     pub(in super::super) fn letters(&self) -> Vec<TwinLetter> {
@@ -29,7 +29,7 @@ impl TwinQueue {
 
 impl Twin {
     /// Letters that are to leave go to where their queue's dead go: to a queue, or to all that are bound.
-    pub(in super::super) fn move_on(&mut self, number: u32, bound: &[u32], awaited: Option<u64>) {
+    pub(in super::super) fn move_on(&mut self, number: u32, bound: &[u32], awaited: Option<u64>, arrivals: &Arrivals) {
         let target = self.queues[&number].options.dead_letters.target().map(|target| target.destination);
         let targets: Vec<u32> = match target {
             None => Vec::new(),
@@ -51,25 +51,31 @@ impl Twin {
         }
         source.forget_gone();
         for (message, reason) in moved {
-            targets.iter().for_each(|target| self.arrive(*target, number, &message, reason, awaited));
+            targets.iter().for_each(|target| self.arrive(*target, number, &message, reason, awaited, arrivals));
         }
     }
 
     /// A letter comes from the queue in which it died; one that has come round is dead at once.
-    fn arrive(&mut self, target: u32, from: u32, letter: &TwinMessage, reason: Reason, awaited: Option<u64>) {
-        let TwinMessage { priority, group, max_attempts, mut deaths, mut left, .. } = letter.clone();
+    fn arrive(
+        &mut self,
+        target: u32,
+        from: u32,
+        letter: &TwinMessage,
+        reason: Reason,
+        awaited: Option<u64>,
+        arrivals: &Arrivals,
+    ) {
+        let TwinMessage { priority, group, max_attempts, id, mut deaths, mut left, .. } = letter.clone();
         deaths.push((from, reason));
         match reason {
             Reason::Rejected | Reason::AttemptsExhausted => left.clear(),
             _ => left.push(from),
         }
         let (wall, queue) = (self.wall, self.queues.get_mut(&target).expect("a queue of the world"));
-        queue.append(
-            &[Wish { priority, group, max_attempts, ..Wish::default() }],
-            wall,
-            awaited.filter(|_| target == from),
-            None,
-        );
+        let wish = Wish { priority, group, max_attempts, id, ..Wish::default() };
+        for (priority, offset) in queue.append(&[wish], wall, awaited.filter(|_| target == from), None) {
+            queue.claim(priority, offset, arrivals[&(target, priority, offset)], &[]);
+        }
         let is_cycle = left.contains(&target);
         let arrived = queue.messages.last_mut().expect("it was just added");
         (arrived.deaths, arrived.left) = (deaths, left);
