@@ -24,6 +24,8 @@ mod reader;
 mod reader_options;
 mod records;
 mod routing;
+mod schedule;
+mod schedule_options;
 mod sticky;
 mod stopper;
 mod stored_message;
@@ -64,6 +66,11 @@ pub use queue_outcomes::{DeathReason, Explanation, Failure, Published, QueueDesc
 pub use reader::{Reader, Start};
 pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};
+pub use schedule::Schedule;
+pub use schedule_options::{
+    LeftOut, LeftOutRun, MissedRuns, OverlappingRuns, ScheduleDescription, ScheduleMessage, SchedulePlan,
+    ScheduleTarget, ScheduleTimes, SentRun,
+};
 pub use stopper::Stopper;
 pub use stored_message::StoredMessage;
 pub use stream::Stream;

@@ -89,6 +89,8 @@ kinds! {
     DescribeExchange = 31, "describe exchange";
     Peek = 32, "peek";
     LookAt = 33, "look at";
+    ScheduleNames = 34, "schedule names";
+    DescribeSchedule = 35, "describe schedule";
 }
 
 #[cfg(all(test, not(loom)))]

@@ -26,6 +26,7 @@ mod message_groups;
 mod order;
 mod processes;
 mod reopening;
+mod schedules;
 mod settling;
 mod subscriptions;
 mod timeouts;

@@ -25,7 +25,8 @@
 //! |      |             | 3 adopted (from · to), 4 clock began (boot id 16 · namespace u64 · moment ·       |
 //! |      |             | logs), 5 redriven (queue · count · per letter lane · offset · lane · offset);     |
 //! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
-//! |      |             | 12 rescheduled (queue · lane · offset · due)                                      |
+//! |      |             | 12 rescheduled (queue · lane · offset · due);                                     |
+//! |      |             | 25 to 30 are of schedules (`schedules/fact.rs`)                                   |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
@@ -46,6 +47,7 @@ use super::lane::LaneNumber;
 use super::note::Note;
 use super::options::Options;
 use super::published::{PUBLISHED, Published};
+use super::schedules::{SCHEDULE_CHANGES, ScheduleEvent};
 use super::sent::Sent;
 use super::state::FIRST_LOG;
 
@@ -184,6 +186,7 @@ pub(crate) enum Event<'a> {
         letters: Vec<(Place, Place)>,
     },
     OfExchanges(ExchangeEvent<'a>),
+    OfSchedules(ScheduleEvent<'a>),
     Sent(Sent<'a>),
     Published(Published<'a>),
     Noted(Note<'a>),
@@ -297,6 +300,7 @@ impl<'a> Event<'a> {
                 1 + queue_len(queue) + varint_len(letters.len() as u64) + letters_len
             }
             Event::OfExchanges(event) => event.encoded_len(),
+            Event::OfSchedules(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
             Event::Published(published) => published.encoded_len() - 1,
             Event::Noted(note) => note.encoded_len() - 1,
@@ -413,6 +417,7 @@ impl<'a> Event<'a> {
                 }
             }
             Event::OfExchanges(event) => event.encode(out),
+            Event::OfSchedules(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
         }
     }
@@ -503,6 +508,9 @@ impl<'a> Event<'a> {
                 change if EXCHANGE_CHANGES.contains(&change) => {
                     Event::OfExchanges(ExchangeEvent::decode(change, take)?)
                 }
+                change if SCHEDULE_CHANGES.contains(&change) => {
+                    Event::OfSchedules(ScheduleEvent::decode(change, take)?)
+                }
                 _ => return Err(Malformed("a change that there is not")),
             },
             _ => return Err(Malformed("a tag that queues do not have")),
@@ -517,6 +525,7 @@ impl<'a> Event<'a> {
             Event::Created { notes: log, .. } | Event::LaneOpened { log, .. } => {
                 LogChange::Open { first: *log, count: 1 }
             }
+            Event::OfSchedules(ScheduleEvent::Began { log }) => LogChange::Open { first: *log, count: 1 },
             Event::LaneClosed { log, .. } | Event::Deleted { notes: log, .. } => {
                 LogChange::Close { first: *log, count: 1 }
             }

@@ -40,6 +40,7 @@
 //! | `published.rs` | messages that went to several queues, in an item              |
 //! | `exchanges`    | exchanges and bindings, and publishing through them           |
 //! | `routing`      | from a routing key and headers to queues                      |
+//! | `schedules`    | messages that are sent at times                               |
 
 mod changes;
 mod chunk;
@@ -63,6 +64,7 @@ mod reply;
 mod returning;
 mod routing;
 mod rows;
+mod schedules;
 mod sending;
 mod sent;
 mod settling;
@@ -93,6 +95,10 @@ pub(crate) use queue::{Queue, QueueCounts};
 pub(crate) use reply::{HandedRun, Reply};
 pub(crate) use routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Kind, Mode};
 pub(crate) use rows::{COUNTERS, news_row, queue_row};
+pub(crate) use schedules::{
+    KeptMessage, LastLeftOut, LastSent, LeftOutReason, MissedRuns, OverlappingRuns, Plan, SCHEDULES, Schedule, Target,
+    When, schedule_row,
+};
 pub(crate) use sent::read_messages;
 pub(crate) use state::State;
 
@@ -124,6 +130,9 @@ impl State {
 
     /// When the queue with this timer wants its tick.
     pub(crate) fn next_due(&self, key: RowKey) -> Option<Due> {
+        if key.kind == schedules::KIND_TIMER {
+            return self.schedules.next_due().map(Due::At);
+        }
         let queue = self.logs.get(&LogId(key.id)).and_then(|(queue, _)| self.get(*queue))?;
         match key.kind {
             KIND_WALL => queue.wall.first().map(|(at, ..)| Due::At(*at)),
@@ -134,6 +143,10 @@ impl State {
 
     /// A log's timer: the log of a queue's notes has the one by the wall clock, its first lane's the other.
     pub(crate) fn log_timer(&self, log: LogId) -> Option<LogTimer> {
+        if self.schedules.log == Some(log) {
+            let key = RowKey { kind: schedules::KIND_TIMER, id: log.0 };
+            return Some(LogTimer { key, is_hastened_by_appends: false });
+        }
         let (queue, lane) = self.logs.get(&log)?;
         let kind = match lane {
             None => KIND_WALL,
@@ -164,6 +177,7 @@ pub(crate) fn tick(key: RowKey) -> Option<Command<'static>> {
     let clock = match key.kind {
         KIND_WALL => Clock::Wall,
         KIND_BOOT => Clock::Boot,
+        schedules::KIND_TIMER => return Some(Command::RunSchedule),
         _ => return None,
     };
     Some(Command::Tick { log: LogId(key.id), clock })

@@ -1,6 +1,7 @@
 //! Generated histories: after each step the machine says what the twin says.
 
 mod publishing;
+mod scheduling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +45,7 @@ struct History {
     lags: bool,
     /// Queues that get what is published.
     bound: BTreeSet<QueueNumber>,
+    schedules: BTreeMap<&'static str, scheduling::TwinSchedule>,
 }
 
 fn options(random: &mut Random, name: &str) -> Options {
@@ -69,7 +71,8 @@ impl History {
         let (twin, random) = (Twin::default(), Random::new(seed));
         let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
         let bound = BTreeSet::new();
-        let mut history = History { random, world, twin, numbers, told, nothing, once, lags: false, bound };
+        let (lags, schedules) = (false, BTreeMap::new());
+        let mut history = History { random, world, twin, numbers, told, nothing, once, lags, bound, schedules };
         history.declare();
         NAMES.iter().for_each(|name| history.create(name));
         history
@@ -106,7 +109,8 @@ impl History {
             27..=29 => self.bind(),
             30..=52 => self.receive(),
             53..=75 => self.settle(),
-            76..=89 => self.wait(),
+            76..=87 => self.wait(),
+            88..=89 => self.change_schedules(),
             90 => self.pause(),
             91 => self.purge(),
             92..=93 => self.bury(),
@@ -260,6 +264,7 @@ impl History {
     /// All that is due by either clock happens, in the machine and in the twin.
     fn tick(&mut self) {
         self.look_at_clocks();
+        self.run_schedules();
         self.world.pauses.clear();
         while let Some((queue, key)) = self.world.due_timers().first().copied() {
             let is_awaited = self.random.chance(64);
@@ -412,6 +417,10 @@ impl History {
             return;
         }
         let outcome = self.world.submit(&Command::Delete { queue });
+        if self.is_scheduled(queue) {
+            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::IsScheduled { .. }, .. }));
+            return;
+        }
         match self.twin.queues[&queue.0].counts().in_flight {
             0 => assert_eq!(outcome, Outcome::Accept(Reply::Done)),
             count => {
@@ -458,6 +467,7 @@ impl History {
                 assert_eq!((lane.end, logged), (*end, Some(*end)));
             }
         }
+        self.assert_schedules_agree();
         if self.random.chance(32) {
             self.world.assert_rows_are_kept();
         }
@@ -466,8 +476,9 @@ impl History {
     /// In the end every message is handed out or dead, and none is left.
     fn finish(mut self) {
         self.lags = false;
-        self.world.durable = self.world.next_frame;
         self.tick();
+        self.remove_schedules();
+        self.world.durable = self.world.next_frame;
         self.world.reload();
         let mut queues = BTreeSet::new();
         for (number, twin) in &mut self.twin.queues {

@@ -13,7 +13,7 @@ impl History {
         self.world.accept(&Command::DeclareExchange { name: EXCHANGE, options });
     }
 
-    fn exchange(&self) -> ExchangeNumber {
+    pub(super) fn exchange(&self) -> ExchangeNumber {
         self.world.state.exchanges.find(EXCHANGE).expect("it is never deleted")
     }
 
