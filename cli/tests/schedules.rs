@@ -76,7 +76,7 @@ fn an_exchange_is_named_with_its_key() {
     let every = ["schedule", "add", "often", "--every", "10m", "--exchange", "events", "--key", "report.sales"];
     place.text(&[&every[..], &["--body", "sales", "--priority", "9", "--ttl", "1h"]].concat());
     let line = place.text(&["schedule", "describe", "often"]);
-    let says = "often: every 10 min; to exchange events, key report.sales; missed runs: one, overlap: allow.";
+    let says = "often: every 10m; to exchange events, key report.sales; missed runs: one, overlap: allow.";
     assert!(line.starts_with(says), "{line}");
 }
 
@@ -93,7 +93,8 @@ fn what_cannot_be_is_refused_with_what_is_wrong() {
     fails(&place, &add(&["--at", "yesterday"]), 2, "expected a time");
     fails(&place, &add(&[]), 2, "required");
     fails(&place, &add(&["--every", "1h", "--cron", "@daily"]), 2, "cannot be used with");
-    fails(&place, &add(&["--every", "1h", "--zone", "Europe/Berlin"]), 2, "--cron");
+    fails(&place, &add(&["--every", "1h", "--zone", "Europe/Berlin"]), 2, "--zone is for --cron");
+    fails(&place, &add(&["--every", "1h", "--key", "report"]), 2, "--key is for --exchange");
     let no_queue = ["schedule", "add", "nightly", "--every", "1h", "--queue", "mails", "--body", "x"];
     fails(&place, &no_queue, 3, "there is no queue `mails`");
     assert_eq!(place.text(&["schedule", "list", "--json"]), "");

@@ -109,9 +109,8 @@ impl Question for DescribeSchedule {
             };
             Some((schedule.number, ScheduleFacts::of(schedule, target.unwrap_or_default())))
         })?;
-        host.engine.reveal_object(SCHEDULES)?;
-        let Some((number, mut facts)) = found else { return Ok(None) };
-        host.engine.reveal_object(schedule_row(number))?;
+        host.engine.reveal_object(found.as_ref().map_or(SCHEDULES, |(number, _)| schedule_row(*number)))?;
+        let Some((_, mut facts)) = found else { return Ok(None) };
         let next = facts.next.filter(|_| !facts.is_paused);
         facts.runs = facts.plan.when.runs(next, (self.runs as usize).min(RUNS_TOLD_MAX));
         Ok(Some(facts))

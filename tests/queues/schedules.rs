@@ -108,9 +108,8 @@ fn runs_that_are_left_out_are_told_with_the_reason() {
 fn a_schedule_rests_while_it_is_paused_and_is_gone_once_it_is_removed() {
     let (clock, db, mails) = clocked(QueueOptions::new());
     let schedule = db.schedule("hourly", SchedulePlan::every(HOUR), &mails, "report").unwrap();
-    assert!(
-        matches!(db.delete_queue("mails"), Err(Error::IsScheduled { kind: "queue", schedule, .. }) if schedule == "hourly")
-    );
+    let refused = db.delete_queue("mails").unwrap_err();
+    assert!(matches!(refused, Error::IsScheduled { kind: "queue", schedule, .. } if schedule == "hourly"));
     schedule.pause().unwrap();
     schedule.pause().unwrap();
     let described = schedule.describe().unwrap();

@@ -30,7 +30,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "T", value_parser = units::time)]
     at: Option<Timestamp>,
     /// The time zone of the pattern, such as Europe/Berlin [default: UTC]
-    #[arg(long, value_name = "ZONE", requires = "cron")]
+    #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
     /// Send to this queue
     #[arg(long, value_name = "NAME")]
@@ -39,7 +39,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "NAME")]
     exchange: Option<String>,
     /// The routing key of an exchange [default: the empty one]
-    #[arg(long, value_name = "KEY", requires = "exchange")]
+    #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// What becomes of runs that nobody was there to make
     #[arg(long, value_enum, default_value = "one")]
@@ -110,6 +110,12 @@ impl Add {
     }
 
     fn plan(&self) -> Result<SchedulePlan, Failure> {
+        if self.zone.is_some() && self.cron.is_none() {
+            return Err(Failure::usage("--zone is for --cron; leave it away"));
+        }
+        if self.key.is_some() && self.exchange.is_none() {
+            return Err(Failure::usage("--key is for --exchange; leave it away"));
+        }
         let plan = match (&self.cron, self.every, self.at) {
             (Some(pattern), ..) => SchedulePlan::cron(pattern).zone(self.zone.as_deref().unwrap_or("UTC")),
             (None, Some(interval), _) => SchedulePlan::every(interval),

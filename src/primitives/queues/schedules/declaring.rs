@@ -1,6 +1,6 @@
 //! Which schedules are accepted.
 
-use crate::base::bounds::{SCHEDULE_MESSAGE_BYTES_MAX, SCHEDULES_MAX};
+use crate::base::bounds::{BODY_BYTES_MAX, SCHEDULE_MESSAGE_BYTES_MAX, SCHEDULES_MAX};
 use crate::base::log::LogId;
 use crate::base::name;
 use crate::base::time::Timestamp;
@@ -12,7 +12,7 @@ use super::super::exchanges::{DEFAULT as DEFAULT_EXCHANGE, exchange_row};
 use super::super::message::{Message, Origin};
 use super::super::reply::Reply;
 use super::super::routing::Destination;
-use super::super::rows::{COUNTERS, queue_row};
+use super::super::rows::queue_row;
 use super::super::sending;
 use super::super::state::State;
 use super::fact::ScheduleEvent;
@@ -126,9 +126,9 @@ pub(in crate::primitives::queues) fn check_no_target(state: &State, destination:
         _ => false,
     };
     match state.schedules.all.values().find(is_target) {
-        Some(schedule) => Err(Refusal::IsScheduled { schedule: schedule.name.to_string() }.resting_on(COUNTERS)),
+        Some(schedule) => Err(Refusal::IsScheduled { schedule: schedule.name.to_string() }.resting_on(SCHEDULES)),
         None => Ok(()),
     }
 }
 
-const _: () = assert!(SCHEDULE_MESSAGE_BYTES_MAX <= crate::base::bounds::BODY_BYTES_MAX);
+const _: () = assert!(SCHEDULE_MESSAGE_BYTES_MAX <= BODY_BYTES_MAX);
