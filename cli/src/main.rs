@@ -2,8 +2,8 @@
 //!
 //! One file or folder per noun: [`stream`], [`group`], [`queue`], [`dead`], [`exchange`] (with `bind`, `unbind` and
 //! `publish`), [`schedule`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`], [`demo`]. What they share is how
-//! they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how they write ([`output`], [`log`]) and
-//! how they read times and sizes ([`units`]).
+//! they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how they write ([`output`], [`log`])
+//! and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;
