@@ -6,6 +6,7 @@
 //! | **stream** | records are read again, by several readers, in order | [`Stream`], [`Reader`] |
 //! | **consumer group** | several workers share a stream and go on where they were | [`Group`], [`Member`] |
 //! | **queue** | each message is work for one of several, settled by itself | [`Queue`], [`Delivery`], [`Worker`] |
+//! | **schedule** | a message is to be sent each night, every ten minutes, or once at a time | [`Schedule`] |
 //!
 //! Everything lives in one directory, in one [`Database`], which several processes of a machine may have open at once:
 //! see [`OpenMode`]. Each write says how durable it must be before its call returns: see [`Level`]. Each refusal is a
@@ -62,13 +63,14 @@ pub use api::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, Backoff, Binding, BoundTo, CheckReport,
     CommitOptions, Database, DeadLetter, DeadLetters, DeathReason, Deaths, Dedup, Delivery, Edit, Error, Exchange,
     ExchangeDescription, ExchangeOptions, ExchangeType, Explanation, Failure, Group, GroupDescription, GroupOptions,
-    GroupPartition, HeaderMatch, History, Jitter, MappedRange, Mapping, MappingRanges, Member, MemberDescription,
-    MemberOptions, MemberRecordStream, MemberRecords, Message, OpenMode, OperationCount, Options, Overflow,
-    OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch, Producer, ProducerOptions, PublishOptions,
-    Published, PublishedBefore, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions, Receipt, RecordIterator,
-    RecordView, Records, Redrive, Redriven, Reset, Sent, SentBefore, Start, Stats, Stopper, StoredMessage, Stream,
-    StreamDescription, StreamOptions, Subscription, SubscriptionOptions, SubscriptionStream, Ticket, Worker,
-    WorkerCounts, WorkerOptions,
+    GroupPartition, HeaderMatch, History, Jitter, LeftOut, LeftOutRun, MappedRange, Mapping, MappingRanges, Member,
+    MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, Message, MissedRuns, OpenMode, OperationCount,
+    Options, Overflow, OverlappingRuns, OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch,
+    Producer, ProducerOptions, PublishOptions, Published, PublishedBefore, Queue, QueueDescription, QueueOptions,
+    Reader, ReaderOptions, Receipt, RecordIterator, RecordView, Records, Redrive, Redriven, Reset, Schedule,
+    ScheduleDescription, ScheduleMessage, SchedulePlan, ScheduleTarget, ScheduleTimes, Sent, SentBefore, SentRun,
+    Start, Stats, Stopper, StoredMessage, Stream, StreamDescription, StreamOptions, Subscription, SubscriptionOptions,
+    SubscriptionStream, Ticket, Worker, WorkerCounts, WorkerOptions,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;

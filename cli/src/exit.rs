@@ -12,7 +12,8 @@ pub(crate) const CODES: &str = "Exit codes:
   2   wrong usage
   3   not found; with --mode attach: no process hosts the database
   4   refused (options that differ, a wrong offset, a limit exceeded, a message
-      that leads to no queue, an exchange that is an alternate, a host of
+      that leads to no queue, an exchange that is an alternate, a cron pattern
+      that is not understood, a queue to which a schedule sends, a host of
       another version or of another user)
   5   storage full
   6   damaged data; `towpath check` names the places
@@ -133,6 +134,10 @@ fn advice(error: &Error) -> Option<String> {
         Error::IsAlternate { exchange, by } => {
             Some(format!("exchange `{exchange}` is the alternate of `{by}`; `towpath exchange delete` that one first"))
         }
+        Error::IsScheduled { kind, name, schedule } => Some(format!(
+            "schedule `{schedule}` sends to {kind} `{name}`; `towpath schedule remove` it first, or `add` it anew with \
+             another target"
+        )),
         Error::NoHost => Some(
             "no process hosts the database; leave `--mode attach` away, or start one that does with `towpath host`"
                 .to_owned(),
@@ -166,6 +171,8 @@ fn code_of(error: &Error) -> u8 {
         | Error::Full { .. }
         | Error::Unroutable { .. }
         | Error::IsAlternate { .. }
+        | Error::IsScheduled { .. }
+        | Error::InvalidCron { .. }
         | Error::WrongOffset { .. }
         | Error::OffsetOutOfRange { .. }
         | Error::NotADatabase { .. }

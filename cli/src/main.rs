@@ -1,9 +1,9 @@
 //! The `towpath` command.
 //!
 //! One file or folder per noun: [`stream`], [`group`], [`queue`], [`dead`], [`exchange`] (with `bind`, `unbind` and
-//! `publish`), [`host`], [`top`], [`stats`], [`check`], [`mod@bench`], [`demo`]. What they share is how they come to
-//! the database ([`place`]), how they end ([`exit`], [`signals`]), how they write ([`output`], [`log`]) and how they
-//! read times and sizes ([`units`]).
+//! `publish`), [`schedule`], [`host`], [`top`], [`stats`], [`check`], [`mod@bench`], [`demo`]. What they share is how
+//! they come to the database ([`place`]), how they end ([`exit`], [`signals`]), how they write ([`output`], [`log`])
+//! and how they read times and sizes ([`units`]).
 
 mod bench;
 mod check;
@@ -20,6 +20,7 @@ mod notify;
 mod output;
 mod place;
 mod queue;
+mod schedule;
 mod signals;
 mod stats;
 mod stream;
@@ -77,6 +78,12 @@ enum Noun {
     Unbind(exchange::Unbind),
     /// Publish standard input to an exchange, one message per line
     Publish(exchange::Publish),
+    /// Add, list, pause, resume and remove schedules, which send messages at times
+    ///
+    /// Whichever process hosts the database makes the runs. What was missed while nobody did is made up for by one
+    /// message, unless the schedule says otherwise.
+    #[command(subcommand, arg_required_else_help = true)]
+    Schedule(schedule::Verb),
     /// Tell why a message of a queue is not handed out now, or when it is
     Explain(queue::Explain),
     /// Keep the database open for other processes, until SIGTERM or SIGINT
@@ -149,6 +156,7 @@ fn run() -> Result<(), Failure> {
         Noun::Bind(bind) => bind.run(&place),
         Noun::Unbind(unbind) => unbind.run(&place),
         Noun::Publish(publish) => publish.run(&place),
+        Noun::Schedule(verb) => verb.run(&place),
         Noun::Explain(explain) => explain.run(&place),
         Noun::Host(host) => host.run(place),
         Noun::Top(top) => top.run(place),

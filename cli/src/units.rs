@@ -76,6 +76,16 @@ fn unix_time(seconds: &str) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(whole.parse().ok()?, nanos).ok()
 }
 
+/// A time such as `2026-03-01T12:00:00Z`, or one of the system's zone, or with the name of its zone, or `@1772366400`.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    match text.parse() {
+        Ok(StartName::Time(time)) if !text.starts_with('-') => {
+            Ok(Timestamp::from_micros(time.as_microsecond().max(0).unsigned_abs()))
+        }
+        _ => Err("expected a time such as 2026-03-01T12:00:00Z, 2026-03-01 or @1772366400".to_owned()),
+    }
+}
+
 /// A duration such as `90s`, `5m`, `1h30m`, `7d` or `2w`; a day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: Span = text.parse().map_err(|_| "expected a duration such as 90s, 5m, 1h30m or 7d".to_owned())?;

@@ -1,5 +1,7 @@
 //! The database handle.
 
+mod scheduling;
+
 use std::path::{Path, PathBuf};
 
 use crate::base::level::Level;
@@ -474,6 +476,10 @@ fn of_queue(kind: &'static str, refusal: queues::Refusal, queue: &str) -> Error 
         queues::Refusal::NotFound | queues::Refusal::NoDestination => Error::NotFound { kind, name: name() },
         queues::Refusal::Mismatch { differences } => Error::Mismatch { kind, name: name(), differences },
         queues::Refusal::Unfit { reason } => Error::InvalidOption { option: "binding", reason },
+        queues::Refusal::IsScheduled { schedule } => Error::IsScheduled { kind, name: name(), schedule },
+        queues::Refusal::InvalidCron { offset, reason } => {
+            Error::InvalidCron { pattern: name(), offset: offset as usize, reason }
+        }
         queues::Refusal::IsAlternate { exchange } => Error::IsAlternate { exchange: name(), by: exchange },
         queues::Refusal::IsTarget { queue: by } => Error::IsTarget { kind, name: name(), by },
         queues::Refusal::OwnTarget => own_target(),

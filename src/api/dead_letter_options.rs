@@ -1,7 +1,7 @@
 //! What becomes of the messages of a queue that die.
 
 use crate::base::sync::Arc;
-use crate::primitives::queues::{self, Destination, Target};
+use crate::primitives::queues::{self, Destination, LetterTarget as Target};
 
 use super::database::Database;
 use super::error::Error;

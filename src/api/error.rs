@@ -163,6 +163,26 @@ pub enum Error {
         /// A queue that needs it.
         by: String,
     },
+    /// A queue or an exchange to which a schedule sends cannot be deleted.
+    #[error("schedule `{schedule}` sends to {kind} `{name}`; remove it first, or give it another target")]
+    IsScheduled {
+        /// What kind of thing: "queue", "exchange".
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// One schedule that sends to it.
+        schedule: String,
+    },
+    /// A cron pattern that cannot be understood, or names no time.
+    #[error("cron pattern `{pattern}`, at byte {offset}: {reason}")]
+    InvalidCron {
+        /// The pattern.
+        pattern: String,
+        /// Where in its text the fault is.
+        offset: usize,
+        /// What it is.
+        reason: String,
+    },
     /// What was to be settled is in flight no longer: it was settled, or taken back because its time was over. Or a
     /// dead letter is in the dead set no longer.
     #[error("it was settled or taken back before in queue `{queue}`; leave it to whoever has it now")]
@@ -416,6 +436,8 @@ impl Error {
             Error::Unroutable { .. } => -35,
             Error::IsAlternate { .. } => -36,
             Error::IsTarget { .. } => -37,
+            Error::IsScheduled { .. } => -50,
+            Error::InvalidCron { .. } => -51,
         }
     }
 

@@ -29,6 +29,8 @@ mod records;
 mod redrive;
 mod redrive_options;
 mod routing;
+mod schedule;
+mod schedule_options;
 mod sticky;
 mod stopper;
 mod stored_message;
@@ -76,6 +78,11 @@ pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};
 pub use redrive::Redriven;
 pub use redrive_options::{Edit, Redrive};
+pub use schedule::Schedule;
+pub use schedule_options::{
+    LeftOut, LeftOutRun, MissedRuns, OverlappingRuns, ScheduleDescription, ScheduleMessage, SchedulePlan,
+    ScheduleTarget, ScheduleTimes, SentRun,
+};
 pub use stopper::Stopper;
 pub use stored_message::StoredMessage;
 pub use stream::Stream;

@@ -228,6 +228,41 @@ pub(crate) const DURATION_MICROS_MAX: u64 = 10_000 * 86_400 * 1_000_000;
 /// How long a message that lives for no time at all stays for a consumer who waits.
 pub(crate) const AWAITED_MICROS: u64 = 1_000_000;
 
+/// Schedules of one database, and bytes of the message of each: they stand in memory, and in one row.
+pub(crate) const SCHEDULES_MAX: usize = 10_000;
+pub(crate) const SCHEDULE_MESSAGE_BYTES_MAX: usize = 2 << 10;
+
+/// Bytes of a cron pattern, and of the name of a time zone.
+pub(crate) const CRON_BYTES_MAX: usize = 255;
+pub(crate) const ZONE_BYTES_MAX: usize = 64;
+
+/// The least time between two runs of a schedule.
+pub(crate) const SCHEDULE_EVERY_MICROS_MIN: u64 = 1_000_000;
+
+/// How late a run may be that is the newest of its schedule before it counts as missed.
+pub(crate) const SCHEDULE_LATE_MICROS: u64 = 60_000_000;
+
+/// Missed runs that are made up for one by one, before the rest is made up for by one.
+pub(crate) const MISSED_RUNS_MAX: u64 = 1000;
+
+/// Missed runs of a cron pattern that are counted at a time.
+pub(crate) const RUNS_COUNTED_MAX: u64 = 100;
+
+/// Runs that are to come which are told at a time.
+pub(crate) const RUNS_TOLD_MAX: usize = 1000;
+
+/// How many years ahead a run of a cron pattern is looked for (a 29 February that is a given day of the week may be 40
+/// years away), and how many steps that takes at most (a zone that leaves out a whole day takes as many as it has
+/// seconds).
+pub(crate) const RUN_YEARS_MAX: i32 = 50;
+pub(crate) const RUN_SEARCH_STEPS_MAX: u32 = 100_000;
+
+/// Places in queues that a schedule looks at to learn whether its last message is settled.
+pub(crate) const SCHEDULE_PLACES_MAX: usize = 32;
+
+/// Bytes that are kept of why a run was refused.
+pub(crate) const SCHEDULE_ERROR_BYTES_MAX: usize = 256;
+
 /// Partitions of all streams together.
 pub(crate) const LOGS_MAX: usize = 1 << 20;
 

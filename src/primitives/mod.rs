@@ -182,6 +182,7 @@ impl Machine for Primitives {
             Command::Queues(
                 queues::Command::Create { .. }
                 | queues::Command::Ensure { .. }
+                | queues::Command::Schedule { .. }
                 | queues::Command::DeclareExchange { .. }
                 | queues::Command::EnsureExchange { .. },
             ) => FEATURE_QUEUES,

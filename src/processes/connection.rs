@@ -32,6 +32,7 @@ use super::operation::{Kind, Question};
 use super::questions as ask;
 use super::queueing::{DeadLetters, DescribeQueue, FindQueue, QueueNames, WatchQueue};
 use super::reading::ReadRecords;
+use super::scheduling::{DescribeSchedule, ScheduleNames};
 use super::server::{Attached, Host};
 use super::watching::WatchMember;
 use super::wire::{
@@ -354,6 +355,8 @@ impl<'a> Connection<'a> {
             Kind::FindExchange => self.ask::<FindExchange>(request, take),
             Kind::ExchangeNames => self.ask::<ExchangeNames>(request, take),
             Kind::DescribeExchange => self.ask::<DescribeExchange>(request, take),
+            Kind::ScheduleNames => self.ask::<ScheduleNames>(request, take),
+            Kind::DescribeSchedule => self.ask::<DescribeSchedule>(request, take),
             Kind::Submit | Kind::Leave | Kind::Withdraw | Kind::Sync | Kind::Read => {
                 unreachable!("these have ways of their own")
             }

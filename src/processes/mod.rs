@@ -12,6 +12,7 @@
 //! | `questions.rs`  | the operations that do not write, each with its bytes and how it is answered |
 //! | `grouping.rs`   | the questions about consumer groups                                         |
 //! | `exchanging.rs` | the questions about exchanges                                                |
+//! | `scheduling.rs` | the questions about schedules                                                |
 //! | `looking.rs`    | the questions about single messages of a queue                               |
 //! | `queueing.rs`   | the questions about queues, and waiting for what one has to hand out         |
 //! | `watching.rs`   | what a member of one has to know                                            |
@@ -41,6 +42,7 @@ pub(crate) mod questions;
 pub(crate) mod queueing;
 pub(crate) mod reading;
 mod refusals;
+pub(crate) mod scheduling;
 pub(crate) mod server;
 pub(crate) mod stats;
 mod waiting;

@@ -91,6 +91,8 @@ kinds! {
     LookAt = 33, "look at";
     Waiting = 34, "waiting";
     FindMessage = 35, "find message";
+    ScheduleNames = 36, "schedule names";
+    DescribeSchedule = 37, "describe schedule";
 }
 
 #[cfg(all(test, not(loom)))]

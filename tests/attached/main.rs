@@ -68,6 +68,8 @@ mod reopening;
 mod retention;
 #[path = "../bad_input/sample.rs"]
 mod sample;
+#[path = "../queues/schedules.rs"]
+mod schedules;
 #[path = "../bad_input/served.rs"]
 mod served;
 #[path = "../queues/settling.rs"]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use towpath::{
     AppendOptions, Backoff, Binding, Database, Error, ExchangeOptions, Explanation, GroupOptions, Level, MemberOptions,
-    Message, OpenMode, Options, ProducerOptions, PublishOptions, Queue, QueueOptions, Record, Start, StreamOptions,
-    Timestamp,
+    Message, OpenMode, Options, ProducerOptions, PublishOptions, Queue, QueueOptions, Record, SchedulePlan, Start,
+    StreamOptions, Timestamp,
 };
 
 use crate::place::executor::block_on;
@@ -50,6 +50,7 @@ fn every_operation_is_asked_for_by_an_attached_process() {
     assert!(matches!(audit.describe(), Err(Error::NotFound { .. })));
     assert!(reader.seek(Start::Offset(0)).is_err());
     ask_of_queues(&db);
+    ask_of_schedules(&db);
     db.sync().unwrap();
     block_on(db.sync_async()).unwrap();
     db.checkpoint().unwrap();
@@ -63,6 +64,20 @@ fn every_operation_is_asked_for_by_an_attached_process() {
         assert!(missing.iter().all(|operation| *operation == "leave"), "nobody asked for {missing:?}");
         missing.is_empty()
     });
+}
+
+/// Asks for what a schedule is asked.
+fn ask_of_schedules(db: &Database) {
+    let reports = db.create_queue("reports", QueueOptions::new()).unwrap();
+    db.schedule("daily", SchedulePlan::cron("@daily"), &reports, "sales").unwrap();
+    let daily = db.existing_schedule("daily").unwrap();
+    assert_eq!(db.schedule_names().unwrap(), [daily.name()]);
+    daily.pause().unwrap();
+    assert!(daily.describe().unwrap().is_paused);
+    daily.resume().unwrap();
+    assert_eq!(daily.next_runs(2).unwrap().len(), 2);
+    daily.remove().unwrap();
+    db.delete_queue("reports").unwrap();
 }
 
 /// Asks for what a queue is asked.

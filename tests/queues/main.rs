@@ -28,6 +28,7 @@ mod moving;
 mod order;
 mod processes;
 mod reopening;
+mod schedules;
 mod settling;
 mod subscriptions;
 mod timeouts;

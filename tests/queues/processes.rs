@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use towpath::{Backoff, Database, Error, Level, Message, OpenMode, Options, Queue, QueueOptions};
+use towpath::{Backoff, Database, Error, Level, Message, OpenMode, Options, Queue, QueueOptions, SchedulePlan};
 
 use crate::child::{ChildProcess, tell};
 use crate::consumer::{HOUR, Waiting, counts, expect_nothing, send_all, take, take_now, text, texts};
@@ -364,4 +364,18 @@ fn a_paused_queue_is_paused_for_all_and_a_deleted_one_deleted() {
     let waiting = Waiting::begun(move || consumer.receive().map(drop));
     db.delete_queue("mails").unwrap();
     assert!(matches!(waiting.comes(), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn a_schedule_goes_on_with_the_process_that_takes_over() {
+    let place = Place::new();
+    let mut host = ChildProcess::host_with_grace(&place.data(), PATIENCE);
+    let db = Options::temporary().open(place.data()).unwrap();
+    let mails = db.create_queue("mails", options()).unwrap();
+    let schedule = db.schedule("often", SchedulePlan::every(Duration::from_secs(1)), &mails, "report").unwrap();
+    take(&mails).ack().unwrap();
+    assert!(!db.is_host());
+    host.kill();
+    take(&mails).ack().unwrap();
+    assert!(schedule.describe().unwrap().sent >= 2 && db.is_host());
 }

@@ -12,8 +12,9 @@ use crate::engine::machine::Due;
 use crate::engine::workers::{Next, Worker};
 use crate::primitives::queues::{
     Backoff, Binding, Clock as ByClock, Command as C, Condition, DeadLetters, DeliveryId, Destination, DueTime,
-    Erasing, ExchangeOptions, Growth, Holder, Horizon, JitterKind, Kind, Limits, Message, Options, Origin, Place,
-    QueueNumber, Reply as QueueReply, Settlement, Target, read_messages, tick_logs,
+    Erasing, ExchangeOptions, Growth, Holder, Horizon, JitterKind, Kind, LetterTarget, Limits, Message, MissedRuns,
+    Options, Origin, OverlappingRuns, Place, Plan, QueueNumber, Reply as QueueReply, Settlement, Target, When,
+    read_messages, tick_logs,
 };
 use crate::primitives::streams::Record;
 use crate::sim::random::Random;
@@ -78,6 +79,7 @@ impl World {
 
     fn act(&mut self) {
         match self.random.below(20) {
+            0 if self.random.below(2) == 0 => self.schedule(),
             0 => self.create(),
             1..=4 => self.send(),
             5 => self.publish(),
@@ -112,7 +114,7 @@ impl World {
         let backoff = Backoff { growth, first_micros, most_micros, jitter: JitterKind::Full };
         let ttl_micros = (self.random.below(3) == 0).then_some(90_000_000);
         let max_attempts = 1 + self.random.below(3) as u32;
-        let target = |queue| Target { destination: Destination::Queue(queue), routing_key: None };
+        let target = |queue| LetterTarget { destination: Destination::Queue(queue), routing_key: None };
         let dead_letters = match (self.random.below(4), self.queues.first()) {
             (0, _) => DeadLetters::Discarded,
             (1..=2, Some(queue)) => DeadLetters::Moved(target(*queue)),
@@ -176,6 +178,48 @@ impl World {
         let stored: Vec<Vec<u8>> = stored.map(|(_, body)| body.clone()).collect();
         if sent.is_some() && !stored.is_empty() {
             self.remember(queue, &before, stored);
+        }
+    }
+
+    /// Makes or removes a schedule, or lets it rest or go on.
+    fn schedule(&mut self) {
+        let Some(queue) = self.queue() else { return };
+        let name = ["hourly", "nightly"][self.random.below(2) as usize];
+        let when = match self.random.below(2) {
+            0 => When::Every { micros: 7_000_000 },
+            _ => When::Cron { pattern: "*/20 * * * * *".into(), zone: "Europe/Berlin".into() },
+        };
+        let exchange = self.bench.engine.core.lock().machine.queues.exchanges.find("everybody");
+        let target = match exchange.filter(|_| self.random.below(2) == 0) {
+            Some(exchange) => Target::Exchange { exchange, routing_key: "report".into() },
+            None => Target::Queue(queue),
+        };
+        let missed = [MissedRuns::One, MissedRuns::Skip, MissedRuns::All][self.random.below(3) as usize];
+        let overlap = [OverlappingRuns::Allow, OverlappingRuns::Skip][self.random.below(2) as usize];
+        let (plan, level) = (&Plan { when, target, missed, overlap }, self.level());
+        let message = &Message { record: Record::new(REPORT), ..PLAIN };
+        match self.random.below(6) {
+            0 => drop(self.submit(C::RemoveSchedule { name }, level)),
+            1 => drop(self.submit(C::PauseSchedule { name, is_paused: level == Level::Sync }, level)),
+            _ => drop(self.submit(C::Schedule { name, plan, message }, level)),
+        }
+    }
+
+    /// Lets runs of schedules happen that have come.
+    fn run_schedules(&mut self) {
+        loop {
+            let before: Vec<_> = self.queues.iter().map(|queue| (*queue, self.ends(*queue))).collect();
+            if self.dump() == {
+                self.submit(C::RunSchedule, Level::Buffered);
+                self.dump()
+            } {
+                return;
+            }
+            for (queue, ends) in before {
+                if self.ends(queue) != ends {
+                    self.remember(queue, &ends, vec![REPORT.to_vec()]);
+                }
+            }
         }
     }
 
@@ -279,6 +323,7 @@ impl World {
 
     fn pass_time(&mut self) {
         self.bench.clock.advance(Duration::from_secs(self.random.below(40)));
+        self.run_schedules();
         loop {
             let due = {
                 let core = self.bench.engine.core.lock();
@@ -432,6 +477,8 @@ impl World {
     }
 }
 
+const REPORT: &[u8] = b"make the report";
+
 pub(super) const PLAIN: Message<'static> = Message::plain(Record::new(b""));
 
 fn difference(expected: &Dump, found: &Dump) -> String {
@@ -537,4 +584,68 @@ fn who_is_told_of_an_original_is_told_once_it_is_on_disk() {
     bench.engine.wait_durable(original.rests_on, None).expect("nothing fails");
     let asks_at_sync = send_with_id(&bench, queue, "payment-18", Level::Sync);
     assert!(asks_at_sync.is_held && asks_at_sync.rests_on >= buffered.rests_on, "as durable as was asked for");
+}
+
+/// The times that the plan names of all messages in a queue, in order, as they say themselves.
+fn runs_in(bench: &Bench, queue: QueueNumber) -> Vec<String> {
+    let lane =
+        bench.engine.core.lock().machine.queues.get(queue).map(|queue| (queue.lanes()[0].log, queue.lanes()[0].end));
+    let (log, end) = lane.expect("it has a lane");
+    let (mut runs, mut cursor) = (Vec::new(), Cursor::default());
+    while (runs.len() as u64) < end {
+        let read = bench.engine.read(log, runs.len() as u64, 1, &mut cursor).expect("nothing is damaged");
+        let Read::Items(batch) = read else { panic!("message {} is not there", runs.len()) };
+        for item in batch.items() {
+            for message in read_messages(batch.bytes(item), &item.entry).expect("an item of a lane") {
+                let block = message.expect("a message that was written").record.header_block;
+                let mut headers = streams::headers(block).map(|header| header.expect("a header that was written"));
+                let run = headers.find(|header| header.name == "x-scheduled-at").expect("it says when");
+                runs.push(String::from_utf8(run.value.to_vec()).expect("a text"));
+            }
+        }
+    }
+    runs
+}
+
+#[test]
+fn a_run_sends_its_message_once_whatever_end_the_engine_comes_to() {
+    for seed in 0..20 {
+        let (mut random, clock) = (Random::new(seed), ManualClock::starting_at(Timestamp(NOON)));
+        let mut bench = Bench::open(SimDisk::new(seed), clock);
+        let create = Command::Queues(C::Create { name: "reports", options: &Options::default() });
+        let created = bench.engine.submit(&create, Level::Sync, None).expect("nothing refuses it");
+        let Reply::Queues(QueueReply::Queue(queue)) = created.reply else { panic!("a queue") };
+        let (missed, overlap) = (MissedRuns::All, OverlappingRuns::Allow);
+        let when = When::Every { micros: 10_000_000 };
+        let plan = &Plan { when, target: Target::Queue(queue), missed, overlap };
+        let message = &Message { record: Record::new(REPORT), ..PLAIN };
+        let schedule = Command::Queues(C::Schedule { name: "nightly", plan, message });
+        bench.engine.submit(&schedule, Level::Sync, None).expect("nothing refuses it");
+        for _ in 0..8 {
+            for _ in 0..random.below(8) {
+                match random.below(4) {
+                    0 => bench.engine.checkpoint().expect("nothing fails"),
+                    1 => bench.clock.advance(Duration::from_secs(random.below(40))),
+                    _ => drop(bench.engine.step(Worker::Timers, &mut None)),
+                }
+            }
+            match random.below(3) {
+                0 => bench.engine.close().expect("nothing fails"),
+                1 => bench.engine.abandon(),
+                _ => {
+                    bench.disk.power_cut();
+                    bench.engine.abandon();
+                }
+            }
+            let Bench { disk, clock, engine } = bench;
+            drop(engine);
+            bench = Bench::open(disk, clock);
+        }
+        bench.clock.advance(Duration::from_secs(10));
+        while bench.engine.step(Worker::Timers, &mut None) == Next::Again {}
+        let runs = (bench.clock.wall().0 - NOON) / 10_000_000;
+        let expected = (1..=runs).map(|run| NOON + run * 10_000_000);
+        let text = |micros: u64| jiff::Timestamp::from_microsecond(micros as i64).expect("a time").to_string();
+        assert_eq!(runs_in(&bench, queue), expected.map(text).collect::<Vec<_>>(), "seed {seed}");
+    }
 }

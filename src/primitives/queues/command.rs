@@ -6,6 +6,7 @@ use super::message::{Due, Message};
 use super::options::Options;
 use super::reply::Reply;
 use super::routing::{Binding, Destination, ExchangeNumber};
+use super::schedules::Plan;
 use crate::base::bounds::ERROR_BYTES_MAX;
 use crate::base::codec::{Malformed, Take};
 use crate::base::log::LogId;
@@ -157,6 +158,22 @@ pub(crate) enum Command<'a> {
         sequence: u64,
         due: Due,
     },
+    /// Makes a schedule, or gives the one with this name this plan and message.
+    Schedule {
+        name: &'a str,
+        plan: &'a Plan,
+        message: &'a Message<'a>,
+    },
+    RemoveSchedule {
+        name: &'a str,
+    },
+    /// Lets a schedule rest, or go on.
+    PauseSchedule {
+        name: &'a str,
+        is_paused: bool,
+    },
+    /// Brings the schedule that is due first past a run: the tick of all schedules.
+    RunSchedule,
     /// Moves on what is due by one of the clocks: the tick.
     Tick {
         log: LogId,
@@ -269,6 +286,9 @@ impl Command<'_> {
             | Command::DeclareExchange { .. }
             | Command::EnsureExchange { .. }
             | Command::Bind { .. } => Class::Publish,
+            // A run that finds no room is asked for again, until there is some.
+            Command::Schedule { .. } | Command::RunSchedule => Class::Publish,
+            Command::RemoveSchedule { .. } | Command::PauseSchedule { .. } => Class::Settle,
             Command::DeleteExchange { .. } | Command::Unbind { .. } => Class::Settle,
             Command::Cancel { .. } | Command::Reschedule { .. } => Class::Settle,
             Command::Receive { .. } => Class::HandOut,
@@ -326,6 +346,15 @@ pub(crate) enum Refusal {
     },
     /// Its dead letters would go where they are.
     OwnTarget,
+    /// It cannot be deleted: a schedule sends to it.
+    IsScheduled {
+        schedule: String,
+    },
+    /// A cron pattern that cannot be understood at this byte, or names no time.
+    InvalidCron {
+        offset: u64,
+        reason: String,
+    },
     /// None of the deliveries is in flight any more: settled, or taken back.
     Stale,
     /// It cannot be deleted: so many messages are in flight.

@@ -16,7 +16,9 @@ use super::overlay::Overlay;
 use super::queue::Queue;
 use super::reply::Reply;
 use super::returning;
+use super::routing::Destination;
 use super::rows::{COUNTERS, news_row, queue_row};
+use super::schedules;
 use super::sending;
 use super::settling;
 use super::state::State;
@@ -31,6 +33,12 @@ use crate::engine::machine::Context;
 pub(super) struct Refused {
     refusal: Refusal,
     rests_on: Option<RowKey>,
+}
+
+impl Refused {
+    pub(super) fn into_refusal(self) -> Refusal {
+        self.refusal
+    }
 }
 
 impl From<Refusal> for Refused {
@@ -89,14 +97,21 @@ fn decide_on<'c>(
             emit(Event::Paused { queue, is_paused });
             Ok(Outcome::Accept(Reply::Done))
         }
-        Command::Delete { queue } => erasing::delete(state, find(state, queue)?, emit),
+        Command::Delete { queue } => {
+            let found = find(state, queue)?;
+            schedules::check_no_target(state, Destination::Queue(queue))?;
+            erasing::delete(state, found, emit)
+        }
         Command::Erase { what } => Ok(erasing::erase(state, what, emit)),
         Command::Publish { exchange, messages, limits } => {
             exchanges::publish(state, exchange, messages, limits, context, emit)
         }
         Command::DeclareExchange { name, options } => exchanges::declare(state, name, options, emit),
         Command::EnsureExchange { name, options } => exchanges::alter(state, name, options, context, emit),
-        Command::DeleteExchange { exchange } => exchanges::delete(state, exchange, emit),
+        Command::DeleteExchange { exchange } => {
+            schedules::check_no_target(state, Destination::Exchange(exchange))?;
+            exchanges::delete(state, exchange, emit)
+        }
         Command::Bind { binding } => exchanges::bind(state, binding, emit),
         Command::Unbind { binding } => exchanges::unbind(state, binding, emit),
         Command::Purge { queue, left } => Ok(erasing::purge(find(state, queue)?, left, emit)),
@@ -111,6 +126,12 @@ fn decide_on<'c>(
         Command::Reschedule { queue, sequence, due } => {
             looking::reschedule(find(state, queue)?, sequence, due, context, emit)
         }
+        Command::Schedule { name, plan, message } => {
+            schedules::schedule(state, name, plan, message, context.now.wall, emit)
+        }
+        Command::RemoveSchedule { name } => schedules::remove(state, name, emit),
+        Command::PauseSchedule { name, is_paused } => schedules::pause(state, name, is_paused, context.now.wall, emit),
+        Command::RunSchedule => Ok(schedules::run(state, context, emit)),
         Command::Tick { log, clock } => Ok(ticking::tick(state, log, clock, context, emit)),
         Command::Release { holder } => Ok(returning::release_all(state, holder, context.now, emit)),
         Command::End { holder } => Ok(returning::end(state, holder, context.now, emit)),

@@ -26,7 +26,8 @@
 //! |      |             | logs); 5 is not used;                                                             |
 //! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
 //! |      |             | 12 rescheduled (queue · lane · offset · due), 13 stayed (queue · runs: letters    |
-//! |      |             | that were to leave), 32 is of ids (`dedup/fact.rs`)                               |
+//! |      |             | that were to leave), 25 to 30 are of schedules (`schedules/fact.rs`),             |
+//! |      |             | 32 is of ids (`dedup/fact.rs`)                                                    |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
@@ -48,6 +49,7 @@ use super::lane::LaneNumber;
 use super::note::Note;
 use super::options::{End, Options};
 use super::published::{PUBLISHED, Published};
+use super::schedules::{SCHEDULE_CHANGES, ScheduleEvent};
 use super::sent::Sent;
 use super::state::FIRST_LOG;
 
@@ -188,6 +190,7 @@ pub(crate) enum Event<'a> {
     /// Ids are known from now on, or no more.
     Remembered(Remembered),
     OfExchanges(ExchangeEvent<'a>),
+    OfSchedules(ScheduleEvent<'a>),
     Sent(Sent<'a>),
     Published(Published<'a>),
     Noted(Note<'a>),
@@ -298,6 +301,7 @@ impl<'a> Event<'a> {
             Event::Stayed { queue, runs } => 1 + queue_len(queue) + runs_len(runs),
             Event::Remembered(fact) => fact.encoded_len(),
             Event::OfExchanges(event) => event.encoded_len(),
+            Event::OfSchedules(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
             Event::Published(published) => published.encoded_len() - 1,
             Event::Noted(note) => note.encoded_len() - 1,
@@ -413,6 +417,7 @@ impl<'a> Event<'a> {
             }
             Event::Remembered(fact) => fact.encode(out),
             Event::OfExchanges(event) => event.encode(out),
+            Event::OfSchedules(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
         }
     }
@@ -504,6 +509,9 @@ impl<'a> Event<'a> {
                 change if EXCHANGE_CHANGES.contains(&change) => {
                     Event::OfExchanges(ExchangeEvent::decode(change, take)?)
                 }
+                change if SCHEDULE_CHANGES.contains(&change) => {
+                    Event::OfSchedules(ScheduleEvent::decode(change, take)?)
+                }
                 _ => return Err(Malformed("a change that there is not")),
             },
             _ => return Err(Malformed("a tag that queues do not have")),
@@ -518,6 +526,7 @@ impl<'a> Event<'a> {
             Event::Created { notes: log, .. } | Event::LaneOpened { log, .. } => {
                 LogChange::Open { first: *log, count: 1 }
             }
+            Event::OfSchedules(ScheduleEvent::Began { log }) => LogChange::Open { first: *log, count: 1 },
             Event::LaneClosed { log, .. } | Event::Deleted { notes: log, .. } => {
                 LogChange::Close { first: *log, count: 1 }
             }

@@ -45,6 +45,7 @@
 //! | `dedup`        | which messages were accepted before, by their ids             |
 //! | `exchanges`    | exchanges and bindings, and publishing through them           |
 //! | `routing`      | from a routing key and headers to queues                      |
+//! | `schedules`    | messages that are sent at times                               |
 
 mod changes;
 mod chunk;
@@ -73,6 +74,7 @@ mod reply;
 mod returning;
 mod routing;
 mod rows;
+mod schedules;
 mod sending;
 mod sent;
 mod settling;
@@ -100,12 +102,16 @@ pub(crate) use letters::{Letter, WaitingMessage};
 pub(crate) use looking::{Seen, Standing};
 pub(crate) use message::{Due as DueTime, Message, MessageRef, Origin};
 pub(crate) use note::read_note;
-pub(crate) use options::{Backoff, DeadLetters, Growth, JitterKind, Options, Overflow, Target};
+pub(crate) use options::{Backoff, DeadLetters, Growth, JitterKind, Options, Overflow, Target as LetterTarget};
 pub(crate) use overlay::Overlay;
 pub(crate) use queue::{Queue, QueueCounts};
 pub(crate) use reply::{HandedRun, Reply};
 pub(crate) use routing::{Arguments, Binding, Condition, Destination, ExchangeNumber, Kind, Mode};
 pub(crate) use rows::{COUNTERS, news_row, queue_row};
+pub(crate) use schedules::{
+    KeptMessage, LastLeftOut, LastSent, LeftOutReason, MissedRuns, OverlappingRuns, Plan, SCHEDULES, Schedule, Target,
+    When, schedule_row,
+};
 pub(crate) use sent::read_messages;
 pub(crate) use state::State;
 
@@ -138,6 +144,9 @@ impl State {
 
     /// When the queue with this timer wants its tick.
     pub(crate) fn next_due(&self, key: RowKey) -> Option<Due> {
+        if key.kind == schedules::KIND_TIMER {
+            return self.schedules.next_due().map(Due::At);
+        }
         let queue = self.logs.get(&LogId(key.id)).and_then(|(queue, _)| self.get(*queue))?;
         match key.kind {
             // Letters that are to leave are due since ever.
@@ -153,6 +162,10 @@ impl State {
 
     /// A log's timer: the log of a queue's notes has the one by the wall clock, its first lane's the other.
     pub(crate) fn log_timer(&self, log: LogId) -> Option<LogTimer> {
+        if self.schedules.log == Some(log) {
+            let key = RowKey { kind: schedules::KIND_TIMER, id: log.0 };
+            return Some(LogTimer { key, is_hastened_by_appends: false });
+        }
         let (queue, lane) = self.logs.get(&log)?;
         let kind = match lane {
             None => KIND_WALL,
@@ -183,6 +196,7 @@ pub(crate) fn tick(key: RowKey) -> Option<Command<'static>> {
     let clock = match key.kind {
         KIND_WALL => Clock::Wall,
         KIND_BOOT => Clock::Boot,
+        schedules::KIND_TIMER => return Some(Command::RunSchedule),
         _ => return None,
     };
     Some(Command::Tick { log: LogId(key.id), clock })

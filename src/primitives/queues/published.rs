@@ -30,6 +30,17 @@ impl<'a> Published<'a> {
         Published { sents }
     }
 
+    pub(super) fn sents(&self) -> &[Sent<'a>] {
+        &self.sents
+    }
+
+    /// The same, with bytes of its own, which stand there once.
+    pub(super) fn into_owned(self) -> Published<'static> {
+        let first = self.sents[0].clone().into_owned();
+        let elsewhere = |sent: &Sent<'_>| first.elsewhere(sent.entry, sent.queue, sent.lane, sent.expires);
+        Published { sents: self.sents.iter().map(elsewhere).collect() }
+    }
+
     pub(super) fn encoded_len(&self) -> usize {
         let fields_len: usize = self.sents.iter().flat_map(fields).map(varint_len).sum();
         let head_len = shared_len(self.sents.iter().map(|sent| sent.entry));

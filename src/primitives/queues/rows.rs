@@ -18,6 +18,8 @@
 //! | 57   | queue               | none: what has news when consumers have reason to look                  |
 //! | 58   | log                 | none: the timer of a queue by the wall clock                            |
 //! | 59   | log                 | none: the timer of a queue by the boot clock                            |
+//! | 56   | log                 | none: the timer of all schedules                                        |
+//! | 60   | schedule            | see `schedules/rows.rs`                                                 |
 //! | 61   |                     | see `dedup/rows.rs`; so are 62 and 63                                   |
 //!
 //! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields:
@@ -36,6 +38,7 @@ use super::message::GroupHash;
 use super::options::Options;
 use super::queue::{Notes, Queue};
 use super::routing::Destination;
+use super::schedules::KIND_SCHEDULE;
 use super::state::{Counters, FIRST_LOG, State};
 use crate::base::bounds::{LANES_MAX, MESSAGES_PER_CHUNK, MESSAGES_PER_ROW, PRIORITIES, ROW_BYTES_MAX, SEQUENCE_BITS};
 use crate::base::codec::{Malformed, Put, Take};
@@ -133,6 +136,7 @@ impl State {
             }
             KIND_EXCHANGE | KIND_BINDING => return self.exchanges.row(key),
             KIND_OF_QUEUE | KIND_OF_EXCHANGE => return self.row_of_ids(key),
+            KIND_SCHEDULE => return self.schedules.row(key),
             _ => return None,
         }
         (!row.0.is_empty()).then_some(row.0)
@@ -151,6 +155,7 @@ impl State {
         }
         keys.extend(self.exchanges.keys());
         keys.extend(self.keys_of_ids());
+        keys.extend(self.schedules.keys());
         keys.sort_unstable();
         keys.into_iter().filter_map(|key| Some((key, self.row(key)?))).collect()
     }
@@ -195,6 +200,14 @@ impl State {
             KIND_MESSAGES => return self.load_messages(key, take),
             KIND_EXCHANGE | KIND_BINDING => Arc::make_mut(&mut self.exchanges).load(key, &mut take)?,
             KIND_OF_QUEUE | KIND_OF_EXCHANGE => self.load_ids(key, &mut take)?,
+            KIND_SCHEDULE => {
+                let schedules = Arc::make_mut(&mut self.schedules);
+                schedules.load(key, &mut take)?;
+                let is_free = |log: LogId| log.0 < self.counters.log && !self.logs.contains_key(&log);
+                if !schedules.log.is_some_and(|log| log.0 >= FIRST_LOG && is_free(log)) {
+                    return Err(Malformed("schedules with the log of another"));
+                }
+            }
             _ => return Err(Malformed("a row of no kind that queues have")),
         }
         take.end()

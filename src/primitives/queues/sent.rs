@@ -33,6 +33,8 @@ pub(crate) struct Sent<'a> {
 pub(super) enum Source<'a> {
     Given(Given<'a>),
     Encoded(&'a [u8]),
+    /// Of a schedule, which outlives no fact.
+    Shared(Arc<[u8]>),
 }
 
 /// Those messages of a batch that go into one lane.
@@ -110,6 +112,16 @@ impl<'a> Sent<'a> {
         Sent { entry, queue, lane, expires, ..self.clone() }
     }
 
+    /// The same, with bytes of its own.
+    pub(super) fn into_owned(self) -> Sent<'static> {
+        let mut bytes = vec![0; 1 + self.messages_len];
+        self.encode_messages(&mut Put::new(&mut bytes));
+        let Sent { entry, queue, lane, expires, bytes: user_bytes, messages_len, .. } = self;
+        let (has_attributes, has_states) = (self.has_attributes, self.has_states);
+        let messages = Source::Shared(Arc::from(&bytes[1..]));
+        Sent { entry, queue, lane, expires, bytes: user_bytes, messages, messages_len, has_attributes, has_states }
+    }
+
     /// Whether none of them needs a state of its own.
     pub(super) fn is_plain(&self) -> bool {
         !self.has_states && self.expires.is_none()
@@ -123,12 +135,15 @@ impl<'a> Sent<'a> {
                     visit(offset, message.attributes(self.entry.timestamp, given.awaited_micros));
                 }
             }
-            Source::Encoded(bytes) => {
-                let read = messages(self.entry.first, self.entry.count, bytes, self.has_attributes);
-                let read = read.map(|message| message.expect("every message was read when the event was"));
-                read.for_each(|message| visit(message.record.offset, message.attributes));
-            }
+            Source::Encoded(bytes) => self.for_each_read(bytes, visit),
+            Source::Shared(bytes) => self.for_each_read(bytes, visit),
         }
+    }
+
+    fn for_each_read(&self, bytes: &[u8], mut visit: impl FnMut(u64, Attributes<'_>)) {
+        let read = messages(self.entry.first, self.entry.count, bytes, self.has_attributes);
+        let read = read.map(|message| message.expect("every message was read when the event was"));
+        read.for_each(|message| visit(message.record.offset, message.attributes));
     }
 
     pub(super) fn encoded_len(&self) -> usize {
@@ -163,6 +178,7 @@ impl<'a> Sent<'a> {
                 }
             }
             Source::Encoded(bytes) => out.bytes(bytes),
+            Source::Shared(bytes) => out.bytes(bytes),
         }
     }
 

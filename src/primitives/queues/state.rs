@@ -15,6 +15,7 @@ use super::exchanges::{Exchanges, Room};
 use super::lane::{Lane, LaneNumber};
 use super::queue::{Map, Queue, Shared};
 use super::routing::Destination;
+use super::schedules::{ScheduleEvent, Schedules};
 
 /// The logs of queues have numbers that no log of a stream has.
 pub(super) const FIRST_LOG: u64 = 1 << 48;
@@ -35,6 +36,8 @@ pub(crate) struct State {
     /// Shared with the copies that are made for several commands in one frame, until one of them changes it.
     pub(crate) exchanges: Arc<Exchanges>,
     pub(super) room: Room,
+    /// Shared as the exchanges are.
+    pub(crate) schedules: Arc<Schedules>,
     /// That of all moments of the boot clock.
     pub(super) clock: ClockIdentity,
 }
@@ -60,6 +63,7 @@ impl Default for State {
             shared: Shared::default(),
             exchanges: Arc::default(),
             room: Room::default(),
+            schedules: Arc::default(),
             clock: ClockIdentity::default(),
         }
     }
@@ -112,18 +116,25 @@ impl State {
                 None => visit(*log, queue.notes.start, queue.notes.end),
             }
         }
+        self.schedules.log.into_iter().for_each(|log| visit(log, 0, 0));
     }
 
     pub(crate) fn next_logs(&self, cursor: &mut LogCursor, steps: usize, visit: &mut dyn FnMut(LogId)) -> bool {
-        let mut logs = self.logs.range(LogId(cursor.0)..);
-        for (log, _) in logs.by_ref().take(steps) {
-            visit(*log);
+        let mut logs = self.logs.range(LogId(cursor.0)..).map(|(log, _)| *log).peekable();
+        let mut of_schedules = self.schedules.log.filter(|log| log.0 >= cursor.0);
+        for _ in 0..steps {
+            let is_next = of_schedules.is_some_and(|log| logs.peek().is_none_or(|other| log < *other));
+            let Some(log) = (if is_next { of_schedules.take() } else { logs.next() }) else { return false };
+            visit(log);
             *cursor = LogCursor(log.0 + 1);
         }
-        logs.next().is_some()
+        of_schedules.is_some() || logs.next().is_some()
     }
 
     pub(crate) fn log_start(&self, log: LogId) -> Option<u64> {
+        if self.schedules.log == Some(log) {
+            return Some(0);
+        }
         let (queue, lane) = self.logs.get(&log)?;
         let queue = &self.queues[queue];
         Some(lane.and_then(|lane| queue.lane(lane)).map_or(queue.notes.start, |lane| lane.start))
@@ -190,6 +201,12 @@ impl State {
             Event::OfExchanges(event) => {
                 self.shared.ids -= self.exchanges.ids_lost_by(event);
                 Arc::make_mut(&mut self.exchanges).apply(event);
+            }
+            Event::OfSchedules(event) => {
+                if let ScheduleEvent::Began { log } = event {
+                    self.counters.log = self.counters.log.max(log.0 + 1);
+                }
+                Arc::make_mut(&mut self.schedules).apply(event);
             }
             Event::Created { queue, notes, options, name } => {
                 self.counters.queue = self.counters.queue.max(queue.0 + 1);

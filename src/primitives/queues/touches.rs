@@ -139,6 +139,7 @@ impl State {
             }
             Event::Remembered(fact) => self.touch_remembered(fact, visit),
             Event::OfExchanges(event) => self.exchanges.touches(event, visit),
+            Event::OfSchedules(event) => self.schedules.touches(event, visit),
             Event::Altered { queue, .. } | Event::Paused { queue, .. } => visit(queue_row(*queue)),
             Event::Retired { queue } => {
                 visit(COUNTERS);
@@ -247,6 +248,7 @@ impl State {
     /// Logs whose timers may be due earlier now.
     pub(crate) fn hastens(&self, event: &Event<'_>, visit: &mut dyn FnMut(LogId)) {
         let (queue, by_wall, by_boot) = match event {
+            Event::OfSchedules(_) => return self.schedules.log.into_iter().for_each(visit),
             Event::Published(published) => {
                 let timed = published.sents.iter().filter(|sent| !sent.is_plain());
                 timed.filter_map(|sent| self.queues.get(&sent.queue)).for_each(|queue| visit(queue.notes.log));

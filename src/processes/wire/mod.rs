@@ -19,6 +19,7 @@ mod groups;
 mod out;
 mod queues;
 mod refused;
+mod schedules;
 mod streams;
 
 pub(crate) use command::{Submit, put_submitted, take_submitted};

@@ -19,6 +19,7 @@
 //! message                priority u8 · due u8 (0 none, 1 at, 2 in) · its varint · ttl · deadline · group · attempts
 //!                        · origin (exchange · routing key) · history · id (each option u8, then it) · record
 //!   13 to 19             of exchanges (`exchanges.rs`)
+//!   40 to 42             of schedules (`schedules.rs`)
 //!   20 cancel            queue · sequence
 //!   21 reschedule        queue · sequence · due u8 (1 at, 2 in) · its varint
 //! delivery               lane · offset · acquired
@@ -40,6 +41,7 @@ use crate::primitives::streams::{Header, Record, take_record};
 use crate::processes::questions::put_list;
 
 use super::exchanges::{self, put_of_exchanges, with_command_of_exchanges};
+use super::schedules::{self, put_of_schedules, with_command_of_schedules};
 use super::{Out, take_option};
 
 pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
@@ -95,9 +97,9 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
             out.varint(*sequence);
             put_due(Some(*due), out);
         }
-        of_exchange => {
-            let is_put = put_of_exchanges(of_exchange, out);
-            assert!(is_put, "only the host itself says {of_exchange:?}");
+        other => {
+            let is_put = put_of_exchanges(other, out) || put_of_schedules(other, out);
+            assert!(is_put, "only the host itself says {other:?}");
         }
     }
 }
@@ -207,6 +209,9 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
     let take = &mut take;
     if exchanges::KINDS.contains(&kind) {
         return with_command_of_exchanges(kind, take, then);
+    }
+    if schedules::KINDS.contains(&kind) {
+        return with_command_of_schedules(kind, take, then);
     }
     if kind == 12 {
         take.end()?;

@@ -217,6 +217,15 @@ fn put_of_queues(refusal: &queues::Refusal, out: &mut Out) {
             out.text(queue);
         }
         R::OwnTarget => out.u8(141),
+        R::IsScheduled { schedule } => {
+            out.u8(150);
+            out.text(schedule);
+        }
+        R::InvalidCron { offset, reason } => {
+            out.u8(151);
+            out.u64(*offset);
+            out.text(reason);
+        }
         R::Stale => out.u8(134),
         R::InFlight { count } => {
             out.u8(135);
@@ -243,6 +252,8 @@ fn take_of_queues(tag: u8, take: &mut Take<'_>) -> Result<queues::Refusal, Malfo
         139 => R::IsAlternate { exchange: take.text()?.to_owned() },
         140 => R::IsTarget { queue: take.text()?.to_owned() },
         141 => R::OwnTarget,
+        150 => R::IsScheduled { schedule: take.text()?.to_owned() },
+        151 => R::InvalidCron { offset: take.u64()?, reason: take.text()?.to_owned() },
         134 => R::Stale,
         135 => R::InFlight { count: take.u64()? },
         _ => return Err(Malformed("a refusal that queues do not have")),

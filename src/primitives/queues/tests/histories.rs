@@ -3,6 +3,7 @@
 mod ids;
 mod letters;
 mod publishing;
+mod scheduling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +54,7 @@ struct History {
     once_named: BTreeMap<u32, &'static str>,
     /// Ids that were published, and how far back they count.
     published: (TwinIds, Horizon),
+    schedules: BTreeMap<&'static str, scheduling::TwinSchedule>,
 }
 
 fn options(random: &mut Random, name: &str, targets: &[Destination]) -> Options {
@@ -88,9 +90,21 @@ impl History {
         let (twin, random) = (Twin::default(), Random::new(seed));
         let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (bound, once_named, published) = (BTreeSet::new(), BTreeMap::new(), (TwinIds::default(), Horizon::None));
-        let lags = false;
-        let mut history =
-            History { random, world, twin, numbers, told, nothing, once, lags, bound, once_named, published };
+        let (lags, schedules) = (false, BTreeMap::new());
+        let mut history = History {
+            random,
+            world,
+            twin,
+            numbers,
+            told,
+            nothing,
+            once,
+            lags,
+            bound,
+            once_named,
+            published,
+            schedules,
+        };
         history.declare();
         NAMES.iter().for_each(|name| history.create(name));
         history
@@ -131,7 +145,8 @@ impl History {
             27..=29 => self.bind(),
             30..=52 => self.receive(),
             53..=75 => self.settle(),
-            76..=89 => self.wait(),
+            76..=87 => self.wait(),
+            88..=89 => self.change_schedules(),
             90 => self.pause(),
             91 => self.purge(),
             92..=93 => self.bury(),
@@ -293,6 +308,7 @@ impl History {
     /// All that is due by either clock happens, in the machine and in the twin.
     fn tick(&mut self) {
         self.look_at_clocks();
+        self.run_schedules();
         self.world.pauses.clear();
         while let Some((queue, key)) = self.world.due_timers().first().copied() {
             let is_awaited = self.random.chance(64);
@@ -407,6 +423,10 @@ impl History {
         let is_target = |twin: &TwinQueue| {
             twin.options.dead_letters.target().map(|target| target.destination) == Some(Destination::Queue(queue))
         };
+        if self.is_scheduled(queue) {
+            assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::IsScheduled { .. }, .. }));
+            return;
+        }
         if self.twin.queues.values().any(is_target) {
             assert!(matches!(outcome, Outcome::Refuse { refusal: Refusal::IsTarget { .. }, .. }), "{outcome:?}");
             return;
@@ -457,6 +477,7 @@ impl History {
                 assert_eq!((lane.end, logged), (*end, Some(*end)));
             }
         }
+        self.assert_schedules_agree();
         if self.random.chance(32) {
             self.world.assert_rows_are_kept();
             self.assert_histories_agree();
@@ -466,8 +487,9 @@ impl History {
     /// In the end every message is handed out or dead, and none is left.
     fn finish(mut self) {
         self.lags = false;
-        self.world.durable = self.world.next_frame;
         self.tick();
+        self.remove_schedules();
+        self.world.durable = self.world.next_frame;
         self.world.reload();
         let mut queues = BTreeSet::new();
         for (number, twin) in &mut self.twin.queues {

@@ -1,7 +1,7 @@
 //! `model.rs` is a naive queue, `world.rs` drives the machine as the engine does and looks after its rows, logs and
 //! timers, `histories.rs` holds the two against each other over generated histories, `rules.rs` states the rules one by
-//! one, `dedup.rs` those about ids, `safeguards.rs` those about clocks, damage and sizes, `faults.rs` what was once
-//! wrong; `bench.rs` is what these four are written with.
+//! one, `dedup.rs` those about ids, `schedules.rs` those of schedules, `safeguards.rs` those about clocks, damage and
+//! sizes, `faults.rs` what was once wrong; `bench.rs` is what these are written with.
 
 mod bench;
 mod dedup;
@@ -13,6 +13,7 @@ mod moving;
 mod overflow;
 mod rules;
 mod safeguards;
+mod schedules;
 mod world;
 
 /// One second, in microseconds.
