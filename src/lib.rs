@@ -60,14 +60,14 @@ mod storage;
 
 pub use api::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, Backoff, Binding, BoundTo, CheckReport,
-    CommitOptions, Database, DeadLetter, DeathReason, Delivery, Error, Exchange, ExchangeDescription, ExchangeOptions,
-    ExchangeType, Explanation, Failure, Group, GroupDescription, GroupOptions, GroupPartition, HeaderMatch, Jitter,
-    MappedRange, Mapping, MappingRanges, Member, MemberDescription, MemberOptions, MemberRecordStream, MemberRecords,
-    Message, OpenMode, OperationCount, Options, OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch,
-    Producer, ProducerOptions, PublishOptions, Published, Queue, QueueDescription, QueueOptions, Reader, ReaderOptions,
-    Receipt, RecordIterator, RecordView, Records, Reset, Sent, Start, Stats, Stopper, StoredMessage, Stream,
-    StreamDescription, StreamOptions, Subscription, SubscriptionOptions, SubscriptionStream, Ticket, Worker,
-    WorkerCounts, WorkerOptions,
+    CommitOptions, ConsumerDescription, Database, DeadLetter, DeathReason, Delivery, Error, Exchange,
+    ExchangeDescription, ExchangeOptions, ExchangeType, Explanation, Failure, Group, GroupDescription, GroupOptions,
+    GroupPartition, HeaderMatch, Jitter, MappedRange, Mapping, MappingRanges, Member, MemberDescription, MemberOptions,
+    MemberRecordStream, MemberRecords, Message, OpenMode, OperationCount, Options, OwnedRecord, PartitionDescription,
+    PartitionLag, Polled, ProducedBatch, Producer, ProducerOptions, PublishOptions, Published, Queue, QueueDescription,
+    QueueOptions, Reader, ReaderOptions, Receipt, RecordIterator, RecordView, Records, Reset, Sent, Start, Stats,
+    Stopper, StoredMessage, Stream, StreamDescription, StreamOptions, Subscription, SubscriptionOptions,
+    SubscriptionStream, Ticket, Worker, WorkerCounts, WorkerOptions,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;

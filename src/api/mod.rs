@@ -2,6 +2,7 @@
 
 mod check;
 mod commit_options;
+mod consumer;
 mod database;
 mod dead_letter;
 mod delivery;
@@ -60,7 +61,9 @@ pub use outcomes::{
 pub use producer::Producer;
 pub use queue::Queue;
 pub use queue_options::{Backoff, Jitter, QueueOptions};
-pub use queue_outcomes::{DeathReason, Explanation, Failure, Published, QueueDescription, Sent, WorkerCounts};
+pub use queue_outcomes::{
+    ConsumerDescription, DeathReason, Explanation, Failure, Published, QueueDescription, Sent, WorkerCounts,
+};
 pub use reader::{Reader, Start};
 pub use reader_options::{ReaderOptions, Reset};
 pub use records::{OwnedRecord, RecordIterator, RecordView, Records};

@@ -25,6 +25,7 @@ use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::{Peer, Socket};
 
 use super::answers::{Answers, Awaiting, Bell, answering_others, put_answer};
+use super::consuming::DescribeConsumers;
 use super::exchanging::{DescribeExchange, ExchangeNames, FindExchange};
 use super::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
 use super::looking::{LookAt, Peek};
@@ -349,6 +350,7 @@ impl<'a> Connection<'a> {
             Kind::DeadLetters => self.ask::<DeadLetters>(request, take),
             Kind::Peek => self.ask::<Peek>(request, take),
             Kind::LookAt => self.ask::<LookAt>(request, take),
+            Kind::DescribeConsumers => self.ask::<DescribeConsumers>(request, take),
             Kind::FindExchange => self.ask::<FindExchange>(request, take),
             Kind::ExchangeNames => self.ask::<ExchangeNames>(request, take),
             Kind::DescribeExchange => self.ask::<DescribeExchange>(request, take),

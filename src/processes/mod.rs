@@ -13,6 +13,7 @@
 //! | `grouping.rs`   | the questions about consumer groups                                         |
 //! | `exchanging.rs` | the questions about exchanges                                                |
 //! | `looking.rs`    | the questions about single messages of a queue                               |
+//! | `consuming.rs`  | the question about the consumers of a queue                                  |
 //! | `queueing.rs`   | the questions about queues, and waiting for what one has to hand out         |
 //! | `watching.rs`   | what a member of one has to know                                            |
 //! | `reading.rs`    | reading records: asking, what is sent, and what the asker maps itself       |
@@ -31,6 +32,7 @@ pub(crate) mod accept;
 mod answers;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod consuming;
 pub(crate) mod exchanging;
 pub(crate) mod grouping;
 pub(crate) mod lending;

@@ -89,6 +89,7 @@ kinds! {
     DescribeExchange = 31, "describe exchange";
     Peek = 32, "peek";
     LookAt = 33, "look at";
+    DescribeConsumers = 34, "describe consumers";
 }
 
 #[cfg(all(test, not(loom)))]

@@ -9,7 +9,8 @@ use crate::base::time::{BootTime, Timestamp};
 use crate::engine::fault::Fault;
 use crate::engine::{Engine, Refused, micros_left};
 use crate::primitives::queues::{
-    self, KNOWS_NOTHING, LaneNumber, Letter, Options, Place, QueueCounts, QueueNumber, Reason, news_row, queue_row,
+    self, ConsumerNumber, KNOWS_NOTHING, LaneNumber, Letter, Options, Place, QueueCounts, QueueNumber, Reason,
+    news_row, queue_row, turn_row,
 };
 use crate::primitives::{Primitives, Refusal};
 
@@ -220,12 +221,18 @@ pub(crate) struct WatchQueue {
     pub(crate) queue: QueueNumber,
     /// What the queue said when it had nothing.
     pub(crate) known: u64,
+    /// The consumer that had no room and waits for its turn; what the queue said does not matter then.
+    pub(crate) turn: Option<ConsumerNumber>,
     /// The answer waits until there is.
     pub(crate) waits: bool,
 }
 
 impl WatchQueue {
     fn look_at_queue(&self, machine: &Primitives, rests_on: &mut dyn FnMut(RowKey)) -> Option<()> {
+        if let Some(consumer) = self.turn {
+            rests_on(turn_row(consumer));
+            return machine.queues.has_turn(self.queue, consumer).then_some(());
+        }
         let news = machine.queues.get(self.queue).map(|queue| queue.news);
         if self.known != KNOWS_NOTHING && news == Some(self.known) {
             return None;
@@ -241,7 +248,7 @@ impl WatchQueue {
     /// `None` if there is reason already.
     pub(super) fn wait(&self, engine: &Arc<Engine<Primitives>>) -> Result<Option<Waiting>, Fault> {
         let look = |machine: &Primitives, rests_on: &mut dyn FnMut(RowKey)| self.look_at_queue(machine, rests_on);
-        let line = Line::of_object(engine, news_row(self.queue), look)?;
+        let line = Line::of_object(engine, self.turn.map_or(news_row(self.queue), turn_row), look)?;
         Ok(line.map(|line| Waiting::in_lines(line, Vec::new())))
     }
 }
@@ -258,11 +265,14 @@ impl Question for WatchQueue {
     fn put(&self, out: &mut Out) {
         out.u32(self.queue.0);
         out.varint(self.known);
+        out.option(self.turn, |out, consumer| out.varint(consumer.0));
         out.bool(self.waits);
     }
 
     fn take(take: &mut Take<'_>) -> Result<WatchQueue, Malformed> {
-        Ok(WatchQueue { queue: QueueNumber(take.u32()?), known: take.varint()?, waits: take.u8()? == 1 })
+        let (queue, known) = (QueueNumber(take.u32()?), take.varint()?);
+        let turn = take_option(take, |take| take.varint().map(ConsumerNumber))?;
+        Ok(WatchQueue { queue, known, turn, waits: take.u8()? == 1 })
     }
 
     fn put_answer(has_news: &bool, out: &mut Out) {
@@ -279,6 +289,8 @@ impl Question for WatchQueue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
     pub(crate) news: u64,
+    /// The consumer that had no room.
+    pub(crate) turn: Option<ConsumerNumber>,
     /// As [`Link::host`] told before the queue was asked.
     pub(crate) host: u64,
 }
@@ -299,7 +311,7 @@ impl Link {
         known: Known,
         deadline: Option<BootTime>,
     ) -> Answered<bool> {
-        let watch = WatchQueue { queue, known: known.news, waits: true };
+        let watch = WatchQueue { queue, known: known.news, turn: known.turn, waits: true };
         let Ok(left) = micros_left(deadline) else { return Ok(false) };
         match self.station()? {
             // Who was woken asks the queue, and does not look here again: more may have been sent at `Sync` meanwhile,
@@ -321,7 +333,7 @@ impl Link {
 
     /// The same for a future, without a deadline.
     pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: Known) -> Answered<()> {
-        let watch = WatchQueue { queue, known: known.news, waits: true };
+        let watch = WatchQueue { queue, known: known.news, turn: known.turn, waits: true };
         match self.station()? {
             Station::Host(_) if known.host != u64::MAX => Ok(()),
             Station::Host(station) => {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::place::PATIENCE;
 
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// Beginnings of answers to writes, as in `src/processes/wire/mod.rs`.
 pub const WRITTEN: u8 = 0x80;

@@ -12,12 +12,13 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::api::consumer::Consumer;
 use crate::api::delivery::Delivery;
 use crate::api::error::Error;
 use crate::api::queue::{HandedOut, Queue};
 use crate::api::stopper::Stopper;
 use crate::base::bounds::RESERVE_AGE_MICROS_MAX;
-use crate::base::sync::{EventListener, park, thread_waker};
+use crate::base::sync::{Arc, EventListener, park, thread_waker};
 use crate::base::time::BootTime;
 use crate::engine::micros_left;
 use crate::primitives::queues::{DeliveryId, Settlement};
@@ -27,6 +28,8 @@ use crate::storage::disk::clock;
 /// Takes messages from a queue for one consumer.
 pub(in crate::api) struct Intake {
     queue: Queue,
+    /// Dropped behind the reserve.
+    consumer: Arc<Consumer>,
     prefetch: usize,
     visibility_micros: u64,
     reserve: VecDeque<Delivery>,
@@ -65,11 +68,29 @@ impl Future for Waiting {
 }
 
 impl Intake {
-    pub(in crate::api) fn new(queue: Queue, prefetch: usize, stopper: Stopper) -> Result<Intake, Error> {
+    /// It has joined the queue.
+    pub(in crate::api) fn new(
+        queue: Queue,
+        consumer: Arc<Consumer>,
+        prefetch: usize,
+        stopper: Stopper,
+    ) -> Result<Intake, Error> {
         let visibility_micros = queue.visibility_micros()?;
         let (process, reserved) = (queue.process(), clock::boot());
         let (reserve, waiting) = (VecDeque::new(), None);
-        Ok(Intake { queue, prefetch, visibility_micros, reserve, reserved, waiting, stopper, process, is_over: false })
+        let is_over = false;
+        Ok(Intake {
+            queue,
+            consumer,
+            prefetch,
+            visibility_micros,
+            reserve,
+            reserved,
+            waiting,
+            stopper,
+            process,
+            is_over,
+        })
     }
 
     pub(in crate::api) fn queue(&self) -> &Queue {
@@ -175,7 +196,7 @@ impl Intake {
             }
             // Before they are handed out: their consumer must not take them for younger than they are.
             let reserved = clock::boot();
-            match self.queue.hand_out(self.prefetch)? {
+            match self.queue.hand_out(&self.consumer, self.prefetch)? {
                 HandedOut::Nothing { known } => return Ok(Next::Nothing { known }),
                 HandedOut::Messages(deliveries) => {
                     (self.reserve, self.reserved) = (deliveries.into(), reserved);

@@ -103,7 +103,7 @@ fn what_was_known_of_the_queue_of_another_host_is_not_known_of_this_one() {
     let mails = number(&db, "mails");
     let deadline = crate::engine::deadline_in(Some(std::time::Duration::from_millis(10)));
     let told = |host| {
-        let known = Known { news: 0, host };
+        let known = Known { news: 0, turn: None, host };
         db.shared.link.wait_for_queue(mails, known, deadline).expect("it is open")
     };
     assert!(told(0), "it was attached to another host then");

@@ -12,7 +12,7 @@
 //! | 0x34 | lane closed | queue · lane · log                                                                |
 //! | 0x35 | erased      | queue · lane · chunk: what is known of its messages up to that chunk is forgotten |
 //! | 0x36 | deleted     | queue · log of its notes                                                          |
-//! | 0x37 | handed out  | queue · holder · until · runs                                                     |
+//! | 0x37 | handed out  | queue · holder · until · taker (`consumers/mod.rs`) · runs                        |
 //! | 0x38 | acked       | queue · runs                                                                      |
 //! | 0x39 | returned    | queue · u8 (1 as suspects) · until · pause · runs                                 |
 //! | 0x3a | back        | queue · runs: their backoff is over                                               |
@@ -25,7 +25,8 @@
 //! |      |             | 3 adopted (from · to), 4 clock began (boot id 16 · namespace u64 · moment ·       |
 //! |      |             | logs), 5 redriven (queue · count · per letter lane · offset · lane · offset);     |
 //! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
-//! |      |             | 12 rescheduled (queue · lane · offset · due)                                      |
+//! |      |             | 12 rescheduled (queue · lane · offset · due),                                     |
+//! |      |             | 35 to 37 are of consumers (`consumers/fact.rs`)                                   |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
@@ -41,6 +42,7 @@ use crate::engine::machine::{LOG_TAG, LogAppend, LogChange};
 use crate::journal::entry::Entry;
 
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::consumers::{CONSUMER_CHANGES, ConsumerEvent, Taker};
 use super::exchanges::{EXCHANGE_CHANGES, ExchangeEvent};
 use super::lane::LaneNumber;
 use super::note::Note;
@@ -109,6 +111,7 @@ pub(crate) enum Event<'a> {
         queue: QueueNumber,
         holder: Holder,
         until: BootTime,
+        taker: Taker,
         runs: Vec<Run>,
     },
     Acked {
@@ -184,6 +187,7 @@ pub(crate) enum Event<'a> {
         letters: Vec<(Place, Place)>,
     },
     OfExchanges(ExchangeEvent<'a>),
+    OfConsumers(ConsumerEvent<'a>),
     Sent(Sent<'a>),
     Published(Published<'a>),
     Noted(Note<'a>),
@@ -263,8 +267,8 @@ impl<'a> Event<'a> {
             Event::LaneClosed { queue, lane, log } => queue_len(queue) + lane_len(lane) + varint_len(log.0),
             Event::Erased { queue, lane, chunk } => queue_len(queue) + lane_len(lane) + varint_len(*chunk),
             Event::Deleted { queue, notes } => queue_len(queue) + varint_len(notes.0),
-            Event::HandedOut { queue, holder, until, runs } => {
-                queue_len(queue) + varint_len(holder.0) + varint_len(until.0) + runs_len(runs)
+            Event::HandedOut { queue, holder, until, taker, runs } => {
+                queue_len(queue) + varint_len(holder.0) + varint_len(until.0) + varint_len(taker.0) + runs_len(runs)
             }
             Event::Acked { queue, runs } | Event::Back { queue, runs } | Event::Gone { queue, runs } => {
                 queue_len(queue) + runs_len(runs)
@@ -297,6 +301,7 @@ impl<'a> Event<'a> {
                 1 + queue_len(queue) + varint_len(letters.len() as u64) + letters_len
             }
             Event::OfExchanges(event) => event.encoded_len(),
+            Event::OfConsumers(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
             Event::Published(published) => published.encoded_len() - 1,
             Event::Noted(note) => note.encoded_len() - 1,
@@ -307,8 +312,8 @@ impl<'a> Event<'a> {
         match self {
             Event::Sent(sent) => sent.encode(out),
             Event::Noted(note) => note.encode(out),
-            Event::HandedOut { queue, holder, until, runs } => {
-                put(HANDED_OUT, *queue, [holder.0, until.0], out);
+            Event::HandedOut { queue, holder, until, taker, runs } => {
+                put(HANDED_OUT, *queue, [holder.0, until.0, taker.0], out);
                 put_runs(runs, out);
             }
             Event::Acked { queue, runs } => {
@@ -413,6 +418,7 @@ impl<'a> Event<'a> {
                 }
             }
             Event::OfExchanges(event) => event.encode(out),
+            Event::OfConsumers(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
         }
     }
@@ -428,6 +434,7 @@ impl<'a> Event<'a> {
                 queue: take_queue(&mut take)?,
                 holder: Holder(take.varint()?),
                 until: BootTime(take.varint()?),
+                taker: Taker(take.varint()?),
                 runs: take_runs(&mut take)?,
             },
             ACKED => Event::Acked { queue: take_queue(&mut take)?, runs: take_runs(&mut take)? },
@@ -502,6 +509,9 @@ impl<'a> Event<'a> {
                 },
                 change if EXCHANGE_CHANGES.contains(&change) => {
                     Event::OfExchanges(ExchangeEvent::decode(change, take)?)
+                }
+                change if CONSUMER_CHANGES.contains(&change) => {
+                    Event::OfConsumers(ConsumerEvent::decode(change, take)?)
                 }
                 _ => return Err(Malformed("a change that there is not")),
             },

@@ -38,12 +38,14 @@
 //! | `trimming.rs`  | where the logs of a queue start                               |
 //! | `overlay.rs`   | several commands in one frame                                 |
 //! | `published.rs` | messages that went to several queues, in an item              |
+//! | `consumers`    | who is handed messages under a name, and whose turn it is     |
 //! | `exchanges`    | exchanges and bindings, and publishing through them           |
 //! | `routing`      | from a routing key and headers to queues                      |
 
 mod changes;
 mod chunk;
 mod command;
+mod consumers;
 mod decide;
 mod erasing;
 mod event;
@@ -76,6 +78,7 @@ mod trimming;
 pub(crate) use command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
+pub(crate) use consumers::{Consumer, ConsumerNumber, Joining, Taker, consumer_row, turn_row};
 pub(crate) use decide::decide;
 pub(crate) use event::Event;
 pub(crate) use exchanges::{

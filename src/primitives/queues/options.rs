@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! options  level u8 (0 the database's, 1 sync, 2 buffered) · max attempts · visibility · backoff ·
-//!          ttl + 1 or 0 · max messages + 1 or 0 · dead letters u8 (0 kept, 1 discarded)
+//!          ttl + 1 or 0 · max messages + 1 or 0 · dead letters u8 (0 kept, 1 discarded) ·
+//!          single active consumer u8
 //! backoff  kind u8 (0 none, 1 fixed, 2 linear, 3 exponential) · first · most · jitter u8 (0 none, 1 full,
 //!          2 decorrelated)
 //! ```
@@ -31,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) max_messages: Option<u64>,
     /// A dead message goes for good.
     pub(crate) discards_dead: bool,
+    /// One consumer at a time is handed messages.
+    pub(crate) single_active_consumer: bool,
 }
 
 impl Default for Options {
@@ -43,6 +46,7 @@ impl Default for Options {
             ttl_micros: None,
             max_messages: None,
             discards_dead: false,
+            single_active_consumer: false,
         }
     }
 }
@@ -172,6 +176,9 @@ impl Options {
         differ("max messages", count(self.max_messages), count(asked.max_messages));
         let dead = |discards| if discards { "discarded".to_owned() } else { "kept".to_owned() };
         differ("what becomes of dead letters", dead(self.discards_dead), dead(asked.discards_dead));
+        let active = |is_single| if is_single { "a single active consumer" } else { "all consumers" }.to_owned();
+        let (is, wanted) = (active(self.single_active_consumer), active(asked.single_active_consumer));
+        differ("who is handed messages", is, wanted);
         differences
     }
 
@@ -183,7 +190,7 @@ impl Options {
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        4 + self.integers().into_iter().map(varint_len).sum::<usize>()
+        5 + self.integers().into_iter().map(varint_len).sum::<usize>()
     }
 
     pub(crate) fn encode(&self, out: &mut Put<'_>) {
@@ -202,6 +209,7 @@ impl Options {
         out.varint(ttl);
         out.varint(messages);
         out.u8(u8::from(self.discards_dead));
+        out.u8(u8::from(self.single_active_consumer));
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Options, Malformed> {
@@ -240,6 +248,7 @@ impl Options {
             ttl_micros: ttl.checked_sub(1),
             max_messages: messages.checked_sub(1),
             discards_dead,
+            single_active_consumer: super::event::take_bool(take)?,
         };
         options.check().map_err(|(_, reason)| Malformed(reason))?;
         Ok(options)

@@ -11,6 +11,7 @@ use crate::base::time::{BootTime, Timestamp};
 
 use super::chunk::{Chunk, Tracked, bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
+use super::consumers::{ConsumerNumber, Taker};
 use super::lane::{Lane, LaneNumber};
 use super::message::GroupHash;
 use super::options::Options;
@@ -81,6 +82,8 @@ pub(super) struct Shared {
     pub(super) in_flight: usize,
     pub(super) chunks: usize,
     pub(super) held: Map<Holder, Held>,
+    /// What consumers have in flight that have joined, or had.
+    pub(super) taken: Map<ConsumerNumber, u32>,
 }
 
 /// What one process has in flight.
@@ -334,9 +337,28 @@ impl Group {
     }
 }
 
+impl Shared {
+    /// Somebody has been handed so many more.
+    pub(super) fn take(&mut self, taker: Taker, messages: u32) {
+        if let Some(consumer) = taker.consumer() {
+            *self.taken.entry(consumer).or_default() += messages;
+        }
+    }
+
+    fn give_back(&mut self, taker: Taker) {
+        let Some(consumer) = taker.consumer() else { return };
+        let taken = self.taken.get_mut(&consumer).expect("who has a message in flight has taken one");
+        *taken -= 1;
+        if *taken == 0 {
+            self.taken.remove(&consumer);
+        }
+    }
+}
+
 /// A message is in flight no longer.
 pub(super) fn land(tracked: &Tracked, shared: &mut Shared) {
     let holder = Holder(tracked.holder);
+    shared.give_back(tracked.taker);
     let held = shared.held.get_mut(&holder).expect("who has a message in flight holds one");
     held.messages -= 1;
     held.suspects -= u32::from(tracked.is_suspect);

@@ -13,8 +13,13 @@
 //! | 9   | exchange | exchange                                                                             |
 //! | 10  | published | queues                                                                              |
 //! | 11  | unbound  | u8 (1 it was bound)                                                                  |
+//! | 12  | joined   | consumer                                                                             |
+//! | 13  | unjoined |                                                                                      |
+//! | 14  | no room  |                                                                                      |
+//! | 15  | acked through | messages                                                                        |
 
 use super::command::{QueueNumber, Stretch};
+use super::consumers::ConsumerNumber;
 use super::lane::LaneNumber;
 use super::routing::ExchangeNumber;
 use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, MESSAGES_PER_RECEIVE_MAX, PRIORITIES};
@@ -55,6 +60,17 @@ pub(crate) enum Reply {
     Unbound {
         was_bound: bool,
     },
+    Joined {
+        consumer: ConsumerNumber,
+    },
+    /// Nothing is handed out to who is no consumer of the queue: it has to join, or to join again.
+    Unjoined,
+    /// The consumer has as many in flight as it takes, or it is not the one that is active.
+    NoRoom,
+    /// So many went.
+    AckedThrough {
+        messages: u64,
+    },
 }
 
 /// Messages of successive sequences that were handed out, and are told alike.
@@ -82,6 +98,10 @@ const PURGED: u8 = 8;
 const EXCHANGE: u8 = 9;
 const PUBLISHED: u8 = 10;
 const UNBOUND: u8 = 11;
+const JOINED: u8 = 12;
+const UNJOINED: u8 = 13;
+const NO_ROOM: u8 = 14;
+const ACKED_THROUGH: u8 = 15;
 
 impl HandedRun {
     fn fields(&self) -> [u64; 6] {
@@ -116,7 +136,9 @@ fn varints(values: impl IntoIterator<Item = u64>) -> usize {
 impl Reply {
     pub(crate) fn encoded_len(&self) -> usize {
         1 + match self {
-            Reply::Done | Reply::More => 0,
+            Reply::Done | Reply::More | Reply::Unjoined | Reply::NoRoom => 0,
+            Reply::Joined { consumer } => varint_len(consumer.0),
+            Reply::AckedThrough { messages } => varint_len(*messages),
             Reply::Queue(queue) => varint_len(u64::from(queue.0)),
             Reply::Exchange(exchange) => varint_len(u64::from(exchange.0)),
             Reply::Published { queues } => varint_len(*queues),
@@ -154,6 +176,16 @@ impl Reply {
                 out.u8(UNBOUND);
                 out.u8(u8::from(*was_bound));
             }
+            Reply::Joined { consumer } => {
+                out.u8(JOINED);
+                out.varint(consumer.0);
+            }
+            Reply::AckedThrough { messages } => {
+                out.u8(ACKED_THROUGH);
+                out.varint(*messages);
+            }
+            Reply::Unjoined => out.u8(UNJOINED),
+            Reply::NoRoom => out.u8(NO_ROOM),
             Reply::Done => out.u8(DONE),
             Reply::More => out.u8(MORE),
             Reply::Sent { priority, offset } => {
@@ -192,6 +224,10 @@ impl Reply {
             EXCHANGE => Reply::Exchange(ExchangeNumber(take.varint32()?)),
             PUBLISHED => Reply::Published { queues: take.varint()? },
             UNBOUND => Reply::Unbound { was_bound: super::event::take_bool(take)? },
+            JOINED => Reply::Joined { consumer: ConsumerNumber(take.varint()?) },
+            ACKED_THROUGH => Reply::AckedThrough { messages: take.varint()? },
+            UNJOINED => Reply::Unjoined,
+            NO_ROOM => Reply::NoRoom,
             DONE => Reply::Done,
             MORE => Reply::More,
             SENT => Reply::Sent { priority: take.u8()?, offset: take.varint()? },

@@ -5,7 +5,7 @@
 //! | kind | id                  | row                                                                     |
 //! |------|---------------------|-------------------------------------------------------------------------|
 //! | 48   | 0                   | counters: next queue · next log · next exchange · boot id 16 ·          |
-//! |      |                     | time namespace u64                                                      |
+//! |      |                     | time namespace u64 · next consumer                                      |
 //! | 49   | queue               | notes' log · u8 (1 paused, 2 retired) · options · slice(name)           |
 //! | 50   | queue               | its notes: start · end · last timestamp                                 |
 //! | 51   | lane                | queue · priority u8 · log · start · cursor · end · last timestamp ·     |
@@ -18,14 +18,17 @@
 //! | 57   | queue               | none: what has news when consumers have reason to look                  |
 //! | 58   | log                 | none: the timer of a queue by the wall clock                            |
 //! | 59   | log                 | none: the timer of a queue by the boot clock                            |
+//! | 62   | consumer            | see `consumers/mod.rs`                                                  |
+//! | 63   | consumer            | none: what changes when a consumer has room again                       |
 //!
 //! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields:
 //! 1 time, 2 group u64, 4 tracked (acquired · failed · max attempts · u8 (1 suspect) · holder · until · pause · ttl ·
-//! deadline · first note · last note), 8 death (reason u8 · when · failed · first note · last note). The lane of a
+//! deadline · first note · last note · taker · handed), 8 death (reason u8 · when · failed · first note · last note). The lane of a
 //! row stands above the 43 bits of the rest.
 
 use super::chunk::{Chunk, Death, Tracked, bit};
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::consumers::{KIND_CONSUMER, Taker};
 use super::event::take_bool;
 use super::exchanges::{KIND_BINDING, KIND_EXCHANGE};
 use super::lane::{Lane, LaneNumber};
@@ -59,7 +62,7 @@ const TRACKED: u8 = 4;
 const DEATH: u8 = 8;
 
 /// Bytes of a message in a row at most.
-const MESSAGE_BYTES_MAX: usize = 3 + 9 + 8 + (3 * 5 + 1 + 9 + 10 + 9 + 9 + 10 + 2 * 10);
+const MESSAGE_BYTES_MAX: usize = 3 + 9 + 8 + (3 * 5 + 1 + 9 + 10 + 9 + 9 + 10 + 4 * 10);
 
 const _: () = assert!(MESSAGE_BYTES_MAX * MESSAGES_PER_ROW as usize <= ROW_BYTES_MAX);
 
@@ -103,6 +106,7 @@ impl State {
                 row.varints([u64::from(self.counters.queue), self.counters.log, u64::from(self.exchanges.next)]);
                 row.0.extend_from_slice(&self.clock.boot_id);
                 row.0.extend_from_slice(&self.clock.time_namespace.to_le_bytes());
+                row.varints([self.consumers.next]);
             }
             KIND_QUEUE => {
                 let queue = self.queues.get(&number_of(key)?)?;
@@ -129,6 +133,7 @@ impl State {
                 (first..first + MESSAGES_PER_ROW).for_each(|offset| put_message(lane, chunk, offset, &mut row));
             }
             KIND_EXCHANGE | KIND_BINDING => return self.exchanges.row(key),
+            KIND_CONSUMER => return self.consumers.row(key),
             _ => return None,
         }
         (!row.0.is_empty()).then_some(row.0)
@@ -146,6 +151,7 @@ impl State {
             }
         }
         keys.extend(self.exchanges.keys());
+        keys.extend(self.consumers.keys());
         keys.sort_unstable();
         keys.into_iter().filter_map(|key| Some((key, self.row(key)?))).collect()
     }
@@ -172,6 +178,7 @@ impl State {
                 self.counters = Counters { queue: take.varint32()?, log: take.varint()? };
                 Arc::make_mut(&mut self.exchanges).next = take.varint32()?;
                 self.clock = ClockIdentity { boot_id: take.array()?, time_namespace: take.u64()? };
+                Arc::make_mut(&mut self.consumers).next = take.varint()?;
                 if self.counters.log < FIRST_LOG {
                     return Err(Malformed("a log of queues among those of streams"));
                 }
@@ -189,6 +196,7 @@ impl State {
             KIND_LANE => self.load_lane(key, &mut take)?,
             KIND_MESSAGES => return self.load_messages(key, take),
             KIND_EXCHANGE | KIND_BINDING => Arc::make_mut(&mut self.exchanges).load(key, &mut take)?,
+            KIND_CONSUMER => Arc::make_mut(&mut self.consumers).load(key, &mut take)?,
             _ => return Err(Malformed("a row of no kind that queues have")),
         }
         take.end()
@@ -292,7 +300,7 @@ fn put_message(lane: &Lane, chunk: &Chunk, offset: u64, row: &mut Row) {
         row.varints([tracked.acquired, tracked.failed, tracked.max_attempts].map(u64::from));
         row.0.push(u8::from(tracked.is_suspect));
         row.varints([tracked.holder, tracked.until.0, tracked.pause_micros, tracked.ttl_micros, tracked.deadline]);
-        row.varints([tracked.first_note, tracked.last_note]);
+        row.varints([tracked.first_note, tracked.last_note, tracked.taker.0, tracked.handed]);
     }
     if let Some(death) = chunk.death(bit) {
         row.0.push(death.reason as u8);
@@ -370,6 +378,7 @@ fn enter_loaded(
         let held = shared.held.entry(Holder(tracked.holder)).or_default();
         held.messages += 1;
         held.suspects += u32::from(tracked.is_suspect);
+        shared.take(tracked.taker, 1);
     }
     let first_note = tracked.map_or(0, |tracked| tracked.first_note).max(death.map_or(0, |death| death.first_note));
     if first_note > 0 {
@@ -404,6 +413,8 @@ fn take_tracked(take: &mut Take<'_>) -> Result<Tracked, Malformed> {
         deadline: take.varint()?,
         first_note: take.varint()?,
         last_note: take.varint()?,
+        taker: Taker(take.varint()?),
+        handed: take.varint()?,
     })
 }
 

@@ -28,7 +28,7 @@ use crate::storage::disk::host::socket::{Socket, wait};
 use super::Out;
 
 /// The version of these bytes and of all that follow them, counted apart from the format on disk.
-pub(crate) const PROTOCOL: u32 = 5;
+pub(crate) const PROTOCOL: u32 = 6;
 
 const TO_HOST: &[u8; 8] = b"TOWPATH>";
 const FROM_HOST: &[u8; 8] = b"TOWPATH<";

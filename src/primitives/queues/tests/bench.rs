@@ -6,6 +6,7 @@ use super::super::QueueCounts;
 use super::super::command::{
     Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
+use super::super::consumers::Taker;
 use super::super::message::Message;
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::Reply;
@@ -102,12 +103,18 @@ impl Bench {
 
     /// The same, or with what news a waiter knows.
     pub(super) fn told(&mut self, holder: u64, max: u32) -> Result<Vec<&'static str>, u64> {
-        let receive = Command::Receive { queue: self.queue, holder: Holder(holder), max };
+        self.told_to(holder, Taker::NOBODY, max).map_err(|reply| match reply {
+            Reply::Nothing { known } => known,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// The same for a consumer, or with what it is told instead.
+    pub(super) fn told_to(&mut self, holder: u64, taker: Taker, max: u32) -> Result<Vec<&'static str>, Reply> {
+        let receive = Command::Receive { queue: self.queue, holder: Holder(holder), taker, max };
         let runs = match self.world.submit(&receive) {
             Outcome::Accept(Reply::Handed(runs)) => runs,
-            Outcome::Accept(Reply::Nothing { known }) | Outcome::Unchanged { reply: Reply::Nothing { known }, .. } => {
-                return Err(known);
-            }
+            Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => return Err(reply),
             other => panic!("{other:?}"),
         };
         let mut bodies = Vec::new();
