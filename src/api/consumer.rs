@@ -1,13 +1,14 @@
-//! In whose name messages are received: a consumer that has joined its queue, or the handle of a queue, which joins only
-//! where nobody else is handed anything.
+//! In whose name messages are received: a consumer that has joined its queue, or the handle of a queue, which joins
+//! only where nobody else is handed anything.
 
 use std::fmt;
 
 use crate::base::bounds::PREFETCH_MAX;
 use crate::base::level::Level;
 use crate::base::sync::{AtomicU64, Mutex, Ordering};
-use crate::primitives::Command;
-use crate::primitives::queues::{Command as OfQueues, Holder, Joining, QueueNumber, Reply, Taker};
+use crate::engine::Refused;
+use crate::primitives::queues::{self, Command as OfQueues, Holder, Joining, QueueNumber, Reply, Taker};
+use crate::primitives::{self, Command, Refusal};
 
 use super::database::{Database, refusal};
 use super::error::Error;
@@ -37,8 +38,10 @@ pub(super) struct Consumer {
     own: Taker,
     /// Whose it has now.
     taker: AtomicU64,
-    /// The process in which it has joined. In a forked child it has not.
-    joined: Mutex<Option<u32>>,
+    /// The process in which it has joined, more by one. In a forked child it has not.
+    joined: AtomicU64,
+    /// Of several threads one joins.
+    joining: Mutex<()>,
 }
 
 impl Consumer {
@@ -46,32 +49,44 @@ impl Consumer {
     pub(super) fn new(database: &Database, queue: QueueNumber, wish: Wish) -> Consumer {
         let own = Taker::unjoined(database.shared.takers.fetch_add(1, Ordering::Relaxed));
         let (database, taker) = (database.clone(), AtomicU64::new(own.0));
-        Consumer { database, queue, wish, own, taker, joined: Mutex::new(None) }
+        Consumer { database, queue, wish, own, taker, joined: AtomicU64::new(0), joining: Mutex::new(()) }
     }
 
     /// In whose name it receives now.
     pub(super) fn taker(&self) -> Taker {
         let taker = Taker(self.taker.load(Ordering::Acquire));
         match taker.consumer() {
-            Some(_) if *self.joined.lock() != self.database.shared.link.process() => self.own,
+            Some(_) if !self.has_joined_here() => self.own,
             _ => taker,
         }
     }
 
-    /// Joins, or joins again if what it was is a consumer no longer; `name` is its queue's. Of several threads one does.
+    fn has_joined_here(&self) -> bool {
+        let joined = self.joined.load(Ordering::Acquire);
+        joined > 0 && self.database.shared.link.process().map(u64::from) == Some(joined - 1)
+    }
+
+    /// Joins, or joins again if what it was is a consumer no longer; `name` is its queue's. Of several threads one
+    /// does.
     pub(super) fn join(&self, was: Taker, name: &str) -> Result<(), Error> {
-        let mut joined = self.joined.lock();
-        let link = &self.database.shared.link;
-        if Taker(self.taker.load(Ordering::Acquire)) != was && *joined == link.process() {
+        let _joining = self.joining.lock();
+        if self.taker() != was {
             return Ok(());
         }
+        let link = &self.database.shared.link;
         let Wish { name: own_name, priority, prefetch } = &self.wish;
         let (queue, holder, prefetch) = (self.queue, Holder::HOST, *prefetch as u32);
         let join = OfQueues::Join(Joining { queue, holder, priority: *priority, prefetch, name: own_name });
         let submitted = link.submit(&Command::Queues(join), Level::Buffered, None);
-        match submitted.map_err(|refused| refusal(refused, name))?.reply {
-            crate::primitives::Reply::Queues(Reply::Joined { consumer }) => {
-                *joined = link.process();
+        let refused = |refused| match refused {
+            Refused::Refusal(Refusal::Queues(queues::Refusal::InvalidName(fault))) => {
+                Error::invalid_name(own_name, fault)
+            }
+            refused => refusal(refused, name),
+        };
+        match submitted.map_err(refused)?.reply {
+            primitives::Reply::Queues(Reply::Joined { consumer }) => {
+                self.joined.store(link.process().map_or(0, |process| u64::from(process) + 1), Ordering::Release);
                 self.taker.store(Taker::joined(consumer).0, Ordering::Release);
                 Ok(())
             }
@@ -84,7 +99,7 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         let link = &self.database.shared.link;
         let Some(consumer) = Taker(self.taker.load(Ordering::Acquire)).consumer() else { return };
-        if *self.joined.lock() == link.process() {
+        if self.has_joined_here() {
             let leave = OfQueues::Leave { queue: self.queue, holder: Holder::HOST, consumer };
             // A database that refuses this is closed or poisoned: its consumers end with this process.
             let _ = link.submit(&Command::Queues(leave), Level::Buffered, None);

@@ -89,9 +89,10 @@ impl Delivery {
     }
 
     /// This message is done, and so are all that its consumer was handed before it and has not settled: they go, in one
-    /// step that a crash cannot divide. Tells how many went. Its consumer is the subscription or the worker that it comes
-    /// from; the calls of one [`Queue`] and its clones are one consumer too. What it has in reserve, and what it was handed
-    /// later, stays. Of what was received at once, *before* is by the queue's order. Does not wait for the disk.
+    /// step that a crash cannot divide. Tells how many went. Its consumer is the subscription or the worker that it
+    /// comes from; the calls of one [`Queue`] and its clones are one consumer too. What it has in reserve, and what it
+    /// was handed later, stays. Of what was received at once, *before* is by the queue's order. Does not wait for the
+    /// disk.
     ///
     /// The other deliveries are over: whoever has them still is told that they are [`Error::Stale`], and may drop them.
     ///

@@ -14,7 +14,7 @@ use crate::base::time::BootTime;
 use crate::engine::{Refused, Submitted, deadline_in};
 use crate::primitives::queues::{self, Command as OfQueues, DeliveryId, HandedRun, Holder, QueueNumber, Settlement};
 use crate::primitives::{Command, Refusal, Reply};
-use crate::processes::queueing::{DescribeQueue, Known};
+use crate::processes::queueing::{Awaits, Called, DescribeQueue, Known};
 
 use super::consumer::{Consumer, Wish};
 use super::database::{Database, refusal};
@@ -189,21 +189,23 @@ impl Queue {
     /// # Errors
     /// As for [`Queue::receive`].
     pub async fn receive_batch_async(&self, max: usize) -> Result<Vec<Delivery>, Error> {
+        let mut called = None;
         loop {
-            match self.hand_out(&self.consumer, max)? {
+            match self.hand_out(&self.consumer, max, called.take())? {
                 HandedOut::Messages(deliveries) if !deliveries.is_empty() => return Ok(deliveries),
                 HandedOut::Messages(_) => {}
                 HandedOut::Nothing { known } => {
                     let news = self.database.shared.link.wait_for_queue_async(self.number, known);
-                    news.await.map_err(|refused| self.refusal(refused))?;
+                    called = Some(news.await.map_err(|refused| self.refusal(refused))?);
                 }
             }
         }
     }
 
     fn receive_until(&self, max: usize, waits: bool, deadline: Option<BootTime>) -> Result<Vec<Delivery>, Error> {
+        let mut called = None;
         loop {
-            let known = match self.hand_out(&self.consumer, max)? {
+            let known = match self.hand_out(&self.consumer, max, called.take())? {
                 HandedOut::Messages(deliveries) if !deliveries.is_empty() => return Ok(deliveries),
                 HandedOut::Messages(_) => continue,
                 HandedOut::Nothing { known } => known,
@@ -212,8 +214,9 @@ impl Queue {
                 return Ok(Vec::new());
             }
             let news = self.database.shared.link.wait_for_queue(self.number, known, deadline);
-            if !news.map_err(|refused| self.refusal(refused))? {
-                return Ok(Vec::new());
+            match news.map_err(|refused| self.refusal(refused))? {
+                None => return Ok(Vec::new()),
+                by => called = by,
             }
         }
     }
@@ -228,7 +231,8 @@ impl Queue {
         Ok(Arc::new(consumer))
     }
 
-    pub(super) fn hand_out(&self, consumer: &Consumer, max: usize) -> Result<HandedOut, Error> {
+    /// Asks for messages; `called` is who was woken for that.
+    pub(super) fn hand_out(&self, consumer: &Consumer, max: usize, called: Option<Called>) -> Result<HandedOut, Error> {
         if self.database.shared.is_closing() {
             return Err(Error::Closed);
         }
@@ -237,11 +241,16 @@ impl Queue {
         loop {
             let taker = consumer.taker();
             let command = OfQueues::Receive { queue: self.number, holder: Holder::HOST, taker, max };
-            let nothing = |news, turn| Ok(HandedOut::Nothing { known: Known { news, host, turn } });
+            let nothing = |news, awaits| Ok(HandedOut::Nothing { known: Known { news, taker, max, awaits, host } });
             return match self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0 {
-                queues::Reply::Handed(runs) => self.take_hold(&runs).map(HandedOut::Messages),
-                queues::Reply::Nothing { known: news } => nothing(news, None),
-                queues::Reply::NoRoom => nothing(0, taker.consumer()),
+                queues::Reply::Handed(runs) => {
+                    // Others need not wait until it is read.
+                    drop(called);
+                    self.take_hold(&runs).map(HandedOut::Messages)
+                }
+                queues::Reply::Nothing { known: news } => nothing(news, Awaits::News),
+                queues::Reply::NoRoom => nothing(0, Awaits::Turn),
+                queues::Reply::Yields => nothing(0, Awaits::Others),
                 queues::Reply::Unjoined => {
                     consumer.join(taker, self.name())?;
                     continue;

@@ -148,8 +148,8 @@ pub enum Explanation {
     Paused,
     /// A process that had it with others has died, and a process that could try it has another such message.
     Suspect,
-    /// Each [consumer](crate::Queue::consumers) that has joined has as many messages as it takes. Who only receives may be
-    /// handed it all the same, unless one consumer at a time is active.
+    /// Each [consumer](crate::Queue::consumers) that has joined has as many messages as it takes. Who only receives may
+    /// be handed it all the same, unless one consumer at a time is active.
     ConsumersFull,
     /// The queue has a single active consumer, and the one whose turn it is waits for another to settle what it has.
     NotActive {

@@ -35,10 +35,11 @@ impl SubscriptionOptions {
         SubscriptionOptions { name: "".into(), priority: 0, prefetch: 1 }
     }
 
-    /// The most messages that it has and has not settled, 1 to 1,024: while it has so many it is handed no more. As many are
-    /// taken from the queue at once, and all but the first wait in reserve until they are asked for. It saves a call for each message, which is worth most in an attached process; but what is
-    /// in reserve is with nobody else, comes before what is sent meanwhile at a higher priority, and if the process
-    /// dies, which of several messages was to blame is to be found out.
+    /// The most messages that it has and has not settled, 1 to 1,024: while it has so many it is handed no more. As
+    /// many are taken from the queue at once, and all but the first wait in reserve until they are asked for. It saves
+    /// a call for each message, which is worth most in an attached process; but what is in reserve is with nobody else,
+    /// comes before what is sent meanwhile at a higher priority, and if the process dies, which of several messages was
+    /// to blame is to be found out.
     #[must_use]
     pub fn prefetch(self, messages: usize) -> SubscriptionOptions {
         SubscriptionOptions { prefetch: messages, ..self }

@@ -337,6 +337,10 @@ impl Machine for Primitives {
         if queues::is_log(log) { self.queues.log_last_timestamp(log) } else { self.streams.log_last_timestamp(log) }
     }
 
+    fn offers(&self, key: RowKey, now: Now, shown: &dyn Fn(LogId) -> u64) -> bool {
+        self.queues.offers(key, now, shown)
+    }
+
     fn log_timer(&self, log: LogId) -> Option<LogTimer> {
         if queues::is_log(log) { self.queues.log_timer(log) } else { self.streams.log_timer(log) }
     }

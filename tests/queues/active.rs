@@ -1,5 +1,10 @@
 //! Consumers that join a queue: how many they have at once, who is active, and settling all that one has.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
 use towpath::{Backoff, Delivery, Error, Explanation, Queue, QueueOptions, Subscription, SubscriptionOptions};
 
 use crate::consumer::{
@@ -7,6 +12,16 @@ use crate::consumer::{
 };
 use crate::place::eventually;
 use crate::place::executor::block_on;
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+struct Wakes(AtomicU64);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 fn single() -> QueueOptions {
     QueueOptions::new().backoff(Backoff::none()).single_active_consumer(true)
@@ -79,7 +94,7 @@ fn consumers_are_told_by_name_with_what_they_have() {
 fn a_name_that_is_none_is_refused() {
     let (_db, mails) = queue(QueueOptions::new());
     let refused = mails.subscribe(SubscriptionOptions::new().name("$printer"));
-    assert!(matches!(refused, Err(Error::InvalidName { .. })), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::InvalidName { name, .. }) if name == "$printer"), "{refused:?}");
 }
 
 #[test]
@@ -243,4 +258,54 @@ fn a_queue_is_given_a_single_active_consumer_and_relieved_of_it() {
     db.ensure_queue("mails", QueueOptions::new()).unwrap();
     assert_eq!(waiting.comes(), "two");
     one.ack().unwrap();
+}
+
+#[test]
+fn of_those_who_wait_the_higher_priority_is_handed_messages_first_while_it_has_room() {
+    let (_db, mails) = queue(QueueOptions::new());
+    let with = |priority, prefetch| {
+        let options = SubscriptionOptions::new().priority(priority).prefetch(prefetch);
+        mails.subscribe(options).unwrap()
+    };
+    let (mut low, mut high) = (with(0, 1), with(9, 1));
+    let low = Waiting::begun(move || low.next().unwrap().unwrap());
+    let waiting = Waiting::begun(move || (high.next().unwrap().unwrap(), high));
+    mails.send("one").unwrap();
+    let (one, mut high) = waiting.comes();
+    assert_eq!(text(&one), "one");
+    low.expect_to_wait();
+    // It has no room, though it waits.
+    let waiting = Waiting::begun(move || high.next().unwrap().unwrap());
+    mails.send("two").unwrap();
+    assert_eq!(text(&low.comes()), "two");
+    one.ack().unwrap();
+    mails.send("three").unwrap();
+    assert_eq!(text(&waiting.comes()), "three");
+}
+
+#[test]
+fn a_message_wakes_one_of_many_who_wait() {
+    let (_db, mails) = queue(QueueOptions::new());
+    let wakes: Vec<Arc<Wakes>> = (0..1000).map(|_| Arc::default()).collect();
+    let mut waiting: Vec<_> = wakes.iter().map(|_| Box::pin(mails.receive_async())).collect();
+    let poll = |at: usize, future: &mut Pin<Box<_>>| -> Poll<Result<Delivery, Error>> {
+        Future::poll(Pin::as_mut(future), &mut Context::from_waker(&Waker::from(wakes[at].clone())))
+    };
+    for (at, future) in waiting.iter_mut().enumerate() {
+        assert!(poll(at, future).is_pending());
+    }
+    let woken = || (0..1000).filter(|at| wakes[*at].0.load(Ordering::SeqCst) > 0).collect::<Vec<_>>();
+    mails.send("one").unwrap();
+    eventually("one is woken", || !woken().is_empty());
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(woken(), [0], "who came first, and no other");
+    // It goes without having looked: the next is woken in its place.
+    drop(waiting.remove(0));
+    eventually("another is woken", || woken() == [0, 1]);
+    let Poll::Ready(Ok(one)) = poll(1, &mut waiting[0]) else { panic!("it was woken") };
+    mails.send_batch(&["two", "three"].map(Into::into)).unwrap();
+    eventually("a third is woken", || woken() == [0, 1, 2]);
+    let Poll::Ready(Ok(two)) = poll(2, &mut waiting[1]) else { panic!("it was woken") };
+    eventually("it has handed the wake on", || woken() == [0, 1, 2, 3]);
+    assert_eq!([text(&one), text(&two)], ["one", "two"]);
 }

@@ -141,8 +141,11 @@ fn an_active_consumer_that_is_killed_hands_over_to_the_next_process_and_that_one
 
 #[test]
 fn consumers_of_a_process_go_on_with_the_next_host() {
-    let (_place, mut host, db, mails) = beside_a_host(&["one", "two"]);
-    db.ensure_queue("mails", options().single_active_consumer(true)).unwrap();
+    let place = Place::new();
+    let mut host = ChildProcess::host_with_grace(&place.data(), PATIENCE);
+    let db = Options::temporary().reconnect_grace(PATIENCE).open(place.data()).unwrap();
+    let mails = db.create_queue("mails", options().single_active_consumer(true)).unwrap();
+    send_all(&mails, &["one", "two"]);
     let one = take_now(&mails, "one");
     let other = db.queue("mails").unwrap();
     let waiting = Waiting::begun(move || text(&take(&other)));

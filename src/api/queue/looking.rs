@@ -88,8 +88,8 @@ impl Queue {
         })
     }
 
-    /// Its consumers that have joined, who comes first first: subscriptions and workers, and where a single one is active
-    /// also handles by which somebody receives. Waits for nothing, unless one joins or leaves just now.
+    /// Its consumers that have joined, who comes first first: subscriptions and workers, and where a single one is
+    /// active also handles by which somebody receives. Waits for nothing, unless one joins or leaves just now.
     ///
     /// ```
     /// use towpath::{QueueOptions, SubscriptionOptions};

@@ -22,7 +22,7 @@ use crate::base::sync::{Arc, EventListener, park, thread_waker};
 use crate::base::time::BootTime;
 use crate::engine::micros_left;
 use crate::primitives::queues::{DeliveryId, Settlement};
-use crate::processes::queueing::Known;
+use crate::processes::queueing::{Called, Known};
 use crate::storage::disk::clock;
 
 /// Takes messages from a queue for one consumer.
@@ -52,17 +52,17 @@ enum Next {
 
 /// Ready once there is reason to look again.
 struct Waiting {
-    news: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+    news: Pin<Box<dyn Future<Output = Result<Called, Error>> + Send>>,
     stopped: EventListener,
 }
 
 impl Future for Waiting {
-    type Output = Result<(), Error>;
+    type Output = Result<Option<Called>, Error>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.stopped).poll(context) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => self.news.as_mut().poll(context),
+            Poll::Ready(()) => Poll::Ready(Ok(None)),
+            Poll::Pending => self.news.as_mut().poll(context).map_ok(Some),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Intake {
 
     /// The next message if there is one now.
     pub(in crate::api) fn try_next(&mut self) -> Result<Option<Delivery>, Error> {
-        match self.look()? {
+        match self.look(None)? {
             Next::Delivery(delivery) => Ok(Some(delivery)),
             Next::Nothing { .. } | Next::Stopped => Ok(None),
         }
@@ -153,12 +153,13 @@ impl Intake {
     /// `None` once it was stopped.
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Delivery>, Error>> {
         loop {
+            let mut called = None;
             if let Some(waiting) = &mut self.waiting {
                 let Poll::Ready(woken) = Pin::new(waiting).poll(context) else { return Poll::Pending };
                 self.waiting = None;
-                woken?;
+                called = woken?;
             }
-            match self.look()? {
+            match self.look(called)? {
                 Next::Delivery(delivery) => return Poll::Ready(Ok(Some(delivery))),
                 Next::Stopped => return Poll::Ready(Ok(None)),
                 Next::Nothing { known } => self.waiting = self.wait(known),
@@ -177,7 +178,8 @@ impl Intake {
         Some(Waiting { news, stopped })
     }
 
-    fn look(&mut self) -> Result<Next, Error> {
+    /// `called` is who was woken for that.
+    fn look(&mut self, mut called: Option<Called>) -> Result<Next, Error> {
         if !self.is_here() {
             self.forget_reserve();
             return Err(Error::Forked);
@@ -196,7 +198,7 @@ impl Intake {
             }
             // Before they are handed out: their consumer must not take them for younger than they are.
             let reserved = clock::boot();
-            match self.queue.hand_out(&self.consumer, self.prefetch)? {
+            match self.queue.hand_out(&self.consumer, self.prefetch, called.take())? {
                 HandedOut::Nothing { known } => return Ok(Next::Nothing { known }),
                 HandedOut::Messages(deliveries) => {
                     (self.reserve, self.reserved) = (deliveries.into(), reserved);

@@ -32,8 +32,9 @@ pub(super) fn receive<'c>(
         return Ok(nothing(queue, false));
     }
     let max = (max as usize).clamp(1, MESSAGES_PER_RECEIVE_MAX);
-    let max = match consumers::room(state, queue, holder, taker, max) {
+    let max = match consumers::room(state, queue, holder, taker, max, context) {
         Room::Unjoined => return Ok(Outcome::Unchanged { reply: Reply::Unjoined, rests_on: None }),
+        Room::Yields => return Ok(Outcome::Unchanged { reply: Reply::Yields, rests_on: None }),
         Room::Of(0) => return Ok(Outcome::Unchanged { reply: Reply::NoRoom, rests_on: None }),
         Room::Of(max) => max,
     };

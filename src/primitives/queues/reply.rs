@@ -17,6 +17,7 @@
 //! | 13  | unjoined |                                                                                      |
 //! | 14  | no room  |                                                                                      |
 //! | 15  | acked through | messages                                                                        |
+//! | 16  | yields   |                                                                                      |
 
 use super::command::{QueueNumber, Stretch};
 use super::consumers::ConsumerNumber;
@@ -67,6 +68,8 @@ pub(crate) enum Reply {
     Unjoined,
     /// The consumer has as many in flight as it takes, or it is not the one that is active.
     NoRoom,
+    /// Others come first, who were woken and have yet to look.
+    Yields,
     /// So many went.
     AckedThrough {
         messages: u64,
@@ -102,6 +105,7 @@ const JOINED: u8 = 12;
 const UNJOINED: u8 = 13;
 const NO_ROOM: u8 = 14;
 const ACKED_THROUGH: u8 = 15;
+const YIELDS: u8 = 16;
 
 impl HandedRun {
     fn fields(&self) -> [u64; 6] {
@@ -136,7 +140,7 @@ fn varints(values: impl IntoIterator<Item = u64>) -> usize {
 impl Reply {
     pub(crate) fn encoded_len(&self) -> usize {
         1 + match self {
-            Reply::Done | Reply::More | Reply::Unjoined | Reply::NoRoom => 0,
+            Reply::Done | Reply::More | Reply::Unjoined | Reply::NoRoom | Reply::Yields => 0,
             Reply::Joined { consumer } => varint_len(consumer.0),
             Reply::AckedThrough { messages } => varint_len(*messages),
             Reply::Queue(queue) => varint_len(u64::from(queue.0)),
@@ -186,6 +190,7 @@ impl Reply {
             }
             Reply::Unjoined => out.u8(UNJOINED),
             Reply::NoRoom => out.u8(NO_ROOM),
+            Reply::Yields => out.u8(YIELDS),
             Reply::Done => out.u8(DONE),
             Reply::More => out.u8(MORE),
             Reply::Sent { priority, offset } => {
@@ -228,6 +233,7 @@ impl Reply {
             ACKED_THROUGH => Reply::AckedThrough { messages: take.varint()? },
             UNJOINED => Reply::Unjoined,
             NO_ROOM => Reply::NoRoom,
+            YIELDS => Reply::Yields,
             DONE => Reply::Done,
             MORE => Reply::More,
             SENT => Reply::Sent { priority: take.u8()?, offset: take.varint()? },

@@ -21,10 +21,10 @@
 //! | 62   | consumer            | see `consumers/mod.rs`                                                  |
 //! | 63   | consumer            | none: what changes when a consumer has room again                       |
 //!
-//! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields:
-//! 1 time, 2 group u64, 4 tracked (acquired · failed · max attempts · u8 (1 suspect) · holder · until · pause · ttl ·
-//! deadline · first note · last note · taker · handed), 8 death (reason u8 · when · failed · first note · last note). The lane of a
-//! row stands above the 43 bits of the rest.
+//! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields: 1
+//! time, 2 group u64, 4 tracked (acquired · failed · max attempts · u8 (1 suspect) · holder · until · pause · ttl ·
+//! deadline · first note · last note · taker · handed), 8 death (reason u8 · when · failed · first note · last note).
+//! The lane of a row stands above the 43 bits of the rest.
 
 use super::chunk::{Chunk, Death, Tracked, bit};
 use super::command::{Holder, Place, QueueNumber, Reason};

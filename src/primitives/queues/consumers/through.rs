@@ -1,8 +1,8 @@
 //! Acknowledging all that a consumer has up to one delivery.
 //!
-//! *Up to* is by when they were handed out: all that this consumer has in flight of what was handed to it in frames before
-//! that of the one named, and of those in the same frame the ones that stand before it in the queue's order. So what it
-//! has in reserve behind that one stays.
+//! *Up to* is by when they were handed out: all that this consumer has in flight of what was handed to it in frames
+//! before that of the one named, and of those in the same frame the ones that stand before it in the queue's order. So
+//! what it has in reserve behind that one stays.
 
 use std::cmp::Reverse;
 

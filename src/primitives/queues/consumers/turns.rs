@@ -1,22 +1,35 @@
 //! Who may be handed how many messages.
 //!
 //! * A consumer that has joined has at most as many in flight as its prefetch says.
-//! * Of a queue with a single active consumer it is the turn of the one that comes first: of the highest priority, and of
-//!   those who joined first. While anybody else has messages of it in flight, who has left perhaps, nobody is handed
+//! * Of a queue with a single active consumer it is the turn of the one that comes first: of the highest priority, and
+//!   of those who joined first. While anybody else has messages of it in flight, who has left perhaps, nobody is handed
 //!   any: so what one was handed is settled or taken back before another is handed the next.
+//! * Who asks lets those go first that have a higher priority, were woken by what there is, and have not looked yet: of
+//!   what is ready it is handed no more than they have no room for. When they have looked, it is woken in its turn.
 
 use super::super::command::{Holder, QueueNumber};
+use super::super::lane::Lane;
 use super::super::looking::Standing;
+use super::super::picking::Candidates;
 use super::super::queue::Queue;
+use super::super::rows::news_row;
 use super::super::state::State;
 use super::{Consumer, ConsumerEvent, ConsumerNumber, Taker, turn_row};
+use crate::base::log::LogId;
 use crate::base::row::RowKey;
+use crate::base::time::Now;
+use crate::engine::machine::{Context, Stand};
+
+/// The priority of who has not joined.
+const PRIORITY_UNJOINED: u8 = 0;
 
 /// How many messages somebody may be handed now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::primitives::queues) enum Room {
     /// Who has not joined, and has to.
     Unjoined,
+    /// It is to let others go first.
+    Yields,
     Of(usize),
 }
 
@@ -27,15 +40,25 @@ pub(in crate::primitives::queues) fn room(
     holder: Holder,
     taker: Taker,
     max: usize,
+    context: &Context<'_>,
 ) -> Room {
-    let Some(number) = taker.consumer() else {
-        return if queue.options.single_active_consumer { Room::Unjoined } else { Room::Of(max) };
+    let (priority, max) = match taker.consumer() {
+        None if queue.options.single_active_consumer => return Room::Unjoined,
+        None => (PRIORITY_UNJOINED, max),
+        Some(number) => match state.consumers.get(number) {
+            Some(consumer) if (consumer.queue, consumer.holder) == (queue.number, holder) => {
+                (consumer.priority, state.room_of(queue, number, consumer).min(max))
+            }
+            _ => return Room::Unjoined,
+        },
     };
-    match state.consumers.get(number) {
-        Some(consumer) if (consumer.queue, consumer.holder) == (queue.number, holder) => {
-            Room::Of(state.room_of(queue, number, consumer).min(max))
-        }
-        _ => Room::Unjoined,
+    match context.watched.room_above(news_row(queue.number), priority) {
+        0 => Room::Of(max),
+        _ if max == 0 => Room::Of(0),
+        above => match max.min((queue.counts().ready as usize).saturating_sub(above)) {
+            0 => Room::Yields,
+            max => Room::Of(max),
+        },
     }
 }
 
@@ -78,6 +101,24 @@ impl State {
     pub(crate) fn has_turn(&self, queue: QueueNumber, consumer: ConsumerNumber) -> bool {
         let found = self.get(queue).and_then(|queue| Some((queue, self.consumers.get(consumer)?)));
         found.is_none_or(|(queue, found)| self.room_of(queue, consumer, found) > 0)
+    }
+
+    /// Whether a queue has something still for those who wait for its news. Of one that was deleted they are to learn
+    /// that.
+    pub(crate) fn offers(&self, key: RowKey, now: Now, shown: &dyn Fn(LogId) -> u64) -> bool {
+        let number = u32::try_from(key.id).ok().map(QueueNumber).filter(|number| news_row(*number) == key);
+        let Some(queue) = number.and_then(|number| self.get(number)) else { return true };
+        let shown = |lane: &Lane| shown(lane.log);
+        !queue.is_paused && Candidates::of(queue, now.wall, true, &shown).next().is_some()
+    }
+
+    /// How somebody stands in line who would take so many messages.
+    pub(crate) fn stand_of(&self, taker: Taker, max: usize, yields: bool) -> Stand {
+        let found = taker.consumer().and_then(|number| Some((number, self.consumers.get(number)?)));
+        let (priority, room) = found.map_or((PRIORITY_UNJOINED, max), |(number, found)| {
+            (found.priority, max.min(found.prefetch.saturating_sub(self.in_flight_of(number)) as usize))
+        });
+        Stand { priority, room, yields }
     }
 
     /// Names those who may have room by a message's being in flight no longer, in so far as they wait for it.

@@ -6,9 +6,12 @@ use super::super::looking::Standing;
 use super::super::message::Message;
 use super::super::options::Options;
 use super::super::reply::Reply;
+use super::super::rows::news_row;
 use super::super::sequence;
-use super::bench::{Bench, DRIVER, FAIL, PACKER, RELEASE, at_once, order};
+use super::bench::{Bench, DRIVER, FAIL, PACKER, RELEASE, at_once, of_group, order};
 use crate::base::bounds::CONSUMERS_MAX;
+use crate::base::lsn::Lsn;
+use crate::engine::machine::Ticket;
 
 const HOST: u64 = 0;
 
@@ -289,4 +292,58 @@ fn consumers_go_with_their_queue() {
     let (holder, consumer) = (Holder(first.holder), first.number);
     assert!(matches!(bench.world.submit(&Command::Leave { queue, holder, consumer }), Outcome::Unchanged { .. }));
     bench.world.reload();
+}
+
+/// Has a consumer of this priority stand in line, and woken if something was sent since.
+fn stands(bench: &mut Bench, who: Who, max: usize) -> Ticket {
+    let stand = bench.world.state.stand_of(Taker::joined(who.number), max, false);
+    let key = news_row(bench.queue);
+    bench.world.watched.enter_line(key, stand, None).expect("it lets nobody go first").0
+}
+
+#[test]
+fn who_was_woken_with_a_higher_priority_goes_first_as_far_as_it_has_room() {
+    let mut bench = Bench::new(at_once());
+    let (high, low) = (join(&mut bench, PACKER, 5, 2), join(&mut bench, DRIVER, 0, 9));
+    let (ticket, key) = (stands(&mut bench, high, 2), news_row(bench.queue));
+    bench.send_plain(&["one", "two"]);
+    assert!(bench.world.watched.touch(key, Lsn(1 << 40), false).is_some());
+    assert_eq!(take(&mut bench, low, 9), Err(Reply::Yields));
+    assert_eq!(bench.told_to(DRIVER, Taker::unjoined(1), 9), Err(Reply::Yields), "who has not joined has priority 0");
+    let equal = join(&mut bench, DRIVER, 5, 9);
+    assert_eq!(take(&mut bench, equal, 1), Ok(vec!["one"]), "one of the same priority does not wait");
+    bench.send_plain(&["three", "four"]);
+    takes(&mut bench, low, &["two"]);
+    bench.world.watched.leave_line(key, ticket, || false);
+    takes(&mut bench, low, &["three", "four"]);
+}
+
+#[test]
+fn who_sleeps_holds_nobody_up_whatever_its_priority() {
+    let mut bench = Bench::new(at_once());
+    let (high, low) = (join(&mut bench, PACKER, 5, 2), join(&mut bench, DRIVER, 0, 9));
+    bench.send_plain(&["one"]);
+    stands(&mut bench, high, 2);
+    takes(&mut bench, low, &["one"]);
+}
+
+#[test]
+fn a_queue_offers_what_somebody_could_be_handed() {
+    let mut bench = Bench::new(at_once());
+    let offers = |bench: &Bench, durable: u64| {
+        let shown = |log| bench.world.logs.get(log).map_or(0, |cell| cell.shown(Lsn(durable)));
+        bench.world.state.offers(news_row(bench.queue), bench.world.now, &shown)
+    };
+    (bench.world.is_sync, bench.world.durable) = (true, Lsn(u64::MAX));
+    assert!(!offers(&bench, u64::MAX));
+    bench.send(&[of_group("customer-ann", "ann 1"), of_group("customer-ann", "ann 2")]);
+    assert!(offers(&bench, u64::MAX) && !offers(&bench, 0), "what may not be shown yet is not offered");
+    bench.take(HOST, 1);
+    assert!(!offers(&bench, u64::MAX), "the next of the group is not");
+    let queue = bench.queue;
+    bench.settle(Settlement::Ack, &["ann 1"]);
+    bench.world.accept(&Command::Pause { queue, is_paused: true });
+    assert!(!offers(&bench, u64::MAX));
+    bench.world.accept(&Command::Delete { queue });
+    assert!(offers(&bench, u64::MAX), "that it is deleted is for everybody");
 }
