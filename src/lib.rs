@@ -61,16 +61,16 @@ mod storage;
 
 pub use api::{
     AppendOptions, Appended, AppendedBatch, AppendedRange, AttachedProcess, Backoff, Binding, BoundTo, CheckReport,
-    CommitOptions, Database, DeadLetter, DeadLetters, DeathReason, Deaths, Dedup, Delivery, Edit, Error, Exchange,
-    ExchangeDescription, ExchangeOptions, ExchangeType, Explanation, Failure, Group, GroupDescription, GroupOptions,
-    GroupPartition, HeaderMatch, History, Jitter, LeftOut, LeftOutRun, MappedRange, Mapping, MappingRanges, Member,
-    MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, Message, MissedRuns, OpenMode, OperationCount,
-    Options, Overflow, OverlappingRuns, OwnedRecord, PartitionDescription, PartitionLag, Polled, ProducedBatch,
-    Producer, ProducerOptions, PublishOptions, Published, PublishedBefore, Queue, QueueDescription, QueueOptions,
-    Reader, ReaderOptions, Receipt, RecordIterator, RecordView, Records, Redrive, Redriven, Reset, Schedule,
-    ScheduleDescription, ScheduleMessage, SchedulePlan, ScheduleTarget, ScheduleTimes, Sent, SentBefore, SentRun,
-    Start, Stats, Stopper, StoredMessage, Stream, StreamDescription, StreamOptions, Subscription, SubscriptionOptions,
-    SubscriptionStream, Ticket, Worker, WorkerCounts, WorkerOptions,
+    CommitOptions, ConsumerDescription, Database, DeadLetter, DeadLetters, DeathReason, Deaths, Dedup, Delivery, Edit,
+    Error, Exchange, ExchangeDescription, ExchangeOptions, ExchangeType, Explanation, Failure, Group, GroupDescription,
+    GroupOptions, GroupPartition, HeaderMatch, History, Jitter, LeftOut, LeftOutRun, MappedRange, Mapping,
+    MappingRanges, Member, MemberDescription, MemberOptions, MemberRecordStream, MemberRecords, Message, MissedRuns,
+    OpenMode, OperationCount, Options, Overflow, OverlappingRuns, OwnedRecord, PartitionDescription, PartitionLag,
+    Polled, ProducedBatch, Producer, ProducerOptions, PublishOptions, Published, PublishedBefore, Queue,
+    QueueDescription, QueueOptions, Reader, ReaderOptions, Receipt, RecordIterator, RecordView, Records, Redrive,
+    Redriven, Reset, Schedule, ScheduleDescription, ScheduleMessage, SchedulePlan, ScheduleTarget, ScheduleTimes, Sent,
+    SentBefore, SentRun, Start, Stats, Stopper, StoredMessage, Stream, StreamDescription, StreamOptions, Subscription,
+    SubscriptionOptions, SubscriptionStream, Ticket, Worker, WorkerCounts, WorkerOptions,
 };
 pub use base::level::Level;
 pub use base::lsn::Lsn;

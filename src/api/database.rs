@@ -5,7 +5,7 @@ mod scheduling;
 use std::path::{Path, PathBuf};
 
 use crate::base::level::Level;
-use crate::base::sync::{Arc, AtomicBool, Ordering};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::engine::Refused;
 use crate::primitives::queues::Erasing;
 use crate::primitives::{Command, Refusal, Reply, queues, sessions, streams};
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     remove_on_close: Option<PathBuf>,
     /// Nothing is handed out any more: what is given back now is for others.
     is_closing: AtomicBool,
+    /// The number of the next who receives without having joined.
+    pub(super) takers: AtomicU64,
 }
 
 impl Shared {
@@ -118,7 +120,15 @@ impl Database {
         let start = random_id().map_err(|source| Error::Io { attempt: "asking for randomness", source })?;
         let spread = Spread::new(u64::from_le_bytes(*start.first_chunk().expect("an id has sixteen bytes")));
         Ok(Database {
-            shared: Arc::new(Shared { link, level, spread, path, remove_on_close, is_closing: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                link,
+                level,
+                spread,
+                path,
+                remove_on_close,
+                is_closing: AtomicBool::new(false),
+                takers: AtomicU64::new(1),
+            }),
         })
     }
 

@@ -88,6 +88,42 @@ impl Delivery {
         self.settle(&Settlement::Ack)
     }
 
+    /// This message is done, and so are all that its consumer was handed before it and has not settled: they go, in one
+    /// step that a crash cannot divide. Tells how many went. Its consumer is the subscription or the worker that it
+    /// comes from; the calls of one [`Queue`] and its clones are one consumer too. What it has in reserve, and what it
+    /// was handed later, stays. Of what was received at once, *before* is by the queue's order. Does not wait for the
+    /// disk.
+    ///
+    /// The other deliveries are over: whoever has them still is told that they are [`Error::Stale`], and may drop them.
+    ///
+    /// ```
+    /// use towpath::QueueOptions;
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// let mails = db.create_queue("mails", QueueOptions::new())?;
+    /// for body in ["one", "two", "three"] {
+    ///     mails.send(body)?;
+    /// }
+    /// let mut batch = mails.receive_batch(3)?;
+    /// let third = batch.pop().expect("three were sent");
+    /// let second = batch.pop().expect("three were sent");
+    /// assert_eq!(second.ack_through()?, 2);
+    /// third.fail("no such address")?;
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Delivery::ack`]; then nothing else was settled either.
+    pub fn ack_through(mut self) -> Result<u64, Error> {
+        self.is_settled = true;
+        self.check_process()?;
+        let command = Command::AckThrough { queue: self.queue.number, delivery: self.id };
+        match self.queue.submit(command, Level::Buffered) {
+            Ok((Reply::AckedThrough { messages }, _)) => Ok(messages),
+            Ok(_) => unreachable!("who settles is told what was"),
+            Err(refused) => Err(self.queue.refusal(refused)),
+        }
+    }
+
     /// It was tried and failed: it comes back after the queue's backoff, or is dead if that was its last attempt.
     /// `error` is kept with it, up to 1,024 bytes.
     ///

@@ -2,6 +2,7 @@
 
 mod check;
 mod commit_options;
+mod consumer;
 mod database;
 mod dead_letter;
 mod dead_letter_options;
@@ -71,7 +72,8 @@ pub use producer::Producer;
 pub use queue::Queue;
 pub use queue_options::{Backoff, Jitter, Overflow, QueueOptions};
 pub use queue_outcomes::{
-    DeathReason, Explanation, Failure, Published, PublishedBefore, QueueDescription, Sent, SentBefore, WorkerCounts,
+    ConsumerDescription, DeathReason, Explanation, Failure, Published, PublishedBefore, QueueDescription, Sent,
+    SentBefore, WorkerCounts,
 };
 pub use reader::{Reader, Start};
 pub use reader_options::{ReaderOptions, Reset};

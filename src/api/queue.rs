@@ -14,8 +14,9 @@ use crate::base::time::BootTime;
 use crate::engine::{Refused, Submitted, deadline_in};
 use crate::primitives::queues::{self, Command as OfQueues, DeliveryId, HandedRun, Holder, QueueNumber, Settlement};
 use crate::primitives::{Command, Refusal, Reply};
-use crate::processes::queueing::{DescribeQueue, Known};
+use crate::processes::queueing::{Awaits, Called, DescribeQueue, Known};
 
+use super::consumer::{Consumer, Wish};
 use super::database::{Database, refusal};
 use super::delivery::{Delivery, delivery_id};
 use super::error::Error;
@@ -55,6 +56,8 @@ pub struct Queue {
     name: Arc<str>,
     pub(super) number: QueueNumber,
     pub(super) reader: Arc<MessageReader>,
+    /// The one that calls on this handle and its clones are.
+    consumer: Arc<Consumer>,
 }
 
 /// What was handed out, or what the queue knew when it had nothing.
@@ -65,7 +68,8 @@ pub(super) enum HandedOut {
 
 impl Queue {
     pub(super) fn new(database: Database, name: &str, number: QueueNumber) -> Queue {
-        Queue { database, name: name.into(), number, reader: Arc::default() }
+        let consumer = Arc::new(Consumer::new(&database, number, Wish::default()));
+        Queue { database, name: name.into(), number, reader: Arc::default(), consumer }
     }
 
     /// Its name.
@@ -189,21 +193,23 @@ impl Queue {
     /// # Errors
     /// As for [`Queue::receive`].
     pub async fn receive_batch_async(&self, max: usize) -> Result<Vec<Delivery>, Error> {
+        let mut called = None;
         loop {
-            match self.hand_out(max)? {
+            match self.hand_out(&self.consumer, max, called.take())? {
                 HandedOut::Messages(deliveries) if !deliveries.is_empty() => return Ok(deliveries),
                 HandedOut::Messages(_) => {}
                 HandedOut::Nothing { known } => {
                     let news = self.database.shared.link.wait_for_queue_async(self.number, known);
-                    news.await.map_err(|refused| self.refusal(refused))?;
+                    called = Some(news.await.map_err(|refused| self.refusal(refused))?);
                 }
             }
         }
     }
 
     fn receive_until(&self, max: usize, waits: bool, deadline: Option<BootTime>) -> Result<Vec<Delivery>, Error> {
+        let mut called = None;
         loop {
-            let known = match self.hand_out(max)? {
+            let known = match self.hand_out(&self.consumer, max, called.take())? {
                 HandedOut::Messages(deliveries) if !deliveries.is_empty() => return Ok(deliveries),
                 HandedOut::Messages(_) => continue,
                 HandedOut::Nothing { known } => known,
@@ -212,23 +218,49 @@ impl Queue {
                 return Ok(Vec::new());
             }
             let news = self.database.shared.link.wait_for_queue(self.number, known, deadline);
-            if !news.map_err(|refused| self.refusal(refused))? {
-                return Ok(Vec::new());
+            match news.map_err(|refused| self.refusal(refused))? {
+                None => return Ok(Vec::new()),
+                by => called = by,
             }
         }
     }
 
-    pub(super) fn hand_out(&self, max: usize) -> Result<HandedOut, Error> {
+    /// A consumer of its own.
+    pub(super) fn join(&self, wish: Wish) -> Result<Arc<Consumer>, Error> {
+        if self.database.shared.is_closing() {
+            return Err(Error::Closed);
+        }
+        let consumer = Consumer::new(&self.database, self.number, wish);
+        consumer.join(consumer.taker(), self.name())?;
+        Ok(Arc::new(consumer))
+    }
+
+    /// Asks for messages; `called` is who was woken for that.
+    pub(super) fn hand_out(&self, consumer: &Consumer, max: usize, called: Option<Called>) -> Result<HandedOut, Error> {
         if self.database.shared.is_closing() {
             return Err(Error::Closed);
         }
         let max = max.clamp(1, MESSAGES_PER_RECEIVE_MAX) as u32;
         let host = self.database.shared.link.host().map_err(|refused| self.refusal(refused))?;
-        let command = OfQueues::Receive { queue: self.number, holder: Holder::HOST, max };
-        match self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0 {
-            queues::Reply::Handed(runs) => self.take_hold(&runs).map(HandedOut::Messages),
-            queues::Reply::Nothing { known: news } => Ok(HandedOut::Nothing { known: Known { news, host } }),
-            _ => unreachable!("who receives is told of messages, or that there are none"),
+        loop {
+            let taker = consumer.taker();
+            let command = OfQueues::Receive { queue: self.number, holder: Holder::HOST, taker, max };
+            let nothing = |news, awaits| Ok(HandedOut::Nothing { known: Known { news, taker, max, awaits, host } });
+            return match self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0 {
+                queues::Reply::Handed(runs) => {
+                    // Others need not wait until it is read.
+                    drop(called);
+                    self.take_hold(&runs).map(HandedOut::Messages)
+                }
+                queues::Reply::Nothing { known: news } => nothing(news, Awaits::News),
+                queues::Reply::NoRoom => nothing(0, Awaits::Turn),
+                queues::Reply::Yields => nothing(0, Awaits::Others),
+                queues::Reply::Unjoined => {
+                    consumer.join(taker, self.name())?;
+                    continue;
+                }
+                _ => unreachable!("who receives is told of messages, or that there are none"),
+            };
         }
     }
 
@@ -282,6 +314,34 @@ impl Queue {
     /// [`Error::Stale`] if all were; [`Error::InvalidOption`] if one is of another queue, and then all are as if they
     /// had been dropped; else as for [`Delivery::ack`].
     pub fn ack_batch(&self, deliveries: Vec<Delivery>) -> Result<usize, Error> {
+        self.settle_batch(&Settlement::Ack, deliveries)
+    }
+
+    /// Has several fail at once, as [`Delivery::fail`] does one: all with this text. Tells as [`Queue::ack_batch`].
+    ///
+    /// # Errors
+    /// As for [`Queue::ack_batch`].
+    pub fn fail_batch(&self, deliveries: Vec<Delivery>, error: &str) -> Result<usize, Error> {
+        self.settle_batch(&Settlement::Fail { error, delay_micros: None }, deliveries)
+    }
+
+    /// Releases several at once, as [`Delivery::release`] does one. Tells as [`Queue::ack_batch`].
+    ///
+    /// # Errors
+    /// As for [`Queue::ack_batch`].
+    pub fn release_batch(&self, deliveries: Vec<Delivery>) -> Result<usize, Error> {
+        self.settle_batch(&Settlement::Release { delay_micros: 0 }, deliveries)
+    }
+
+    /// Rejects several at once, as [`Delivery::reject`] does one: all with this text. Tells as [`Queue::ack_batch`].
+    ///
+    /// # Errors
+    /// As for [`Queue::ack_batch`].
+    pub fn reject_batch(&self, deliveries: Vec<Delivery>, error: &str) -> Result<usize, Error> {
+        self.settle_batch(&Settlement::Reject { error }, deliveries)
+    }
+
+    fn settle_batch(&self, how: &Settlement<'_>, deliveries: Vec<Delivery>) -> Result<usize, Error> {
         if deliveries.iter().any(|delivery| !delivery.is_here()) {
             return Err(Error::Forked);
         }
@@ -292,7 +352,7 @@ impl Queue {
         let ids: Vec<DeliveryId> = deliveries.into_iter().map(Delivery::into_id).collect();
         let mut stale = 0;
         for ids in ids.chunks(DELIVERIES_PER_CALL_MAX) {
-            stale += match self.settle(&Settlement::Ack, ids) {
+            stale += match self.settle(how, ids) {
                 Ok(stale) => stale.len(),
                 Err(Error::Stale { .. }) => ids.len(),
                 Err(error) => return Err(error),

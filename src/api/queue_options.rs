@@ -104,6 +104,16 @@ impl QueueOptions {
         self.with(|options| options.dedup = dedup.0)
     }
 
+    /// With `true` one consumer at a time is handed messages, and the others wait: a
+    /// [subscription](crate::Queue::subscribe), a [`Worker`](crate::Worker), or all calls on one handle of the queue
+    /// and its clones. It is the one with the highest [priority](crate::SubscriptionOptions::priority), of several the
+    /// one that came first. When it is dropped or its process ends, or when a higher one has come, the next is handed
+    /// messages as soon as all that it had is settled or taken back: order is kept over every hand-over.
+    #[must_use]
+    pub fn single_active_consumer(self, is_single: bool) -> QueueOptions {
+        self.with(|options| options.single_active_consumer = is_single)
+    }
+
     fn with(mut self, set: impl FnOnce(&mut queues::Options)) -> QueueOptions {
         set(&mut self.options);
         self

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::base::lsn::Lsn;
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{Reason, Told};
+use crate::processes::consuming::ConsumerFacts;
 
 use super::outcomes::Receipt;
 use super::queue_options::QueueOptions;
@@ -137,6 +138,31 @@ pub struct QueueDescription {
     pub is_target: bool,
 }
 
+/// A consumer that has joined a queue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ConsumerDescription {
+    /// Its name; `consumer` and a number, if it was given none.
+    pub name: String,
+    /// The higher one comes first.
+    pub priority: u8,
+    /// The most messages that it has and has not settled.
+    pub prefetch: u32,
+    /// Those that it has now.
+    pub in_flight: u32,
+    /// It may be handed messages. Of a queue with a single active consumer none is while the one before has some.
+    pub is_active: bool,
+    /// The process that it is in, as long as that is attached, or the host's.
+    pub pid: Option<u32>,
+}
+
+impl From<ConsumerFacts> for ConsumerDescription {
+    fn from(facts: ConsumerFacts) -> ConsumerDescription {
+        let ConsumerFacts { name, priority, prefetch, in_flight, is_active, pid, .. } = facts;
+        ConsumerDescription { name, priority, prefetch, in_flight, is_active, pid }
+    }
+}
+
 /// Why a message is dead.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -169,7 +195,7 @@ impl From<Reason> for DeathReason {
 }
 
 /// Why a message is not handed out now, or when it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Explanation {
     /// It is handed out when so many others are that come before it; 0: it is the next. Counted up to 1,024.
@@ -198,6 +224,14 @@ pub enum Explanation {
     Paused,
     /// A process that had it with others has died, and a process that could try it has another such message.
     Suspect,
+    /// Each [consumer](crate::Queue::consumers) that has joined has as many messages as it takes. Who only receives may
+    /// be handed it all the same, unless one consumer at a time is active.
+    ConsumersFull,
+    /// The queue has a single active consumer, and the one whose turn it is waits for another to settle what it has.
+    NotActive {
+        /// The name of that other.
+        consumer: String,
+    },
     /// Its time is over; it leaves within a tick.
     Expired,
     /// It is in the dead set.

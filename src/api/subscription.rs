@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::engine::deadline_in;
 
+use super::consumer::Wish;
 use super::delivery::Delivery;
 use super::error::Error;
 use super::queue::Queue;
@@ -93,7 +94,9 @@ impl Queue {
 
     fn intake(&self, options: SubscriptionOptions) -> Result<Intake, Error> {
         options.check()?;
-        Intake::new(self.clone(), options.prefetch, Stopper::new())
+        let SubscriptionOptions { name, priority, prefetch } = options;
+        let consumer = self.join(Wish { name, priority, prefetch })?;
+        Intake::new(self.clone(), consumer, prefetch, Stopper::new())
     }
 }
 

@@ -9,6 +9,7 @@ use std::panic::resume_unwind;
 use crate::base::sync::{Arc, JoinHandle, spawn};
 
 use self::crew::{Crew, Task};
+use super::consumer::Wish;
 use super::delivery::Delivery;
 use super::error::Error;
 use super::queue::Queue;
@@ -100,15 +101,17 @@ impl std::fmt::Debug for Crew {
 
 impl Worker {
     fn start(queue: Queue, options: WorkerOptions, task: Box<Task>) -> Result<Worker, Error> {
+        let WorkerOptions { name, priority, threads, max_run_micros } = options;
         let process = queue.process();
-        let crew = Crew::new(queue, task, options.threads, options.max_run_micros)?;
+        let consumer = queue.join(Wish { name, priority, prefetch: threads })?;
+        let crew = Crew::new(queue, task, threads, max_run_micros)?;
         // Dropped if a thread cannot be started, which ends the others.
         let mut worker = Worker { threads: Vec::new(), timer: None, crew, process };
         let crew = worker.crew.clone();
         worker.timer = Some(begin("towpath-extend", move || crew.keep_extended())?);
-        for thread in 0..options.threads {
+        for thread in 0..threads {
             let crew = worker.crew.clone();
-            let mut intake = Intake::new(crew.queue().clone(), 1, crew.stopper.clone())?;
+            let mut intake = Intake::new(crew.queue().clone(), consumer.clone(), 1, crew.stopper.clone())?;
             worker.threads.push(begin("towpath-work", move || crew.work(thread, &mut intake))?);
         }
         Ok(worker)

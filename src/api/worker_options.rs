@@ -17,8 +17,11 @@ use super::queue_options::micros;
 /// let patient = WorkerOptions::new(4).max_run(Duration::from_secs(3600));
 /// assert_ne!(WorkerOptions::from(4), patient);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WorkerOptions {
+    /// Empty: none.
+    pub(super) name: Box<str>,
+    pub(super) priority: u8,
     pub(super) threads: usize,
     pub(super) max_run_micros: u64,
 }
@@ -28,7 +31,7 @@ impl WorkerOptions {
     /// minutes.
     #[must_use]
     pub fn new(threads: usize) -> WorkerOptions {
-        WorkerOptions { threads, max_run_micros: MAX_RUN_MICROS_DEFAULT }
+        WorkerOptions { name: "".into(), priority: 0, threads, max_run_micros: MAX_RUN_MICROS_DEFAULT }
     }
 
     /// How long a message is extended while its task runs. A task that takes longer is not ended; but its message is
@@ -39,7 +42,19 @@ impl WorkerOptions {
         WorkerOptions { max_run_micros: micros(time), ..self }
     }
 
-    pub(super) fn check(self) -> Result<(), Error> {
+    /// As [`SubscriptionOptions::name`](crate::SubscriptionOptions::name): all its threads are one consumer.
+    #[must_use]
+    pub fn name(self, name: &str) -> WorkerOptions {
+        WorkerOptions { name: name.into(), ..self }
+    }
+
+    /// As [`SubscriptionOptions::priority`](crate::SubscriptionOptions::priority).
+    #[must_use]
+    pub fn priority(self, priority: u8) -> WorkerOptions {
+        WorkerOptions { priority, ..self }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
         match self.threads {
             0 => Err(Error::InvalidOption { option: "threads", reason: "a worker has at least one".to_owned() }),
             1..=WORKER_THREADS_MAX => Ok(()),

@@ -163,6 +163,9 @@ pub(crate) const MESSAGES_PER_RECEIVE_MAX: usize = 1024;
 /// Messages that a subscription takes from its queue at once at most.
 pub(crate) const PREFETCH_MAX: usize = MESSAGES_PER_RECEIVE_MAX;
 
+/// Consumers of all queues together that have joined: those of a process end in one frame.
+pub(crate) const CONSUMERS_MAX: usize = 16_384;
+
 /// How long messages that a subscription has in reserve may wait before they are extended: this, or a tenth of the
 /// visibility timeout where that is less.
 pub(crate) const RESERVE_AGE_MICROS_MAX: u64 = 1_000_000;
@@ -404,7 +407,7 @@ const _: () = {
     assert!((groups_bytes as u64) < frame_bytes_least_max);
     // All that is in flight may come back in one frame: a lane, a sequence and what becomes of it.
     assert!((IN_FLIGHT_MAX * 14) as u64 <= frame_bytes_least_max);
-    assert!(IN_FLIGHT_MAX < DIRTY_ROWS_MAX);
+    assert!(IN_FLIGHT_MAX + CONSUMERS_MAX < DIRTY_ROWS_MAX);
     assert!(MESSAGES_PER_CHUNK == u64::BITS as u64 && MESSAGES_PER_CHUNK.is_multiple_of(MESSAGES_PER_ROW));
     assert!(SEQUENCE_BITS - MESSAGES_PER_ROW.ilog2() + LANE_BITS <= u64::BITS);
     assert!(DELIVERIES_PER_CALL_MAX * (ERROR_BYTES_MAX / 8) < frame_bytes_least_max as usize);

@@ -12,6 +12,7 @@ use crate::base::sync::EventListener;
 use super::Engine;
 use super::core::Core;
 use super::fault::Fault;
+use super::line::{Stand, Ticket};
 use super::logs::Hidden;
 use super::machine::Machine;
 use super::wake::{self, Sight};
@@ -89,6 +90,34 @@ impl<M: Machine> Engine<M> {
 
     pub(crate) fn stop_waiting_for_object(&self, key: RowKey) {
         self.core.lock().watched.leave(key);
+    }
+
+    /// Enters a line for an object, and tells how; `None` if there is something to tell already, or it is not to wait.
+    /// The ticket must be given back with [`Engine::leave_line`].
+    pub(crate) fn enter_line<T>(
+        &self,
+        key: RowKey,
+        stand: impl FnOnce(&M) -> Stand,
+        look: impl FnOnce(&M, &mut dyn FnMut(RowKey)) -> Option<T>,
+    ) -> Result<Option<(Ticket, EventListener)>, Fault> {
+        self.check_process()?;
+        let look = |core: &Core<M>| (sight_of(core, look), stand(&core.machine));
+        wake::enter_line(&self.core, &self.marks.durable, || self.check_alive(), key, look)
+    }
+
+    /// Leaves a line. If who leaves was woken, and the object has something still, the next is.
+    pub(crate) fn leave_line(&self, key: RowKey, ticket: Ticket) {
+        let (wall, durable) = (self.clock.wall(), self.marks.durable.get());
+        let mut core = self.core.lock();
+        let Core { machine, logs, watched, clock, .. } = &mut *core;
+        let woken = watched.leave_line(key, ticket, || {
+            let now = clock.stamp(wall, || self.clock.reading());
+            machine.offers(key, now, &|log| logs.get(log).map_or(0, |cell| cell.shown(durable)))
+        });
+        drop(core);
+        woken.into_iter().for_each(|event| {
+            event.notify(usize::MAX);
+        });
     }
 
     /// To be called before an answer that reveals the object as it stands: waits until what was written of it for

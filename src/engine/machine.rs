@@ -16,6 +16,7 @@ use crate::base::lsn::Lsn;
 use crate::base::row::RowKey;
 use crate::base::time::{BootTime, ClockIdentity, Now, Timestamp};
 
+pub(crate) use super::line::{Stand, Ticket};
 pub(crate) use super::logs::Logs;
 pub(crate) use super::watched::Watched;
 use crate::journal::entry::Entry;
@@ -135,6 +136,12 @@ pub(crate) trait Machine: Sized + Default + Send + 'static {
 
     /// The command that tells what compaction has left of a log.
     fn recount(recount: Recount) -> Self::Command<'static>;
+
+    /// Whether an object for which somebody stands in line has something still. Of each log `shown` tells the first
+    /// offset that may not be shown yet.
+    fn offers(&self, _key: RowKey, _now: Now, _shown: &dyn Fn(LogId) -> u64) -> bool {
+        true
+    }
 
     /// The timer that a log has, if its primitive gives it one. Its key's `id` is the log's number.
     fn log_timer(&self, log: LogId) -> Option<LogTimer>;

@@ -21,6 +21,7 @@ mod extent;
 pub(crate) mod fault;
 mod features;
 mod keeper;
+pub(crate) mod line;
 pub(crate) mod logs;
 mod lookup;
 pub(crate) mod machine;

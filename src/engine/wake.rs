@@ -11,6 +11,7 @@ use crate::base::row::RowKey;
 use crate::base::sync::{Arc, Event, EventListener, Mutex};
 use crate::journal::marks::Mark;
 
+use super::line::{Stand, Ticket};
 use super::logs::Logs;
 use super::watched::Watched;
 
@@ -89,6 +90,27 @@ pub(crate) fn register_for_object<C: HoldsLogs, F, T>(
         core.lock()
     };
     Ok(Some(held.watched().wait(key, rests_on).listen()))
+}
+
+/// Enters a line for an object; `None` if there is something to see already, or it is not to wait. `stand` is asked in
+/// the same hold of the core lock. The rest is as for [`register_for_object`].
+pub(crate) fn enter_line<C: HoldsLogs, F, T>(
+    core: &Mutex<C>,
+    durable: &Mark,
+    check_alive: impl Fn() -> Result<(), F>,
+    key: RowKey,
+    look: impl FnOnce(&C) -> (Sight<T>, Stand),
+) -> Result<Option<(Ticket, EventListener)>, F> {
+    let mut held = core.lock();
+    check_alive()?;
+    let (sight, stand) = look(&held);
+    let rests_on = match sight {
+        Sight::Nothing => None,
+        Sight::Seen(_, end) if end <= durable.get() => return Ok(None),
+        Sight::Seen(_, end) => Some(end),
+    };
+    let entered = held.watched().enter_line(key, stand, rests_on);
+    Ok(entered.map(|(ticket, event)| (ticket, event.listen())))
 }
 
 /// Wakes the readers of all logs of which `durable` released records, and those who wait for objects of which it

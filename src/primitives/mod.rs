@@ -7,7 +7,7 @@
 //! | streams   | 1..=15, 0x81..=0x8f    | 1..=15    |
 //! | sessions  | 0x10..=0x1f            | 16..=31   |
 //! | streams: their groups | 0x20..=0x2f | 32..=47  |
-//! | queues    | 0x30..=0x3f, 0xb0..=0xbf, 0xf0..=0xff | 48..=63 |
+//! | queues    | 0x30..=0x3f, 0xb0..=0xbf, 0xf0..=0xff | 48..=79 |
 //!
 //! A further primitive is a field here, a variant in each of the four enums below, and an arm wherever they are
 //! matched; it takes the next sixteen tags and kinds, and ids of logs that no other gives.
@@ -109,7 +109,7 @@ impl Primitive {
         match kind {
             1..=15 | 32..=47 => Some(Primitive::Streams),
             16..=31 => Some(Primitive::Sessions),
-            48..=63 => Some(Primitive::Queues),
+            48..=79 => Some(Primitive::Queues),
             _ => None,
         }
     }
@@ -349,6 +349,10 @@ impl Machine for Primitives {
 
     fn log_last_timestamp(&self, log: LogId) -> Timestamp {
         if queues::is_log(log) { self.queues.log_last_timestamp(log) } else { self.streams.log_last_timestamp(log) }
+    }
+
+    fn offers(&self, key: RowKey, now: Now, shown: &dyn Fn(LogId) -> u64) -> bool {
+        self.queues.offers(key, now, shown)
     }
 
     fn log_timer(&self, log: LogId) -> Option<LogTimer> {

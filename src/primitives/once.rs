@@ -130,13 +130,7 @@ fn of_process<'c>(command: &Command<'c>, request: &sessions::Request) -> Command
             let join = groups::Join { process: Process::Attached(request.session.get()), ..join };
             Command::Streams(streams::Command::Groups(groups::Command::Join(join)))
         }
-        Command::Queues(queues::Command::Receive { queue, max, .. }) => {
-            let holder = queues::Holder(request.session.get());
-            Command::Queues(queues::Command::Receive { queue, holder, max })
-        }
-        Command::Queues(queues::Command::Release { .. }) => {
-            Command::Queues(queues::Command::Release { holder: queues::Holder(request.session.get()) })
-        }
+        Command::Queues(command) => Command::Queues(command.of_holder(queues::Holder(request.session.get()))),
         command => command,
     }
 }

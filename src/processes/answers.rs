@@ -21,13 +21,14 @@ use crate::base::sync::{Arc, Ordering, thread_local};
 use crate::engine::fault::Fault;
 use crate::engine::read::Read;
 use crate::engine::{Engine, Refused};
+use crate::primitives::queues::QueueNumber;
 use crate::primitives::{Primitives, Refusal};
 use crate::storage::disk::host::socket::{Alarm, Socket, wait};
 
 use super::lending::Lending;
 use super::operation::Question;
 use super::questions::{too_many_questions, too_many_watched};
-use super::queueing::WatchQueue;
+use super::queueing::{Called, WatchQueue};
 use super::reading::{Cursors, ReadRecords, put_read};
 use super::server::Attached;
 use super::waiting::Waiting;
@@ -42,8 +43,10 @@ const GATHERED_BYTES: usize = 64 << 10;
 pub(super) struct Answers {
     out: Out,
     waiting: Vec<Asker>,
-    /// Their logs have records; they were not answered yet.
-    woken: VecDeque<(u64, Awaiting)>,
+    /// Their logs have records; they were not answered yet. With the place in line of who has one.
+    woken: VecDeque<(u64, Awaiting, Option<Called>)>,
+    /// Who was told to look at a queue and has yet to do so.
+    called: VecDeque<(u64, QueueNumber, Called)>,
     cursors: Cursors,
     /// The engine is poisoned: nothing is answered any more.
     is_over: bool,
@@ -61,6 +64,14 @@ struct Asker {
     request: u64,
     question: Awaiting,
     waiting: Waiting,
+}
+
+impl Asker {
+    fn into_woken(self) -> (u64, Awaiting, Option<Called>) {
+        let Asker { request, question, waiting } = self;
+        let called = matches!(question, Awaiting::Queue(_)).then(|| waiting.into_called());
+        (request, question, called)
+    }
 }
 
 impl Awaiting {
@@ -270,7 +281,7 @@ impl Answers {
 
     /// Whether one more may wait.
     fn check_room(&self, question: &Awaiting) -> Result<(), Refused<Refusal>> {
-        if self.waiting.len() + self.woken.len() >= QUESTIONS_OPEN_MAX {
+        if self.waiting.len() + self.woken.len() + self.called.len() >= QUESTIONS_OPEN_MAX {
             return Err(too_many_questions());
         }
         let lines = question.further_lines();
@@ -317,8 +328,8 @@ impl Answers {
                     return Ok(());
                 }
             }
-            if matches!(question, Awaiting::Queue(_)) {
-                self.tell_to_look(bell, request);
+            if let Awaiting::Queue(watch) = &question {
+                self.tell_to_look(bell, request, watch.queue, None);
                 return Ok(());
             }
             if self.try_answer(bell, request, &question)? {
@@ -329,11 +340,20 @@ impl Answers {
 
     /// Has a consumer that was woken ask its queue. What woke it may be followed by what is not durable yet: who waited
     /// for that too would wait for as long as anybody sends at `Sync`.
-    fn tell_to_look(&mut self, bell: &Bell, request: u64) {
+    fn tell_to_look(&mut self, bell: &Bell, request: u64, queue: QueueNumber, called: Option<Called>) {
         match bell.engine.inspect(|_| ()) {
-            Ok(()) => self.put(ANSWERED, request, |out| WatchQueue::put_answer(&true, out)),
+            Ok(()) => {
+                self.called.extend(called.map(|called| (request, queue, called)));
+                self.put(ANSWERED, request, |out| WatchQueue::put_answer(&true, out));
+            }
             Err(fault) => self.refuse(&bell.engine, 0, request, &fault.into()),
         }
+    }
+
+    /// The process has asked the queue for messages, as one of those was told to who were called: the next may be.
+    pub(super) fn has_looked(&mut self, queue: QueueNumber) {
+        let at = self.called.iter().position(|(_, of, _)| *of == queue);
+        at.and_then(|at| self.called.remove(at));
     }
 
     /// Finds those for whom there is something now.
@@ -343,7 +363,7 @@ impl Answers {
         let Answers { waiting, woken, .. } = self;
         bell.lending.look(|| {
             let is_woken = |asker: &mut Asker| Pin::new(&mut asker.waiting).poll(&mut context).is_ready();
-            woken.extend(waiting.extract_if(.., is_woken).map(|asker| (asker.request, asker.question)));
+            woken.extend(waiting.extract_if(.., is_woken).map(Asker::into_woken));
         });
     }
 
@@ -351,10 +371,10 @@ impl Answers {
     pub(super) fn answer_woken(&mut self, bell: &Arc<Bell>) -> bool {
         let had_woken = !self.woken.is_empty();
         while self.out.len() <= GATHERED_BYTES
-            && let Some((request, question)) = self.woken.pop_front()
+            && let Some((request, question, called)) = self.woken.pop_front()
         {
             match question {
-                Awaiting::Queue(_) => self.tell_to_look(bell, request),
+                Awaiting::Queue(watch) => self.tell_to_look(bell, request, watch.queue, called),
                 question => self.ask(bell, request, question),
             }
         }
@@ -370,7 +390,8 @@ impl Answers {
     /// The asker does not wait any longer.
     pub(super) fn withdraw(&mut self, bell: &Bell, request: u64) {
         self.waiting.retain(|waiting| waiting.request != request);
-        self.woken.retain(|(woken, _)| *woken != request);
+        self.woken.retain(|(woken, ..)| *woken != request);
+        self.called.retain(|(called, ..)| *called != request);
         self.count_waiting(bell);
     }
 

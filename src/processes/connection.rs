@@ -19,12 +19,14 @@ use crate::base::sync::{Arc, AtomicU64, Ordering};
 use crate::base::time::BootTime;
 use crate::engine::fault::Fault;
 use crate::engine::{Engine, Refused, Submitted, deadline_in};
+use crate::primitives::queues::{self, QueueNumber};
 use crate::primitives::sessions::{self, Request, SessionId};
 use crate::primitives::{Command, Once, Primitives, Refusal, Reply};
 use crate::storage::disk::clock;
 use crate::storage::disk::host::socket::{Peer, Socket};
 
 use super::answers::{Answers, Awaiting, Bell, answering_others, put_answer};
+use super::consuming::DescribeConsumers;
 use super::exchanging::{DescribeExchange, ExchangeNames, FindExchange};
 use super::grouping::{DescribeClaims, DescribeGroup, DescribeMembers, FindGroup, GroupNames};
 use super::looking::{FindMessage, LookAt, Peek, Waiting};
@@ -302,7 +304,9 @@ impl<'a> Connection<'a> {
 
     fn submit(&mut self, sequence: u64, bytes: &[u8]) -> Result<(), Malformed> {
         self.process.writes.fetch_add(1, Ordering::Relaxed);
-        let (submitted, deadline) = submit_once(&self.host.engine, self.process.session, sequence, bytes)?;
+        let Submitting { submitted, deadline, asks } =
+            submit_once(&self.host.engine, self.process.session, sequence, bytes)?;
+        asks.into_iter().for_each(|queue| self.answers.has_looked(queue));
         match submitted {
             Ok(submitted) if submitted.is_held && self.host.engine.positions().durable < submitted.rests_on => {
                 let mut frame = Out::new();
@@ -352,6 +356,7 @@ impl<'a> Connection<'a> {
             Kind::Peek => self.ask::<Peek>(request, take),
             Kind::LookAt => self.ask::<LookAt>(request, take),
             Kind::FindMessage => self.ask::<FindMessage>(request, take),
+            Kind::DescribeConsumers => self.ask::<DescribeConsumers>(request, take),
             Kind::FindExchange => self.ask::<FindExchange>(request, take),
             Kind::ExchangeNames => self.ask::<ExchangeNames>(request, take),
             Kind::DescribeExchange => self.ask::<DescribeExchange>(request, take),
@@ -379,7 +384,13 @@ impl<'a> Connection<'a> {
     }
 }
 
-type Submitting = (Result<Submitted<Reply>, Refused<Refusal>>, Option<BootTime>);
+/// What came of a write.
+struct Submitting {
+    submitted: Result<Submitted<Reply>, Refused<Refusal>>,
+    deadline: Option<BootTime>,
+    /// The queue that it asked for messages.
+    asks: Option<QueueNumber>,
+}
 
 /// Submits a write as a request of its session: applied once, however often it comes. Tells its deadline too.
 fn submit_once(
@@ -395,7 +406,12 @@ fn submit_once(
         let once = Command::Once(Once { request, command: &submit.command });
         #[cfg(planted = "request_replayed")]
         let (once, _) = (submit.command, request);
-        (engine.accept(&once, submit.wanted, deadline).map(original), deadline)
+        let submitted = engine.accept(&once, submit.wanted, deadline).map(original);
+        let asks = match submit.command {
+            Command::Queues(queues::Command::Receive { queue, .. }) => Some(queue),
+            _ => None,
+        };
+        Submitting { submitted, deadline, asks }
     })
 }
 
@@ -406,7 +422,7 @@ pub(super) fn answer_write(host: &Host, session: SessionId, frame: &[u8]) -> Res
     let sent = "a write that this process has made reads";
     assert_eq!(Kind::of(take.u8().expect(sent)), Ok(Kind::Submit));
     let sequence = take.varint().expect(sent);
-    let (submitted, deadline) = submit_once(&host.engine, session, sequence, take.rest()).expect(sent);
+    let Submitting { submitted, deadline, .. } = submit_once(&host.engine, session, sequence, take.rest()).expect(sent);
     let submitted = submitted.map_err(|refused| match refused {
         // The earlier host may have applied it.
         Refused::Fault(Fault::Poisoned) => Fault::OutcomeUnknown.into(),

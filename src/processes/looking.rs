@@ -98,9 +98,9 @@ impl Question for LookAt {
     }
 
     fn put_answer(seen: &Self::Answer, out: &mut Out) {
-        out.option(*seen, |out, seen| {
-            out.option(seen, |out, Seen { run, standing }| {
-                put_run(out, &run);
+        out.option(seen.as_ref(), |out, seen| {
+            out.option(seen.as_ref(), |out, Seen { run, standing }| {
+                put_run(out, run);
                 put_standing(out, standing);
             });
         });
@@ -203,8 +203,8 @@ impl Question for FindMessage {
     }
 }
 
-fn put_standing(out: &mut Out, standing: Standing) {
-    let (tag, value) = match standing {
+fn put_standing(out: &mut Out, standing: &Standing) {
+    let (tag, value) = match *standing {
         Standing::Behind { messages } => (0, messages),
         Standing::Delayed { until } => (1, until.0),
         Standing::Backoff { micros } => (2, micros),
@@ -214,10 +214,13 @@ fn put_standing(out: &mut Out, standing: Standing) {
         Standing::Suspect => (6, 0),
         Standing::Expired => (7, 0),
         Standing::Dead { reason } => (8, u64::from(reason as u8)),
+        Standing::ConsumersFull => (9, 0),
+        Standing::NotActive { .. } => (10, 0),
     };
     out.u8(tag);
     match standing {
         Standing::Dead { .. } => out.u8(value as u8),
+        Standing::NotActive { consumer } => out.text(consumer),
         _ => out.varint(value),
     }
 }
@@ -226,6 +229,9 @@ fn take_standing(take: &mut Take<'_>) -> Result<Standing, Malformed> {
     let tag = take.u8()?;
     if tag == 8 {
         return Ok(Standing::Dead { reason: Reason::decode(take)? });
+    }
+    if tag == 10 {
+        return Ok(Standing::NotActive { consumer: take.text()?.into() });
     }
     let value = take.varint()?;
     Ok(match tag {
@@ -237,6 +243,7 @@ fn take_standing(take: &mut Take<'_>) -> Result<Standing, Malformed> {
         5 => Standing::Paused,
         6 => Standing::Suspect,
         7 => Standing::Expired,
+        9 => Standing::ConsumersFull,
         _ => return Err(Malformed("a message that stands in no way")),
     })
 }

@@ -14,6 +14,7 @@
 //! | `exchanging.rs` | the questions about exchanges                                                |
 //! | `scheduling.rs` | the questions about schedules                                                |
 //! | `looking.rs`    | the questions about single messages of a queue                               |
+//! | `consuming.rs`  | the question about the consumers of a queue                                  |
 //! | `queueing.rs`   | the questions about queues, and waiting for what one has to hand out         |
 //! | `watching.rs`   | what a member of one has to know                                            |
 //! | `reading.rs`    | reading records: asking, what is sent, and what the asker maps itself       |
@@ -32,6 +33,7 @@ pub(crate) mod accept;
 mod answers;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod consuming;
 pub(crate) mod exchanging;
 pub(crate) mod grouping;
 pub(crate) mod lending;

@@ -93,6 +93,7 @@ kinds! {
     FindMessage = 35, "find message";
     ScheduleNames = 36, "schedule names";
     DescribeSchedule = 37, "describe schedule";
+    DescribeConsumers = 38, "describe consumers";
 }
 
 #[cfg(all(test, not(loom)))]

@@ -9,7 +9,8 @@ use crate::base::time::{BootTime, Timestamp};
 use crate::engine::fault::Fault;
 use crate::engine::{Engine, Refused, micros_left};
 use crate::primitives::queues::{
-    self, KNOWS_NOTHING, LaneNumber, Letter, Options, Place, QueueCounts, QueueNumber, Reason, news_row, queue_row,
+    self, KNOWS_NOTHING, LaneNumber, Letter, Options, Place, QueueCounts, QueueNumber, Reason, Taker, news_row,
+    queue_row, turn_row,
 };
 use crate::primitives::{Primitives, Refusal};
 
@@ -17,6 +18,7 @@ use super::link::{Link, Station, answered};
 use super::operation::{Kind, Question};
 use super::questions::{put_list, take_list, unreadable};
 use super::server::Host;
+pub(crate) use super::waiting::Called;
 use super::waiting::{Line, Waiting};
 use super::wire::{Out, take_option};
 
@@ -230,12 +232,35 @@ pub(crate) struct WatchQueue {
     pub(crate) queue: QueueNumber,
     /// What the queue said when it had nothing.
     pub(crate) known: u64,
+    /// In whose name it asks, and how many messages it would take.
+    pub(crate) taker: Taker,
+    pub(crate) max: u32,
+    pub(crate) awaits: Awaits,
     /// The answer waits until there is.
     pub(crate) waits: bool,
 }
 
+/// What a consumer waits for who was handed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Awaits {
+    /// Other news than it knows.
+    News,
+    /// Room, or to be the active one.
+    Turn,
+    /// Others, who go first.
+    Others,
+}
+
 impl WatchQueue {
     fn look_at_queue(&self, machine: &Primitives, rests_on: &mut dyn FnMut(RowKey)) -> Option<()> {
+        match (self.awaits, self.taker.consumer()) {
+            (Awaits::Turn, Some(consumer)) => {
+                rests_on(turn_row(consumer));
+                return machine.queues.has_turn(self.queue, consumer).then_some(());
+            }
+            (Awaits::Others, _) => return None,
+            _ => {}
+        }
         let news = machine.queues.get(self.queue).map(|queue| queue.news);
         if self.known != KNOWS_NOTHING && news == Some(self.known) {
             return None;
@@ -251,7 +276,14 @@ impl WatchQueue {
     /// `None` if there is reason already.
     pub(super) fn wait(&self, engine: &Arc<Engine<Primitives>>) -> Result<Option<Waiting>, Fault> {
         let look = |machine: &Primitives, rests_on: &mut dyn FnMut(RowKey)| self.look_at_queue(machine, rests_on);
-        let line = Line::of_object(engine, news_row(self.queue), look)?;
+        let line = match (self.awaits, self.taker.consumer()) {
+            (Awaits::Turn, Some(consumer)) => Line::of_object(engine, turn_row(consumer), look)?,
+            _ => {
+                let (max, yields) = (self.max as usize, self.awaits == Awaits::Others);
+                let stand = |machine: &Primitives| machine.queues.stand_of(self.taker, max, yields);
+                Line::in_line(engine, news_row(self.queue), stand, look)?
+            }
+        };
         Ok(line.map(|line| Waiting::in_lines(line, Vec::new())))
     }
 }
@@ -268,11 +300,22 @@ impl Question for WatchQueue {
     fn put(&self, out: &mut Out) {
         out.u32(self.queue.0);
         out.varint(self.known);
+        out.varint(self.taker.0);
+        out.varint(u64::from(self.max));
+        out.u8(self.awaits as u8);
         out.bool(self.waits);
     }
 
     fn take(take: &mut Take<'_>) -> Result<WatchQueue, Malformed> {
-        Ok(WatchQueue { queue: QueueNumber(take.u32()?), known: take.varint()?, waits: take.u8()? == 1 })
+        let (queue, known) = (QueueNumber(take.u32()?), take.varint()?);
+        let (taker, max) = (Taker(take.varint()?), take.varint32()?);
+        let awaits = match take.u8()? {
+            0 => Awaits::News,
+            1 => Awaits::Turn,
+            2 => Awaits::Others,
+            _ => return Err(Malformed("what nobody waits for")),
+        };
+        Ok(WatchQueue { queue, known, taker, max, awaits, waits: take.u8()? == 1 })
     }
 
     fn put_answer(has_news: &bool, out: &mut Out) {
@@ -289,8 +332,18 @@ impl Question for WatchQueue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
     pub(crate) news: u64,
+    pub(crate) taker: Taker,
+    pub(crate) max: u32,
+    pub(crate) awaits: Awaits,
     /// As [`Link::host`] told before the queue was asked.
     pub(crate) host: u64,
+}
+
+impl Known {
+    fn watch(self, queue: QueueNumber) -> WatchQueue {
+        let Known { news, taker, max, awaits, .. } = self;
+        WatchQueue { queue, known: news, taker, max, awaits, waits: true }
+    }
 }
 
 impl Link {
@@ -302,50 +355,56 @@ impl Link {
         })
     }
 
-    /// Waits until there is reason to ask the queue again; `false` once the deadline has passed.
+    /// Waits until there is reason to ask the queue again; `None` once the deadline has passed. What it gives is to be
+    /// dropped once the queue was asked.
     pub(crate) fn wait_for_queue(
         &self,
         queue: QueueNumber,
         known: Known,
         deadline: Option<BootTime>,
-    ) -> Answered<bool> {
-        let watch = WatchQueue { queue, known: known.news, waits: true };
-        let Ok(left) = micros_left(deadline) else { return Ok(false) };
+    ) -> Answered<Option<Called>> {
+        let watch = known.watch(queue);
+        let Ok(left) = micros_left(deadline) else { return Ok(None) };
+        let elsewhere = || Some(Called::elsewhere());
         match self.station()? {
             // Who was woken asks the queue, and does not look here again: more may have been sent at `Sync` meanwhile,
             // and to wait for the last of it would be to wait for as long as anybody sends.
             Station::Host(station) => {
-                let is_new = known.host != u64::MAX;
-                Ok(is_new || watch.wait(station.engine())?.is_none_or(|waiting| waiting.sleep(left)))
+                if known.host != u64::MAX {
+                    return Ok(elsewhere());
+                }
+                Ok(watch.wait(station.engine())?.map_or_else(elsewhere, |waiting| waiting.be_called(left)))
             }
             Station::Attached(client) => {
                 let asked = client.watch(&watch, known.host).and_then(|pending| pending.wait(deadline));
                 match answered(asked) {
-                    Some(bytes) => bytes?.map_or(Ok(false), |bytes| taken(&bytes)),
+                    Some(bytes) => bytes?.map_or(Ok(None), |bytes| Ok(taken(&bytes)?.then(Called::elsewhere))),
                     // What was known of another host's queue is not known of this one's.
-                    None => Ok(true),
+                    None => Ok(elsewhere()),
                 }
             }
         }
     }
 
     /// The same for a future, without a deadline.
-    pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: Known) -> Answered<()> {
-        let watch = WatchQueue { queue, known: known.news, waits: true };
+    pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: Known) -> Answered<Called> {
+        let watch = known.watch(queue);
         match self.station()? {
-            Station::Host(_) if known.host != u64::MAX => Ok(()),
-            Station::Host(station) => {
-                if let Some(waiting) = watch.wait(station.engine())? {
-                    waiting.await;
+            Station::Host(_) if known.host != u64::MAX => Ok(Called::elsewhere()),
+            Station::Host(station) => match watch.wait(station.engine())? {
+                None => Ok(Called::elsewhere()),
+                Some(mut waiting) => {
+                    (&mut waiting).await;
+                    Ok(waiting.into_called())
                 }
-                Ok(())
-            }
+            },
             Station::Attached(client) => {
                 let bytes = match client.watch(&watch, known.host) {
                     Ok(pending) => pending.await,
                     Err(unasked) => Err(unasked),
                 };
-                answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop))
+                answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop))?;
+                Ok(Called::elsewhere())
             }
         }
     }

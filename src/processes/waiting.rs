@@ -7,6 +7,7 @@ use crate::base::log::LogId;
 use crate::base::row::RowKey;
 use crate::base::sync::{Arc, EventListener, park, thread_waker, wait_listener};
 use crate::engine::fault::Fault;
+use crate::engine::machine::{Stand, Ticket};
 use crate::engine::{Engine, micros_left};
 use crate::primitives::Primitives;
 use crate::storage::disk::clock;
@@ -30,6 +31,19 @@ struct Place {
 enum Awaited {
     Log(LogId),
     Object(RowKey),
+    InLine(RowKey, Ticket),
+}
+
+/// Who was woken in a line and has yet to look: when it is dropped, and there is something still, the next is woken.
+/// Nothing, if the line is in another process.
+#[must_use = "the next in line is woken when it is dropped"]
+pub(crate) struct Called(#[expect(dead_code, reason = "what matters is when it goes")] Option<Place>);
+
+impl Called {
+    /// In the process that hosts the database, which looks after the line itself; or nobody waited.
+    pub(super) fn elsewhere() -> Called {
+        Called(None)
+    }
 }
 
 impl Waiting {
@@ -40,6 +54,17 @@ impl Waiting {
 
     pub(super) fn in_lines(first: Line, rest: Vec<Line>) -> Waiting {
         Waiting { first, rest }
+    }
+
+    /// Sleeps until it is called in its only line; `None` once the time is over.
+    pub(super) fn be_called(self, micros: Option<u64>) -> Option<Called> {
+        let Line { listener, _place } = self.first;
+        wait_listener(listener, micros).then_some(Called(Some(_place)))
+    }
+
+    /// What it is once it was woken in its only line.
+    pub(super) fn into_called(self) -> Called {
+        Called(Some(self.first._place))
     }
 
     /// Tells whether it was woken, or the time was over.
@@ -90,6 +115,17 @@ impl Line {
         Ok(registered.map(|listener| Line::new(engine, listener, Awaited::Object(key))))
     }
 
+    /// A place in the line for an object; `None` if there is something to tell already, or it is not to wait.
+    pub(super) fn in_line<T>(
+        engine: &Arc<Engine<Primitives>>,
+        key: RowKey,
+        stand: impl FnOnce(&Primitives) -> Stand,
+        look: impl FnOnce(&Primitives, &mut dyn FnMut(RowKey)) -> Option<T>,
+    ) -> Result<Option<Line>, Fault> {
+        let entered = engine.enter_line(key, stand, look)?;
+        Ok(entered.map(|(ticket, listener)| Line::new(engine, listener, Awaited::InLine(key, ticket))))
+    }
+
     fn new(engine: &Arc<Engine<Primitives>>, listener: EventListener, of: Awaited) -> Line {
         Line { listener, _place: Place { engine: engine.clone(), of } }
     }
@@ -100,6 +136,7 @@ impl Drop for Place {
         match self.of {
             Awaited::Log(log) => self.engine.stop_waiting(log),
             Awaited::Object(key) => self.engine.stop_waiting_for_object(key),
+            Awaited::InLine(key, ticket) => self.engine.leave_line(key, ticket),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! The host is another process, which ends with the test; where the test moves the clock or asks for other options, it
 //! is another handle of this one.
 
+#[path = "../queues/active.rs"]
+mod active;
 #[path = "../durability/addresses.rs"]
 mod addresses;
 #[path = "../streams/append.rs"]

@@ -102,6 +102,7 @@ fn ask_of_queues(db: &Database) {
     mails.receive_batch(1).unwrap().pop().unwrap().reject("no such address").unwrap();
     assert_eq!(mails.purge_dead(&mails.dead_letters(None, 1).unwrap()).unwrap(), 0);
     assert_eq!(mails.ack_batch(mails.try_receive_batch(1).unwrap()).unwrap(), 0);
+    assert_eq!(mails.consumers().unwrap(), []);
     let later = mails.send(Message::from("later").delay(Duration::from_secs(3600))).unwrap().sequence;
     assert_eq!((mails.peek(1).unwrap().len(), mails.oldest().unwrap().is_some()), (1, true));
     assert!(matches!(mails.explain(later).unwrap(), Explanation::Delayed { .. }));

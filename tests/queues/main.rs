@@ -6,6 +6,7 @@ mod opening;
 #[path = "../place/mod.rs"]
 mod place;
 
+mod active;
 #[path = "../place/child.rs"]
 mod child;
 mod consumer;

@@ -115,6 +115,49 @@ fn a_consumer_that_waits_learns_of_what_came_between_two_hosts() {
 }
 
 #[test]
+fn an_active_consumer_that_is_killed_hands_over_to_the_next_process_and_that_one_back() {
+    let (place, db, mails) = hosted(&["one", "two", "three"]);
+    db.ensure_queue("mails", options().single_active_consumer(true)).unwrap();
+    let mut worker = Worker::start(&place.data());
+    assert_eq!(worker.told("receive 1"), "one 1/1");
+    let consumer = mails.clone();
+    let waiting = Waiting::begun(move || {
+        let one = take(&consumer);
+        let told = told_of(&one);
+        one.ack().unwrap();
+        told
+    });
+    waiting.expect_to_wait();
+    let mut next = Worker::start(&place.data());
+    next.0.ask("receive 1");
+    assert_eq!(mails.consumers().unwrap().iter().filter(|one| one.is_active).count(), 1);
+    worker.0.kill();
+    assert_eq!(waiting.comes(), "one 2/2");
+    // With the last handle of this process the other one's turn comes.
+    drop(mails);
+    assert_eq!(next.0.next().as_deref(), Some("two 1/1"));
+    next.close();
+}
+
+#[test]
+fn consumers_of_a_process_go_on_with_the_next_host() {
+    let place = Place::new();
+    let mut host = ChildProcess::host_with_grace(&place.data(), PATIENCE);
+    let db = Options::temporary().reconnect_grace(PATIENCE).open(place.data()).unwrap();
+    let mails = db.create_queue("mails", options().single_active_consumer(true)).unwrap();
+    send_all(&mails, &["one", "two"]);
+    let one = take_now(&mails, "one");
+    let other = db.queue("mails").unwrap();
+    let waiting = Waiting::begun(move || text(&take(&other)));
+    host.kill();
+    eventually("this process hosts", || db.is_host());
+    one.ack().unwrap();
+    waiting.expect_to_wait();
+    drop(mails);
+    assert_eq!(waiting.comes(), "two");
+}
+
+#[test]
 fn a_group_is_one_over_all_processes() {
     let (place, _db, mails) = hosted(&[]);
     for body in ["one", "two", "three"] {

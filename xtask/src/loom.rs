@@ -19,6 +19,7 @@ pub(crate) const PLANTED: &[(&str, &str)] = &[
     ("alive_before_lock", "loom_wake"),
     ("object_registered_late", "loom_watched"),
     ("object_barrier_forgotten", "loom_watched"),
+    ("wake_kept", "loom_line"),
     ("looked_before_silence", "loom_lending"),
     ("busy_is_served", "loom_lending"),
     ("close_before_remove", "loom_retire"),

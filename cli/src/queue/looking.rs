@@ -128,6 +128,8 @@ struct Printed {
     remaining_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer: Option<String>,
 }
 
 impl Explain {
@@ -142,7 +144,8 @@ impl Explain {
 }
 
 fn printed(explained: Explanation) -> Printed {
-    let state = |state| Printed { state, behind: None, until: None, remaining_seconds: None, reason: None };
+    let state =
+        |state| Printed { state, behind: None, until: None, remaining_seconds: None, reason: None, consumer: None };
     let remains =
         |state: Printed, remaining: Duration| Printed { remaining_seconds: Some(remaining.as_secs_f64()), ..state };
     match explained {
@@ -153,6 +156,8 @@ fn printed(explained: Explanation) -> Printed {
         Explanation::GroupBusy => state("group_busy"),
         Explanation::Paused => state("paused"),
         Explanation::Suspect => state("suspect"),
+        Explanation::ConsumersFull => state("consumers_full"),
+        Explanation::NotActive { consumer } => Printed { consumer: Some(consumer), ..state("not_active") },
         Explanation::Expired => state("expired"),
         Explanation::Dead { reason } => Printed { reason: Some(dead::reason(reason)), ..state("dead") },
         Explanation::Gone => state("gone"),
@@ -172,6 +177,10 @@ fn told(explained: Explanation) -> String {
         Explanation::Paused => "the queue is paused".to_owned(),
         Explanation::Suspect => {
             "a process that had it has died, and it waits until whoever tries such a message is done".to_owned()
+        }
+        Explanation::ConsumersFull => "each consumer has as many messages as it takes".to_owned(),
+        Explanation::NotActive { consumer } => {
+            format!("the next consumer is active once {consumer} has settled what it has")
         }
         Explanation::Expired => "its time is over".to_owned(),
         Explanation::Dead { reason } => format!("it is dead: {}", dead::reason(reason)),

@@ -1,5 +1,6 @@
 //! `towpath queue …`: one file per verb that has more to it than a call.
 
+mod consumers;
 mod looking;
 mod message;
 mod send;
@@ -110,6 +111,9 @@ pub(crate) struct Create {
     /// Store no message whose id another has that is neither settled nor dead
     #[arg(long, conflicts_with_all = ["dedup_for", "dedup_last"])]
     unique_until_settled: bool,
+    /// Hand messages to one consumer at a time; the others wait until it is gone and has settled
+    #[arg(long)]
+    single_active_consumer: bool,
 }
 
 /// What a send does to a queue that is full.
@@ -225,6 +229,7 @@ impl Create {
             true => Dedup::until_settled(),
             false => self.dedup.dedup(),
         });
+        options = options.single_active_consumer(self.single_active_consumer);
         let database = place.open()?;
         database.create_queue(&self.name, options)?;
         database.close()?;
@@ -266,17 +271,19 @@ fn described(database: &Database) -> Result<Vec<QueueDescription>, Failure> {
 }
 
 fn describe(place: &Place, name: &str, json: bool) -> Result<(), Failure> {
-    let (queue, age) = with(place, name, |queue| Ok((queue.describe()?, looking::oldest_age(queue)?)))?;
+    let (queue, age, consumers) =
+        with(place, name, |queue| Ok((queue.describe()?, looking::oldest_age(queue)?, consumers::of(queue)?)))?;
     if json {
         let oldest_age = age.map(|age| age.as_secs_f64());
-        return say_json(&Described { queue: Printed::new(&queue), oldest_age });
+        return say_json(&Described { queue: Printed::new(&queue), oldest_age, consumers });
     }
     let oldest = age.map_or_else(String::new, |age| {
         format!("; the oldest waits for {}", units::human_duration(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)))
     });
     let [ready, delayed, in_flight, dead] = [queue.ready, queue.delayed, queue.in_flight, queue.dead].map(grouped);
     let paused = if queue.is_paused { "; paused" } else { "" };
-    say(format!("{name}: {ready} ready, {delayed} delayed, {in_flight} in flight, {dead} dead{oldest}{paused}"))
+    say(format!("{name}: {ready} ready, {delayed} delayed, {in_flight} in flight, {dead} dead{oldest}{paused}"))?;
+    consumers::say_table(&consumers)
 }
 
 #[derive(Serialize)]
@@ -291,12 +298,13 @@ struct Printed<'a> {
     is_target: bool,
 }
 
-/// With the seconds for which the oldest message that is ready has waited.
+/// With the seconds for which the oldest message that is ready has waited, and who consumes.
 #[derive(Serialize)]
 struct Described<'a> {
     #[serde(flatten)]
     queue: Printed<'a>,
     oldest_age: Option<f64>,
+    consumers: Vec<consumers::Printed>,
 }
 
 impl<'a> Printed<'a> {

@@ -6,12 +6,13 @@ use crate::base::bounds::MESSAGE_ID_BYTES_MAX;
 use crate::base::level::Level;
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{self, Command as OfQueues, DueTime, HandedRun, Seen, Standing};
+use crate::processes::consuming::DescribeConsumers;
 use crate::processes::looking::{FindMessage, LookAt, Peek};
 
 use super::Queue;
 use crate::api::error::Error;
 use crate::api::queue_options::micros;
-use crate::api::queue_outcomes::Explanation;
+use crate::api::queue_outcomes::{ConsumerDescription, Explanation};
 use crate::api::stored_message::{MessageReader, StoredMessage};
 
 impl Queue {
@@ -100,9 +101,42 @@ impl Queue {
             Standing::GroupBusy => Explanation::GroupBusy,
             Standing::Paused => Explanation::Paused,
             Standing::Suspect => Explanation::Suspect,
+            Standing::ConsumersFull => Explanation::ConsumersFull,
+            Standing::NotActive { consumer } => Explanation::NotActive { consumer: consumer.into() },
             Standing::Expired => Explanation::Expired,
             Standing::Dead { reason } => Explanation::Dead { reason: reason.into() },
         })
+    }
+
+    /// Its consumers that have joined, who comes first first: subscriptions and workers, and where a single one is
+    /// active also handles by which somebody receives. Waits for nothing, unless one joins or leaves just now.
+    ///
+    /// ```
+    /// use towpath::{QueueOptions, SubscriptionOptions};
+    /// # let db = towpath::Options::temporary().open_temporary()?;
+    /// let mails = db.create_queue("mails", QueueOptions::new().single_active_consumer(true))?;
+    /// let first = mails.subscribe(SubscriptionOptions::new().name("first"))?;
+    /// let second = mails.subscribe(SubscriptionOptions::new().name("second"))?;
+    /// let active = |mails: &towpath::Queue| -> Result<Vec<String>, towpath::Error> {
+    ///     Ok(mails.consumers()?.into_iter().filter(|one| one.is_active).map(|one| one.name).collect())
+    /// };
+    /// assert_eq!(active(&mails)?, ["first"]);
+    /// drop(first);
+    /// assert_eq!(active(&mails)?, ["second"]);
+    /// # Ok::<(), towpath::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Queue::explain`].
+    pub fn consumers(&self) -> Result<Vec<ConsumerDescription>, Error> {
+        let (mut consumers, mut after) = (Vec::new(), None);
+        loop {
+            let asked = DescribeConsumers { queue: self.number, after };
+            let more = self.database.ask(&asked)?.ok_or_else(|| self.not_found())?;
+            let Some(last) = more.last() else { return Ok(consumers) };
+            after = Some(last.number);
+            consumers.extend(more.into_iter().map(ConsumerDescription::from));
+        }
     }
 
     fn look_at(&self, sequence: u64) -> Result<Option<Seen>, Error> {

@@ -12,21 +12,24 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::api::consumer::Consumer;
 use crate::api::delivery::Delivery;
 use crate::api::error::Error;
 use crate::api::queue::{HandedOut, Queue};
 use crate::api::stopper::Stopper;
 use crate::base::bounds::RESERVE_AGE_MICROS_MAX;
-use crate::base::sync::{EventListener, park, thread_waker};
+use crate::base::sync::{Arc, EventListener, park, thread_waker};
 use crate::base::time::BootTime;
 use crate::engine::micros_left;
 use crate::primitives::queues::{DeliveryId, Settlement};
-use crate::processes::queueing::Known;
+use crate::processes::queueing::{Called, Known};
 use crate::storage::disk::clock;
 
 /// Takes messages from a queue for one consumer.
 pub(in crate::api) struct Intake {
     queue: Queue,
+    /// Dropped behind the reserve.
+    consumer: Arc<Consumer>,
     prefetch: usize,
     visibility_micros: u64,
     reserve: VecDeque<Delivery>,
@@ -49,27 +52,45 @@ enum Next {
 
 /// Ready once there is reason to look again.
 struct Waiting {
-    news: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+    news: Pin<Box<dyn Future<Output = Result<Called, Error>> + Send>>,
     stopped: EventListener,
 }
 
 impl Future for Waiting {
-    type Output = Result<(), Error>;
+    type Output = Result<Option<Called>, Error>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.stopped).poll(context) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => self.news.as_mut().poll(context),
+            Poll::Ready(()) => Poll::Ready(Ok(None)),
+            Poll::Pending => self.news.as_mut().poll(context).map_ok(Some),
         }
     }
 }
 
 impl Intake {
-    pub(in crate::api) fn new(queue: Queue, prefetch: usize, stopper: Stopper) -> Result<Intake, Error> {
+    /// It has joined the queue.
+    pub(in crate::api) fn new(
+        queue: Queue,
+        consumer: Arc<Consumer>,
+        prefetch: usize,
+        stopper: Stopper,
+    ) -> Result<Intake, Error> {
         let visibility_micros = queue.visibility_micros()?;
         let (process, reserved) = (queue.process(), clock::boot());
         let (reserve, waiting) = (VecDeque::new(), None);
-        Ok(Intake { queue, prefetch, visibility_micros, reserve, reserved, waiting, stopper, process, is_over: false })
+        let is_over = false;
+        Ok(Intake {
+            queue,
+            consumer,
+            prefetch,
+            visibility_micros,
+            reserve,
+            reserved,
+            waiting,
+            stopper,
+            process,
+            is_over,
+        })
     }
 
     pub(in crate::api) fn queue(&self) -> &Queue {
@@ -82,7 +103,7 @@ impl Intake {
 
     /// The next message if there is one now.
     pub(in crate::api) fn try_next(&mut self) -> Result<Option<Delivery>, Error> {
-        match self.look()? {
+        match self.look(None)? {
             Next::Delivery(delivery) => Ok(Some(delivery)),
             Next::Nothing { .. } | Next::Stopped => Ok(None),
         }
@@ -132,12 +153,13 @@ impl Intake {
     /// `None` once it was stopped.
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Delivery>, Error>> {
         loop {
+            let mut called = None;
             if let Some(waiting) = &mut self.waiting {
                 let Poll::Ready(woken) = Pin::new(waiting).poll(context) else { return Poll::Pending };
                 self.waiting = None;
-                woken?;
+                called = woken?;
             }
-            match self.look()? {
+            match self.look(called)? {
                 Next::Delivery(delivery) => return Poll::Ready(Ok(Some(delivery))),
                 Next::Stopped => return Poll::Ready(Ok(None)),
                 Next::Nothing { known } => self.waiting = self.wait(known),
@@ -156,7 +178,8 @@ impl Intake {
         Some(Waiting { news, stopped })
     }
 
-    fn look(&mut self) -> Result<Next, Error> {
+    /// `called` is who was woken for that.
+    fn look(&mut self, mut called: Option<Called>) -> Result<Next, Error> {
         if !self.is_here() {
             self.forget_reserve();
             return Err(Error::Forked);
@@ -175,7 +198,7 @@ impl Intake {
             }
             // Before they are handed out: their consumer must not take them for younger than they are.
             let reserved = clock::boot();
-            match self.queue.hand_out(self.prefetch)? {
+            match self.queue.hand_out(&self.consumer, self.prefetch, called.take())? {
                 HandedOut::Nothing { known } => return Ok(Next::Nothing { known }),
                 HandedOut::Messages(deliveries) => {
                     (self.reserve, self.reserved) = (deliveries.into(), reserved);

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::base::time::{BootTime, Now};
 use crate::engine::core::Afterwards;
-use crate::primitives::queues::{Command as C, Holder, Message, QueueNumber};
+use crate::primitives::queues::{Command as C, Holder, Message, QueueNumber, Taker};
 use crate::primitives::streams::Record;
-use crate::processes::queueing::Known;
+use crate::processes::queueing::{Awaits, Known};
 use crate::{Database, Queue, QueueOptions};
 
 /// A database whose threads sync nothing by themselves, with a queue.
@@ -93,8 +93,8 @@ fn what_was_known_of_the_queue_of_another_host_is_not_known_of_this_one() {
     let mails = number(&db, "mails");
     let deadline = crate::engine::deadline_in(Some(std::time::Duration::from_millis(10)));
     let told = |host| {
-        let known = Known { news: 0, host };
-        db.shared.link.wait_for_queue(mails, known, deadline).expect("it is open")
+        let known = Known { news: 0, taker: Taker::NOBODY, max: 1, awaits: Awaits::News, host };
+        db.shared.link.wait_for_queue(mails, known, deadline).expect("it is open").is_some()
     };
     assert!(told(0), "it was attached to another host then");
     assert!(!told(db.shared.link.host().expect("it is open")), "nothing is new since it was loaded");

@@ -266,7 +266,7 @@ fn on_a_full_disk_no_more_is_handed_out_than_can_be_settled() {
     while submit(queues::Command::Send { queue, messages: &filler }).map_err(is_full).is_ok() {}
     let (mut deliveries, holder) = (Vec::new(), queues::Holder::HOST);
     let refused = loop {
-        match submit(queues::Command::Receive { queue, holder, max: 1000 }) {
+        match submit(queues::Command::Receive { queue, holder, taker: queues::Taker::NOBODY, max: 1000 }) {
             Ok(submitted) => {
                 let Reply::Queues(queues::Reply::Handed(runs)) = submitted.reply else { panic!("orders are left") };
                 for run in runs {

@@ -11,10 +11,10 @@ use crate::engine::errand::Ran;
 use crate::engine::machine::Due;
 use crate::engine::workers::{Next, Worker};
 use crate::primitives::queues::{
-    Backoff, Binding, Clock as ByClock, Command as C, Condition, DeadLetters, DeliveryId, Destination, DueTime,
-    Erasing, ExchangeOptions, Growth, Holder, Horizon, JitterKind, Kind, LetterTarget, Limits, Message, MissedRuns,
-    Options, Origin, OverlappingRuns, Place, Plan, QueueNumber, Reply as QueueReply, Settlement, Target, When,
-    read_messages, tick_logs,
+    Backoff, Binding, Clock as ByClock, Command as C, Condition, ConsumerNumber, DeadLetters, DeliveryId, Destination,
+    DueTime, Erasing, ExchangeOptions, Growth, Holder, Horizon, JitterKind, Joining, Kind, LetterTarget, Limits,
+    Message, MissedRuns, Options, Origin, OverlappingRuns, Place, Plan, QueueNumber, Reply as QueueReply, Settlement,
+    Taker, Target, When, read_messages, tick_logs,
 };
 use crate::primitives::streams::Record;
 use crate::sim::random::Random;
@@ -38,6 +38,7 @@ struct World {
     bodies: HashMap<(LogId, u64), (usize, Vec<u8>)>,
     queues: Vec<QueueNumber>,
     held: Vec<(QueueNumber, DeliveryId)>,
+    consumers: Vec<(QueueNumber, Holder, ConsumerNumber)>,
     sent: u32,
 }
 
@@ -45,7 +46,8 @@ impl World {
     fn new(seed: u64) -> World {
         let bench = Bench::open(SimDisk::new(seed), ManualClock::starting_at(Timestamp(NOON)));
         let (queues, held, bodies) = (Vec::new(), Vec::new(), HashMap::new());
-        let mut world = World { bench, random: Random::new(seed), steps: Vec::new(), bodies, queues, held, sent: 0 };
+        let (random, steps, consumers) = (Random::new(seed), Vec::new(), Vec::new());
+        let mut world = World { bench, random, steps, bodies, queues, held, consumers, sent: 0 };
         world.note();
         world
     }
@@ -85,6 +87,7 @@ impl World {
             5 => self.publish(),
             6..=9 => self.receive(),
             10..=14 => self.settle(),
+            15 if self.random.below(3) == 0 => self.join_or_leave(),
             15 => self.pass_time(),
             16 => self.tidy(),
             17 => self.look_at_letters(),
@@ -125,7 +128,9 @@ impl World {
             "bills" => Horizon::Last { count: 2 + self.random.below(4) },
             _ => Horizon::UntilSettled,
         };
-        let options = &Options { backoff, ttl_micros, max_attempts, dead_letters, dedup, ..Options::default() };
+        let single_active_consumer = self.random.below(4) == 0;
+        let plain = Options { single_active_consumer, ..Options::default() };
+        let options = &Options { backoff, ttl_micros, max_attempts, dead_letters, dedup, ..plain };
         if let Some(QueueReply::Queue(queue)) = self.submit(C::Ensure { name, options }, Level::Sync)
             && !self.queues.contains(&queue)
         {
@@ -293,8 +298,9 @@ impl World {
 
     fn receive(&mut self) {
         let Some(queue) = self.queue() else { return };
-        let (holder, max) = (self.holder(), 1 + self.random.below(5) as u32);
-        if let Some(QueueReply::Handed(runs)) = self.submit(C::Receive { queue, holder, max }, Level::Buffered) {
+        let max = 1 + self.random.below(5) as u32;
+        let (holder, taker) = self.taker(queue);
+        if let Some(QueueReply::Handed(runs)) = self.submit(C::Receive { queue, holder, taker, max }, Level::Buffered) {
             for run in runs {
                 for offset in run.first..run.first + u64::from(run.count) {
                     let known = &self.bodies[&(run.log, offset)].1;
@@ -305,12 +311,39 @@ impl World {
         }
     }
 
+    fn join_or_leave(&mut self) {
+        let Some(queue) = self.queue() else { return };
+        if self.random.below(3) == 0 && !self.consumers.is_empty() {
+            let (queue, holder, consumer) = self.consumers.remove(0);
+            self.submit(C::Leave { queue, holder, consumer }, Level::Buffered);
+            return;
+        }
+        let (holder, priority, prefetch) = (self.holder(), self.random.below(3) as u8, 1 + self.random.below(4) as u32);
+        let joining = Joining { queue, holder, priority, prefetch, name: "packer" };
+        if let Some(QueueReply::Joined { consumer }) = self.submit(C::Join(joining), Level::Buffered) {
+            self.consumers.push((queue, holder, consumer));
+        }
+    }
+
+    /// Somebody who asks a queue for messages.
+    fn taker(&mut self, queue: QueueNumber) -> (Holder, Taker) {
+        let of_queue = self.consumers.iter().find(|(other, ..)| *other == queue).copied();
+        match of_queue.filter(|_| self.random.below(2) == 0) {
+            Some((_, holder, consumer)) => (holder, Taker::joined(consumer)),
+            None => (self.holder(), Taker::unjoined(1)),
+        }
+    }
+
     fn settle(&mut self) {
         if self.held.is_empty() {
             return;
         }
         let at = self.random.below(self.held.len() as u64) as usize;
         let (queue, delivery) = self.held.swap_remove(at);
+        if self.random.below(8) == 0 {
+            self.submit(C::AckThrough { queue, delivery }, Level::Buffered);
+            return;
+        }
         let how = match self.random.below(8) {
             0 => Settlement::Fail { error: "no such address", delay_micros: None },
             1 => Settlement::Release { delay_micros: self.random.below(2) * 5_000_000 },
@@ -515,7 +548,7 @@ fn a_queue_that_was_drained_gives_its_disk_back() {
         let messages = [Message { record: Record::new(&body), ..PLAIN }];
         let engine = &world.bench.engine;
         engine.submit(&Command::Queues(C::Send { queue, messages: &messages }), Level::Buffered, None).expect("room");
-        let receive = C::Receive { queue, holder: Holder::HOST, max: 1 };
+        let receive = C::Receive { queue, holder: Holder::HOST, taker: Taker::NOBODY, max: 1 };
         let received = engine.submit(&Command::Queues(receive), Level::Buffered, None).expect("nothing fails");
         let Reply::Queues(QueueReply::Handed(runs)) = received.reply else { panic!("there is a message") };
         let id = DeliveryId { lane: runs[0].lane, offset: runs[0].first, acquired: 1 };

@@ -2,6 +2,7 @@
 
 use super::chunk::{Chunk, Death, Tracked, bit, bits, chunk_of};
 use super::command::{Holder, Place, Reason};
+use super::consumers::Taker;
 use super::event::Run;
 use super::lane::LaneNumber;
 use super::message::{Attributes, GroupHash};
@@ -10,6 +11,14 @@ use super::options::End;
 use super::queue::{Queue, Shared, land};
 use super::sent::Sent;
 use crate::base::time::{BootTime, Timestamp};
+
+/// To whom messages are handed out, until when, and in which frame.
+pub(super) struct HandedTo {
+    pub(super) holder: Holder,
+    pub(super) taker: Taker,
+    pub(super) until: BootTime,
+    pub(super) frame: u64,
+}
 
 impl Queue {
     /// Goes over stretches of messages chunk by chunk, and refreshes each chunk.
@@ -78,15 +87,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn apply_handed_out(
-        &mut self,
-        at: usize,
-        number: u64,
-        mask: u64,
-        holder: Holder,
-        until: BootTime,
-        shared: &mut Shared,
-    ) {
+    pub(super) fn apply_handed_out(&mut self, at: usize, number: u64, mask: u64, to: &HandedTo, shared: &mut Shared) {
         let chunk = self.chunk_mut(at, number, shared);
         chunk.ready &= !mask;
         chunk.flying |= mask;
@@ -94,14 +95,16 @@ impl Queue {
         for bit in bits(mask) {
             let tracked = chunk.track(bit);
             tracked.acquired += 1;
-            (tracked.holder, tracked.until) = (holder.0, until);
+            (tracked.holder, tracked.until) = (to.holder.0, to.until);
+            (tracked.taker, tracked.handed) = (to.taker, to.frame);
             suspects += u32::from(tracked.is_suspect);
         }
         let groups: Vec<GroupHash> = bits(mask & chunk.grouped).filter_map(|bit| chunk.group(bit)).collect();
         for group in groups {
             self.set_group_flying(group, true);
         }
-        let held = shared.held.entry(holder).or_default();
+        shared.take(to.taker, mask.count_ones());
+        let held = shared.held.entry(to.holder).or_default();
         held.messages += mask.count_ones();
         held.suspects += suspects;
     }
@@ -156,7 +159,7 @@ impl Queue {
         let tracked = chunk.track(bit);
         land(tracked, shared);
         tracked.is_suspect = as_suspect;
-        tracked.holder = 0;
+        (tracked.holder, tracked.taker, tracked.handed) = (0, Taker::NOBODY, 0);
         match pause {
             None => chunk.ready |= bit,
             Some((until, micros)) => {

@@ -2,7 +2,7 @@
 //!
 //! A message in front of its lane's cursor (at it or behind) is *in line* unless a bit says otherwise; one that the
 //! cursor has passed is gone unless a bit says otherwise. What is more than a bit stands in lists, in the order of
-//! sequences, and only for those that have it: 7 bytes for a time, 8 for a group, 80 for one that was handed out.
+//! sequences, and only for those that have it: 7 bytes for a time, 8 for a group, 96 for one that was handed out.
 //!
 //! Invariants: of `ready`, `flying`, `backoff`, `delayed`, `dead` and `gone` a message has at most one bit. `times` has
 //! one entry for each bit of `delayed` and `expiring`, `groups` one for each bit of `grouped`.
@@ -10,6 +10,7 @@
 use crate::base::time::{BootTime, Timestamp};
 
 use super::command::Reason;
+use super::consumers::Taker;
 use super::message::GroupHash;
 
 /// A wall-clock time in 56 bits: until the year 4253.
@@ -44,6 +45,10 @@ pub(crate) struct Tracked {
     pub(crate) is_suspect: bool,
     /// Who has it, while it is in flight.
     pub(crate) holder: u64,
+    /// Whose it is in that process.
+    pub(crate) taker: Taker,
+    /// The frame in which it was last handed out.
+    pub(crate) handed: u64,
     /// When it is taken back, or comes back.
     pub(crate) until: BootTime,
     /// The last pause.

@@ -1,5 +1,6 @@
 //! What may be asked of queues, and why it may be refused.
 
+use super::consumers::{ConsumerNumber, Joining, Taker};
 use super::exchanges::{ExchangeOptions, Limits};
 use super::lane::LaneNumber;
 use super::message::{Due, Message};
@@ -106,13 +107,27 @@ pub(crate) enum Command<'a> {
     Receive {
         queue: QueueNumber,
         holder: Holder,
+        taker: Taker,
         max: u32,
+    },
+    /// Becomes a consumer under a name.
+    Join(Joining<'a>),
+    /// Is one no longer.
+    Leave {
+        queue: QueueNumber,
+        holder: Holder,
+        consumer: ConsumerNumber,
     },
     /// Settles or extends hand-outs.
     Settle {
         queue: QueueNumber,
         how: Settlement<'a>,
         deliveries: &'a [DeliveryId],
+    },
+    /// Acknowledges all that a consumer has up to this hand-out.
+    AckThrough {
+        queue: QueueNumber,
+        delivery: DeliveryId,
     },
     /// Hands nothing out until it is resumed, or goes on.
     Pause {
@@ -276,6 +291,19 @@ impl Reason {
     }
 }
 
+impl<'a> Command<'a> {
+    /// The same, asked for in this process.
+    pub(crate) fn of_holder(self, holder: Holder) -> Command<'a> {
+        match self {
+            Command::Receive { queue, taker, max, .. } => Command::Receive { queue, holder, taker, max },
+            Command::Join(joining) => Command::Join(Joining { holder, ..joining }),
+            Command::Leave { queue, consumer, .. } => Command::Leave { queue, holder, consumer },
+            Command::Release { .. } => Command::Release { holder },
+            command => command,
+        }
+    }
+}
+
 impl Command<'_> {
     pub(crate) fn class(&self) -> Class {
         match self {
@@ -292,7 +320,9 @@ impl Command<'_> {
             Command::DeleteExchange { .. } | Command::Unbind { .. } => Class::Settle,
             Command::Cancel { .. } | Command::Reschedule { .. } => Class::Settle,
             Command::Receive { .. } => Class::HandOut,
-            Command::Settle { .. } => Class::Settle,
+            Command::Settle { .. } | Command::AckThrough { .. } => Class::Settle,
+            Command::Join(_) => Class::Publish,
+            Command::Leave { .. } => Class::Settle,
             Command::Delete { .. } | Command::Erase { .. } | Command::Purge { .. } | Command::Bury { .. } => {
                 Class::Settle
             }

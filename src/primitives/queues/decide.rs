@@ -3,6 +3,7 @@
 //! A command is checked whole before its first event is given out.
 
 use super::command::{Command, Outcome, QueueNumber, Refusal};
+use super::consumers;
 use super::dedup::{EntryPoint, forget_by_change};
 use super::erasing;
 use super::event::Event;
@@ -81,9 +82,12 @@ fn decide_on<'c>(
 ) -> Result<Outcome, Refused> {
     match *command {
         Command::Send { queue, messages } => sending::send(state, find(state, queue)?, messages, context, emit),
-        Command::Receive { queue, holder, max } => {
-            handing::receive(state, find(state, queue)?, holder, max, context, emit)
+        Command::Receive { queue, holder, taker, max } => {
+            handing::receive(state, find(state, queue)?, holder, taker, max, context, emit)
         }
+        Command::Join(joining) => consumers::join(state, find(state, joining.queue)?, joining, emit),
+        Command::Leave { queue, holder, consumer } => Ok(consumers::leave(state, queue, holder, consumer, emit)),
+        Command::AckThrough { queue, delivery } => consumers::ack_through(find(state, queue)?, &delivery, emit),
         Command::Settle { queue, how, deliveries } => {
             settling::settle(find(state, queue)?, &how, deliveries, context, emit)
         }

@@ -12,7 +12,7 @@
 //! | 0x34 | lane closed | queue · lane · log                                                                |
 //! | 0x35 | erased      | queue · lane · chunk: what is known of its messages up to that chunk is forgotten |
 //! | 0x36 | deleted     | queue · log of its notes                                                          |
-//! | 0x37 | handed out  | queue · holder · until · runs                                                     |
+//! | 0x37 | handed out  | queue · holder · until · taker (`consumers/mod.rs`) · runs                        |
 //! | 0x38 | acked       | queue · runs                                                                      |
 //! | 0x39 | returned    | queue · u8 (1 as suspects) · until · pause · runs                                 |
 //! | 0x3a | back        | queue · runs: their backoff is over                                               |
@@ -27,7 +27,7 @@
 //! |      |             | 6 to 11 are of exchanges (`exchanges/fact.rs`),                                   |
 //! |      |             | 12 rescheduled (queue · lane · offset · due), 13 stayed (queue · runs: letters    |
 //! |      |             | that were to leave), 25 to 30 are of schedules (`schedules/fact.rs`),             |
-//! |      |             | 32 is of ids (`dedup/fact.rs`)                                                    |
+//! |      |             | 32 is of ids (`dedup/fact.rs`), 35 to 37 are of consumers (`consumers/fact.rs`)   |
 //! | 0xb0 | sent        | head (`journal::entry`, expiry 0) · queue · lane · expires, 0 for never ·         |
 //! |      |             | u8 (1 attributes) · messages                                                      |
 //! | 0xb1 | failed      | head, of its notes · queue · lane · offset · previous · until · pause · u8        |
@@ -43,6 +43,7 @@ use crate::engine::machine::{LOG_TAG, LogAppend, LogChange};
 use crate::journal::entry::Entry;
 
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::consumers::{CONSUMER_CHANGES, ConsumerEvent, Taker};
 use super::dedup::{REMEMBERED, Remembered};
 use super::exchanges::{EXCHANGE_CHANGES, ExchangeEvent};
 use super::lane::LaneNumber;
@@ -113,6 +114,7 @@ pub(crate) enum Event<'a> {
         queue: QueueNumber,
         holder: Holder,
         until: BootTime,
+        taker: Taker,
         runs: Vec<Run>,
     },
     Acked {
@@ -191,6 +193,7 @@ pub(crate) enum Event<'a> {
     Remembered(Remembered),
     OfExchanges(ExchangeEvent<'a>),
     OfSchedules(ScheduleEvent<'a>),
+    OfConsumers(ConsumerEvent<'a>),
     Sent(Sent<'a>),
     Published(Published<'a>),
     Noted(Note<'a>),
@@ -270,8 +273,8 @@ impl<'a> Event<'a> {
             Event::LaneClosed { queue, lane, log } => queue_len(queue) + lane_len(lane) + varint_len(log.0),
             Event::Erased { queue, lane, chunk } => queue_len(queue) + lane_len(lane) + varint_len(*chunk),
             Event::Deleted { queue, notes } => queue_len(queue) + varint_len(notes.0),
-            Event::HandedOut { queue, holder, until, runs } => {
-                queue_len(queue) + varint_len(holder.0) + varint_len(until.0) + runs_len(runs)
+            Event::HandedOut { queue, holder, until, taker, runs } => {
+                queue_len(queue) + varint_len(holder.0) + varint_len(until.0) + varint_len(taker.0) + runs_len(runs)
             }
             Event::Acked { queue, runs } | Event::Back { queue, runs } | Event::Gone { queue, runs } => {
                 queue_len(queue) + runs_len(runs)
@@ -302,6 +305,7 @@ impl<'a> Event<'a> {
             Event::Remembered(fact) => fact.encoded_len(),
             Event::OfExchanges(event) => event.encoded_len(),
             Event::OfSchedules(event) => event.encoded_len(),
+            Event::OfConsumers(event) => event.encoded_len(),
             Event::Sent(sent) => sent.encoded_len() - 1,
             Event::Published(published) => published.encoded_len() - 1,
             Event::Noted(note) => note.encoded_len() - 1,
@@ -312,8 +316,8 @@ impl<'a> Event<'a> {
         match self {
             Event::Sent(sent) => sent.encode(out),
             Event::Noted(note) => note.encode(out),
-            Event::HandedOut { queue, holder, until, runs } => {
-                put(HANDED_OUT, *queue, [holder.0, until.0], out);
+            Event::HandedOut { queue, holder, until, taker, runs } => {
+                put(HANDED_OUT, *queue, [holder.0, until.0, taker.0], out);
                 put_runs(runs, out);
             }
             Event::Acked { queue, runs } => {
@@ -418,6 +422,7 @@ impl<'a> Event<'a> {
             Event::Remembered(fact) => fact.encode(out),
             Event::OfExchanges(event) => event.encode(out),
             Event::OfSchedules(event) => event.encode(out),
+            Event::OfConsumers(event) => event.encode(out),
             _ => unreachable!("it has a tag of its own"),
         }
     }
@@ -433,6 +438,7 @@ impl<'a> Event<'a> {
                 queue: take_queue(&mut take)?,
                 holder: Holder(take.varint()?),
                 until: BootTime(take.varint()?),
+                taker: Taker(take.varint()?),
                 runs: take_runs(&mut take)?,
             },
             ACKED => Event::Acked { queue: take_queue(&mut take)?, runs: take_runs(&mut take)? },
@@ -511,6 +517,9 @@ impl<'a> Event<'a> {
                 }
                 change if SCHEDULE_CHANGES.contains(&change) => {
                     Event::OfSchedules(ScheduleEvent::decode(change, take)?)
+                }
+                change if CONSUMER_CHANGES.contains(&change) => {
+                    Event::OfConsumers(ConsumerEvent::decode(change, take)?)
                 }
                 _ => return Err(Malformed("a change that there is not")),
             },

@@ -2,6 +2,7 @@
 
 use super::chunk::bit;
 use super::command::{Holder, Outcome, Place, Reason, Refusal};
+use super::consumers::{self, Room, Taker};
 use super::decide::{Emit, Refused, of_contents};
 use super::event::{Event, Run, push_run};
 use super::lane::Lane;
@@ -21,6 +22,7 @@ pub(super) fn receive<'c>(
     state: &State,
     queue: &Queue,
     holder: Holder,
+    taker: Taker,
     max: u32,
     context: &Context<'_>,
     emit: Emit<'_, 'c>,
@@ -30,6 +32,12 @@ pub(super) fn receive<'c>(
         return Ok(nothing(queue, false));
     }
     let max = (max as usize).clamp(1, MESSAGES_PER_RECEIVE_MAX);
+    let max = match consumers::room(state, queue, holder, taker, max, context) {
+        Room::Unjoined => return Ok(Outcome::Unchanged { reply: Reply::Unjoined, rests_on: None }),
+        Room::Yields => return Ok(Outcome::Unchanged { reply: Reply::Yields, rests_on: None }),
+        Room::Of(0) => return Ok(Outcome::Unchanged { reply: Reply::NoRoom, rests_on: None }),
+        Room::Of(max) => max,
+    };
     let max = max.min(IN_FLIGHT_MAX.saturating_sub(state.shared.in_flight));
     let has_suspect = state.shared.held.get(&holder).is_some_and(|held| held.suspects > 0);
     let mut candidates = Candidates::of(queue, context.now.wall, !has_suspect, &shown);
@@ -70,7 +78,7 @@ pub(super) fn receive<'c>(
     let mut runs: Vec<Run> = Vec::new();
     handed.into_iter().for_each(|place| push_run(&mut runs, place));
     let until = context.now.boot.plus(queue.options.visibility_micros);
-    emit(Event::HandedOut { queue: queue.number, holder, until, runs });
+    emit(Event::HandedOut { queue: queue.number, holder, until, taker, runs });
     Ok(Outcome::Accept(Reply::Handed(told)))
 }
 

@@ -17,7 +17,7 @@ use crate::base::time::{BootTime, Now, Timestamp};
 use crate::engine::machine::Context;
 
 /// How a message stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
     /// It is handed out when those before it are; counted up to `BEHIND_MAX`.
     Behind {
@@ -40,6 +40,12 @@ pub(crate) enum Standing {
     Paused,
     /// It is a suspect, and whoever may take one holds one.
     Suspect,
+    /// Each consumer that has joined has as many in flight as it takes.
+    ConsumersFull,
+    /// The consumer whose turn it is is not active yet: this one has yet to settle what it has.
+    NotActive {
+        consumer: Box<str>,
+    },
     /// Its time is over; it leaves with the next tick.
     Expired,
     Dead {
@@ -48,7 +54,7 @@ pub(crate) enum Standing {
 }
 
 /// A message that is there, and how it stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Seen {
     pub(crate) run: HandedRun,
     pub(crate) standing: Standing,
@@ -116,6 +122,9 @@ impl State {
         }
         if tracked.is_suspect && self.shared.held.values().any(|held| held.suspects > 0) {
             return Standing::Suspect;
+        }
+        if let Some(standing) = self.consumers_stand(queue) {
+            return standing;
         }
         let place = Place { lane: lane.number, offset };
         let is_this = |found: &Found| matches!(found, Found::Message { place: other, .. } if *other == place);

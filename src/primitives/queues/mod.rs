@@ -42,6 +42,7 @@
 //! | `overflow.rs`  | what happens to a queue that is full                          |
 //! | `overlay.rs`   | several commands in one frame                                 |
 //! | `published.rs` | messages that went to several queues, in an item              |
+//! | `consumers`    | who is handed messages under a name, and whose turn it is     |
 //! | `dedup`        | which messages were accepted before, by their ids             |
 //! | `exchanges`    | exchanges and bindings, and publishing through them           |
 //! | `routing`      | from a routing key and headers to queues                      |
@@ -50,6 +51,7 @@
 mod changes;
 mod chunk;
 mod command;
+mod consumers;
 mod decide;
 mod dedup;
 mod erasing;
@@ -88,6 +90,7 @@ mod trimming;
 pub(crate) use command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
+pub(crate) use consumers::{Consumer, ConsumerNumber, Joining, Taker, consumer_row, turn_row};
 pub(crate) use decide::decide;
 pub(crate) use dedup::{Horizon, Told};
 pub(crate) use errand::{Errand, Read as ErrandRead};

@@ -3,7 +3,7 @@
 //! ```text
 //! options  level u8 (0 the database's, 1 sync, 2 buffered) · max attempts · visibility · backoff ·
 //!          ttl + 1 or 0 · max messages + 1 or 0 · overflow u8 (0 refused, 1 the oldest goes) ·
-//!          dead letters · dedup, as in `dedup/horizon.rs`
+//!          dead letters · dedup, as in `dedup/horizon.rs` · single active consumer u8
 //! dead     u8 (0 kept, 1 discarded, 2 to a queue, 3 to an exchange) · its number, if there is one ·
 //!          u8 (1 a routing key) · slice(routing key), if it is an exchange
 //! backoff  kind u8 (0 none, 1 fixed, 2 linear, 3 exponential) · first · most · jitter u8 (0 none, 1 full,
@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) dead_letters: DeadLetters,
     /// How far back the ids of messages are remembered.
     pub(crate) dedup: Horizon,
+    /// One consumer at a time is handed messages.
+    pub(crate) single_active_consumer: bool,
 }
 
 /// What becomes of a message that dies.
@@ -109,6 +111,7 @@ impl Default for Options {
             overflow: Overflow::Reject,
             dead_letters: DeadLetters::Kept,
             dedup: Horizon::None,
+            single_active_consumer: false,
         }
     }
 }
@@ -250,6 +253,9 @@ impl Options {
         differ("what it does when it is full", overflow(self.overflow), overflow(asked.overflow));
         differ("what becomes of dead letters", self.dead_letters.told(), asked.dead_letters.told());
         differ("its dedup", self.dedup.to_string(), asked.dedup.to_string());
+        let active = |is_single| if is_single { "a single active consumer" } else { "all consumers" }.to_owned();
+        let (is, wanted) = (active(self.single_active_consumer), active(asked.single_active_consumer));
+        differ("who is handed messages", is, wanted);
         differences
     }
 
@@ -262,7 +268,7 @@ impl Options {
 
     pub(crate) fn encoded_len(&self) -> usize {
         let dead_letters = self.dead_letters.encoded_len();
-        5 + self.integers().into_iter().map(varint_len).sum::<usize>() + dead_letters + self.dedup.encoded_len()
+        6 + self.integers().into_iter().map(varint_len).sum::<usize>() + dead_letters + self.dedup.encoded_len()
     }
 
     pub(crate) fn encode(&self, out: &mut Put<'_>) {
@@ -283,6 +289,7 @@ impl Options {
         out.u8(self.overflow as u8);
         self.dead_letters.encode(out);
         self.dedup.encode(out);
+        out.u8(u8::from(self.single_active_consumer));
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Options, Malformed> {
@@ -324,6 +331,7 @@ impl Options {
             overflow,
             dead_letters,
             dedup: Horizon::decode(take)?,
+            single_active_consumer: take_bool(take)?,
         };
         options.check().map_err(|(_, reason)| Malformed(reason))?;
         Ok(options)

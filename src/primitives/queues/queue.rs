@@ -11,6 +11,7 @@ use crate::base::time::{BootTime, Timestamp};
 
 use super::chunk::{Chunk, Tracked, bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
+use super::consumers::{ConsumerNumber, Taker};
 use super::dedup::{Memory, Shared as Ids};
 use super::lane::{Lane, LaneNumber};
 use super::message::GroupHash;
@@ -88,6 +89,8 @@ pub(super) struct Shared {
     /// Ids that are remembered, those of exchanges among them.
     pub(super) ids: usize,
     pub(super) held: Map<Holder, Held>,
+    /// What consumers have in flight that have joined, or had.
+    pub(super) taken: Map<ConsumerNumber, u32>,
 }
 
 /// What one process has in flight.
@@ -344,9 +347,28 @@ impl Group {
     }
 }
 
+impl Shared {
+    /// Somebody has been handed so many more.
+    pub(super) fn take(&mut self, taker: Taker, messages: u32) {
+        if let Some(consumer) = taker.consumer() {
+            *self.taken.entry(consumer).or_default() += messages;
+        }
+    }
+
+    fn give_back(&mut self, taker: Taker) {
+        let Some(consumer) = taker.consumer() else { return };
+        let taken = self.taken.get_mut(&consumer).expect("who has a message in flight has taken one");
+        *taken -= 1;
+        if *taken == 0 {
+            self.taken.remove(&consumer);
+        }
+    }
+}
+
 /// A message is in flight no longer.
 pub(super) fn land(tracked: &Tracked, shared: &mut Shared) {
     let holder = Holder(tracked.holder);
+    shared.give_back(tracked.taker);
     let held = shared.held.get_mut(&holder).expect("who has a message in flight holds one");
     held.messages -= 1;
     held.suspects -= u32::from(tracked.is_suspect);

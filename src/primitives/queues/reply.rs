@@ -13,6 +13,11 @@
 //! | 9   | exchange | exchange                                                                             |
 //! | 10  | published | queues                                                                              |
 //! | 11  | unbound  | u8 (1 it was bound)                                                                  |
+//! | 12  | joined   | consumer                                                                             |
+//! | 13  | unjoined |                                                                                      |
+//! | 14  | no room  |                                                                                      |
+//! | 15  | acked through | messages                                                                        |
+//! | 16  | yields   |                                                                                      |
 //! | 32  | sent some | sequence + 1 of the first that is new, 0 if none is · told                          |
 //! | 33  | published some | places in queues of those that are new · told                                  |
 //!
@@ -20,6 +25,7 @@
 //! (`dedup/judging.rs`).
 
 use super::command::{QueueNumber, Stretch};
+use super::consumers::ConsumerNumber;
 use super::dedup::Told;
 use super::lane::LaneNumber;
 use super::routing::ExchangeNumber;
@@ -71,6 +77,19 @@ pub(crate) enum Reply {
     PublishedSome {
         queues: u64,
         told: Vec<Told>,
+    },
+    Joined {
+        consumer: ConsumerNumber,
+    },
+    /// Nothing is handed out to who is no consumer of the queue: it has to join, or to join again.
+    Unjoined,
+    /// The consumer has as many in flight as it takes, or it is not the one that is active.
+    NoRoom,
+    /// Others come first, who were woken and have yet to look.
+    Yields,
+    /// So many went.
+    AckedThrough {
+        messages: u64,
     },
 }
 
@@ -132,6 +151,11 @@ fn take_told(take: &mut Take<'_>) -> Result<Vec<Told>, Malformed> {
     };
     (0..count).map(|_| one(take)).collect()
 }
+const JOINED: u8 = 12;
+const UNJOINED: u8 = 13;
+const NO_ROOM: u8 = 14;
+const ACKED_THROUGH: u8 = 15;
+const YIELDS: u8 = 16;
 
 impl HandedRun {
     fn fields(&self) -> [u64; 6] {
@@ -166,7 +190,9 @@ fn varints(values: impl IntoIterator<Item = u64>) -> usize {
 impl Reply {
     pub(crate) fn encoded_len(&self) -> usize {
         1 + match self {
-            Reply::Done | Reply::More => 0,
+            Reply::Done | Reply::More | Reply::Unjoined | Reply::NoRoom | Reply::Yields => 0,
+            Reply::Joined { consumer } => varint_len(consumer.0),
+            Reply::AckedThrough { messages } => varint_len(*messages),
             Reply::Queue(queue) => varint_len(u64::from(queue.0)),
             Reply::Exchange(exchange) => varint_len(u64::from(exchange.0)),
             Reply::Published { queues } => varint_len(*queues),
@@ -208,6 +234,17 @@ impl Reply {
             }
             Reply::SentSome { first, told } => put_told(SENT_SOME, first.map_or(0, |first| first + 1), told, out),
             Reply::PublishedSome { queues, told } => put_told(PUBLISHED_SOME, *queues, told, out),
+            Reply::Joined { consumer } => {
+                out.u8(JOINED);
+                out.varint(consumer.0);
+            }
+            Reply::AckedThrough { messages } => {
+                out.u8(ACKED_THROUGH);
+                out.varint(*messages);
+            }
+            Reply::Unjoined => out.u8(UNJOINED),
+            Reply::NoRoom => out.u8(NO_ROOM),
+            Reply::Yields => out.u8(YIELDS),
             Reply::Done => out.u8(DONE),
             Reply::More => out.u8(MORE),
             Reply::Sent { priority, offset } => {
@@ -248,6 +285,11 @@ impl Reply {
             UNBOUND => Reply::Unbound { was_bound: super::event::take_bool(take)? },
             SENT_SOME => Reply::SentSome { first: take.varint()?.checked_sub(1), told: take_told(take)? },
             PUBLISHED_SOME => Reply::PublishedSome { queues: take.varint()?, told: take_told(take)? },
+            JOINED => Reply::Joined { consumer: ConsumerNumber(take.varint()?) },
+            ACKED_THROUGH => Reply::AckedThrough { messages: take.varint()? },
+            UNJOINED => Reply::Unjoined,
+            NO_ROOM => Reply::NoRoom,
+            YIELDS => Reply::Yields,
             DONE => Reply::Done,
             MORE => Reply::More,
             SENT => Reply::Sent { priority: take.u8()?, offset: take.varint()? },

@@ -2,6 +2,7 @@
 
 use super::chunk::{Tracked, bit};
 use super::command::{Holder, Outcome, Place, Reason, cut};
+use super::consumers::ConsumerEvent;
 use super::decide::Emit;
 use super::event::{Event, Run, push_run};
 use super::note::{Fate, Note};
@@ -194,7 +195,8 @@ fn take_back(
     how: impl Fn(&Tracked) -> Return<'static>,
     emit: Emit<'_, '_>,
 ) -> Outcome {
-    if !state.shared.held.contains_key(&holder) {
+    let has_consumers = state.consumers.of_holder(holder).next().is_some();
+    if !state.shared.held.contains_key(&holder) && !has_consumers {
         return Outcome::Unchanged { reply: Reply::Done, rests_on: None };
     }
     for queue in state.queues.values().filter(|queue| queue.flying > 0) {
@@ -204,12 +206,15 @@ fn take_back(
         }
         returning.finish(emit);
     }
+    if has_consumers {
+        emit(Event::OfConsumers(ConsumerEvent::Ended { holder }));
+    }
     Outcome::Accept(Reply::Done)
 }
 
 /// This process was attached under a session and is the host now: what it has in flight stays with it.
 pub(super) fn adopt(state: &State, from: Holder, emit: Emit<'_, '_>) -> Outcome {
-    if !state.shared.held.contains_key(&from) {
+    if !state.shared.held.contains_key(&from) && state.consumers.of_holder(from).next().is_none() {
         return Outcome::Unchanged { reply: Reply::Done, rests_on: None };
     }
     emit(Event::Adopted { from, to: Holder::HOST });

@@ -5,7 +5,7 @@
 //! | kind | id                  | row                                                                     |
 //! |------|---------------------|-------------------------------------------------------------------------|
 //! | 48   | 0                   | counters: next queue · next log · next exchange · boot id 16 ·          |
-//! |      |                     | time namespace u64                                                      |
+//! |      |                     | time namespace u64 · next consumer                                      |
 //! | 49   | queue               | notes' log · u8 (1 paused, 2 retired) · options · slice(name)           |
 //! | 50   | queue               | its notes: start · end · last timestamp                                 |
 //! | 51   | lane                | queue · priority u8 · log · start · cursor · end · last timestamp ·     |
@@ -21,15 +21,17 @@
 //! | 56   | log                 | none: the timer of all schedules                                        |
 //! | 60   | schedule            | see `schedules/rows.rs`                                                 |
 //! | 61   |                     | see `dedup/rows.rs`; so are 62 and 63                                   |
+//! | 64   | consumer            | see `consumers/mod.rs`                                                  |
+//! | 65   | consumer            | none: what changes when a consumer has room again                       |
 //!
-//! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields:
-//! 1 time, 2 group u64, 4 tracked (acquired · failed · max attempts · u8 (1 suspect) · holder · until · pause · ttl ·
-//! deadline · first note · last note), 8 death (reason u8 · when · failed · u8 (1 leaves) · first note · last note).
-//! The lane of a
-//! row stands above the 43 bits of the rest.
+//! A message's state is 0 in line, 1 ready, 2 in flight, 3 backoff, 4 delayed, 5 dead, 6 gone; its flags and fields: 1
+//! time, 2 group u64, 4 tracked (acquired · failed · max attempts · u8 (1 suspect) · holder · until · pause · ttl ·
+//! deadline · first note · last note · taker · handed), 8 death (reason u8 · when · failed · u8 (1 leaves) · first
+//! note · last note). The lane of a row stands above the 43 bits of the rest.
 
 use super::chunk::{Chunk, Death, Tracked, bit};
 use super::command::{Holder, Place, QueueNumber, Reason};
+use super::consumers::{KIND_CONSUMER, Taker};
 use super::dedup::{KIND_OF_EXCHANGE, KIND_OF_QUEUE};
 use super::event::take_bool;
 use super::exchanges::{KIND_BINDING, KIND_EXCHANGE};
@@ -65,7 +67,7 @@ const TRACKED: u8 = 4;
 const DEATH: u8 = 8;
 
 /// Bytes of a message in a row at most.
-const MESSAGE_BYTES_MAX: usize = 3 + 9 + 8 + (3 * 5 + 1 + 9 + 10 + 9 + 9 + 10 + 2 * 10);
+const MESSAGE_BYTES_MAX: usize = 3 + 9 + 8 + (3 * 5 + 1 + 9 + 10 + 9 + 9 + 10 + 4 * 10);
 
 const _: () = assert!(MESSAGE_BYTES_MAX * MESSAGES_PER_ROW as usize <= ROW_BYTES_MAX);
 
@@ -109,6 +111,7 @@ impl State {
                 row.varints([u64::from(self.counters.queue), self.counters.log, u64::from(self.exchanges.next)]);
                 row.0.extend_from_slice(&self.clock.boot_id);
                 row.0.extend_from_slice(&self.clock.time_namespace.to_le_bytes());
+                row.varints([self.consumers.next]);
             }
             KIND_QUEUE => {
                 let queue = self.queues.get(&number_of(key)?)?;
@@ -137,6 +140,7 @@ impl State {
             KIND_EXCHANGE | KIND_BINDING => return self.exchanges.row(key),
             KIND_OF_QUEUE | KIND_OF_EXCHANGE => return self.row_of_ids(key),
             KIND_SCHEDULE => return self.schedules.row(key),
+            KIND_CONSUMER => return self.consumers.row(key),
             _ => return None,
         }
         (!row.0.is_empty()).then_some(row.0)
@@ -156,6 +160,7 @@ impl State {
         keys.extend(self.exchanges.keys());
         keys.extend(self.keys_of_ids());
         keys.extend(self.schedules.keys());
+        keys.extend(self.consumers.keys());
         keys.sort_unstable();
         keys.into_iter().filter_map(|key| Some((key, self.row(key)?))).collect()
     }
@@ -182,6 +187,7 @@ impl State {
                 self.counters = Counters { queue: take.varint32()?, log: take.varint()? };
                 Arc::make_mut(&mut self.exchanges).next = take.varint32()?;
                 self.clock = ClockIdentity { boot_id: take.array()?, time_namespace: take.u64()? };
+                Arc::make_mut(&mut self.consumers).next = take.varint()?;
                 if self.counters.log < FIRST_LOG {
                     return Err(Malformed("a log of queues among those of streams"));
                 }
@@ -208,6 +214,7 @@ impl State {
                     return Err(Malformed("schedules with the log of another"));
                 }
             }
+            KIND_CONSUMER => Arc::make_mut(&mut self.consumers).load(key, &mut take)?,
             _ => return Err(Malformed("a row of no kind that queues have")),
         }
         take.end()
@@ -311,7 +318,7 @@ fn put_message(lane: &Lane, chunk: &Chunk, offset: u64, row: &mut Row) {
         row.varints([tracked.acquired, tracked.failed, tracked.max_attempts].map(u64::from));
         row.0.push(u8::from(tracked.is_suspect));
         row.varints([tracked.holder, tracked.until.0, tracked.pause_micros, tracked.ttl_micros, tracked.deadline]);
-        row.varints([tracked.first_note, tracked.last_note]);
+        row.varints([tracked.first_note, tracked.last_note, tracked.taker.0, tracked.handed]);
     }
     if let Some(death) = chunk.death(bit) {
         row.0.push(death.reason as u8);
@@ -389,6 +396,7 @@ fn enter_loaded(
         let held = shared.held.entry(Holder(tracked.holder)).or_default();
         held.messages += 1;
         held.suspects += u32::from(tracked.is_suspect);
+        shared.take(tracked.taker, 1);
     }
     let first_note = tracked.map_or(0, |tracked| tracked.first_note).max(death.map_or(0, |death| death.first_note));
     if first_note > 0 {
@@ -426,6 +434,8 @@ fn take_tracked(take: &mut Take<'_>) -> Result<Tracked, Malformed> {
         deadline: take.varint()?,
         first_note: take.varint()?,
         last_note: take.varint()?,
+        taker: Taker(take.varint()?),
+        handed: take.varint()?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Settling deliveries, and extending them. Of several those that are still in flight are settled, and the others told.
 
-use super::chunk::bit;
+use super::chunk::{Tracked, bit};
 use super::command::{DeliveryId, Outcome, Place, Refusal, Settlement};
 use super::decide::{Emit, Refused, of_contents};
 use super::event::{Event, Run, push_run};
@@ -22,7 +22,7 @@ pub(super) fn settle<'c>(
     let mut places: Vec<(Place, u32)> = Vec::with_capacity(deliveries.len());
     let mut stale = Vec::new();
     for (number, delivery) in (0..).zip(deliveries) {
-        match is_in_flight(queue, delivery) {
+        match in_flight(queue, delivery).is_some() {
             true => places.push((Place { lane: delivery.lane, offset: delivery.offset }, number)),
             false => stale.push(number),
         }
@@ -80,11 +80,12 @@ fn check(how: &Settlement<'_>, deliveries: &[DeliveryId]) -> Result<(), Refused>
     }
 }
 
-fn is_in_flight(queue: &Queue, delivery: &DeliveryId) -> bool {
+/// What is known of a hand-out, while it is in flight.
+pub(super) fn in_flight(queue: &Queue, delivery: &DeliveryId) -> Option<Tracked> {
     let chunk = queue.lane(delivery.lane).and_then(|lane| lane.chunk(delivery.offset));
     let tracked = chunk.filter(|chunk| chunk.flying & bit(delivery.offset) != 0);
     let tracked = tracked.and_then(|chunk| chunk.tracked(bit(delivery.offset)));
-    tracked.is_some_and(|tracked| tracked.acquired == delivery.acquired)
+    tracked.filter(|tracked| tracked.acquired == delivery.acquired).copied()
 }
 
 fn runs_of(places: Vec<Place>) -> Vec<Run> {

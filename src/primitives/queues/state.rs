@@ -8,8 +8,10 @@ use crate::base::sync::Arc;
 use crate::base::time::{BootTime, ClockIdentity, Timestamp};
 use crate::engine::machine::LogCursor;
 
+use super::changes::HandedTo;
 use super::chunk::{bit, bits, chunk_of};
 use super::command::{Holder, QueueNumber};
+use super::consumers::Consumers;
 use super::event::{Event, Run};
 use super::exchanges::{Exchanges, Room};
 use super::lane::{Lane, LaneNumber};
@@ -35,6 +37,8 @@ pub(crate) struct State {
     pub(super) shared: Shared,
     /// Shared with the copies that are made for several commands in one frame, until one of them changes it.
     pub(crate) exchanges: Arc<Exchanges>,
+    /// The same.
+    pub(crate) consumers: Arc<Consumers>,
     pub(super) room: Room,
     /// Shared as the exchanges are.
     pub(crate) schedules: Arc<Schedules>,
@@ -62,6 +66,7 @@ impl Default for State {
             counters: Counters { queue: 1, log: FIRST_LOG },
             shared: Shared::default(),
             exchanges: Arc::default(),
+            consumers: Arc::default(),
             room: Room::default(),
             schedules: Arc::default(),
             clock: ClockIdentity::default(),
@@ -165,10 +170,11 @@ impl State {
                     });
                 }
             }
-            Event::HandedOut { queue, holder, until, runs } => {
+            Event::HandedOut { queue, holder, until, taker, runs } => {
+                let to = HandedTo { holder: *holder, taker: *taker, until: *until, frame: lsn.get() };
                 self.with(*queue, |queue, shared| {
                     queue.each_chunk(runs, shared, |queue, at, number, mask, shared| {
-                        queue.apply_handed_out(at, number, mask, *holder, *until, shared);
+                        queue.apply_handed_out(at, number, mask, &to, shared);
                     });
                     for of_lane in runs.chunk_by(|a, b| a.lane == b.lane) {
                         let at = queue.lane_at(of_lane[0].lane);
@@ -208,6 +214,7 @@ impl State {
                 }
                 Arc::make_mut(&mut self.schedules).apply(event);
             }
+            Event::OfConsumers(event) => Arc::make_mut(&mut self.consumers).apply(event),
             Event::Created { queue, notes, options, name } => {
                 self.counters.queue = self.counters.queue.max(queue.0 + 1);
                 self.counters.log = self.counters.log.max(notes.0 + 1);
@@ -229,6 +236,7 @@ impl State {
                 self.names.retain(|_, other| other != queue);
                 self.retired.insert(*queue);
                 Arc::make_mut(&mut self.exchanges).retire(Destination::Queue(*queue));
+                Arc::make_mut(&mut self.consumers).forget(*queue);
             }
             Event::Erased { queue, lane, chunk } => {
                 self.with(*queue, |queue, shared| queue.erase(*lane, *chunk, shared));
@@ -342,6 +350,7 @@ impl State {
     }
 
     fn adopt(&mut self, from: Holder, to: Holder) {
+        Arc::make_mut(&mut self.consumers).adopt(from, to);
         let Some(held) = self.shared.held.remove(&from) else { return };
         let into = self.shared.held.entry(to).or_default();
         into.messages += held.messages;

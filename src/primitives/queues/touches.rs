@@ -2,6 +2,7 @@
 
 use super::chunk::{bit, chunk_of};
 use super::command::{Holder, Place, QueueNumber};
+use super::consumers::{ConsumerEvent, Taker, consumer_row, turn_row};
 use super::event::{Event, Run};
 use super::exchanges::ROUTES;
 use super::lane::{Lane, LaneNumber};
@@ -74,6 +75,7 @@ impl State {
 
     /// Names every row that the event changes. To be asked before it is applied.
     pub(crate) fn touches(&self, event: &Event<'_>, visit: Visit<'_>) {
+        self.turns_of(event, visit);
         if let Some(queue) = self.news_of(event) {
             visit(news_row(queue));
         }
@@ -121,6 +123,53 @@ impl State {
         }
     }
 
+    fn touch_consumers(&self, event: &ConsumerEvent<'_>, visit: Visit<'_>) {
+        match event {
+            ConsumerEvent::Joined { number, .. } => {
+                visit(COUNTERS);
+                visit(consumer_row(*number));
+            }
+            ConsumerEvent::Left { number, .. } => visit(consumer_row(*number)),
+            ConsumerEvent::Ended { holder } => {
+                self.consumers.of_holder(*holder).for_each(|(number, _)| visit(consumer_row(number)));
+            }
+        }
+        self.touch_next_turns(event, visit);
+    }
+
+    /// Names consumers that may have room by this event.
+    fn turns_of(&self, event: &Event<'_>, visit: Visit<'_>) {
+        let run;
+        let (queue, runs) = match event {
+            Event::Acked { queue, runs } | Event::Returned { queue, runs, .. } => (queue, &runs[..]),
+            Event::Expired { queue, runs, .. } => (queue, &runs[..]),
+            Event::Noted(note) => {
+                run = [Run { lane: note.place.lane, first: note.place.offset, count: 1 }];
+                (&note.queue, &run[..])
+            }
+            // Those who waited for their turn have it, or learn that there is none to come.
+            Event::Altered { queue, .. } | Event::Retired { queue } => {
+                return self.consumers.of(*queue).for_each(|(number, _)| visit(turn_row(number)));
+            }
+            _ => return,
+        };
+        if let Some(found) = self.queues.get(queue) {
+            self.touch_turns(found, self.takers(*queue, runs), visit);
+        }
+    }
+
+    /// Whose the messages are that are in flight.
+    fn takers(&self, queue: QueueNumber, runs: &[Run]) -> impl Iterator<Item = Taker> {
+        runs.iter().flat_map(move |run| {
+            let lane = self.lane_of(queue, run.lane);
+            let end = lane.map_or(run.first, |lane| (run.first + run.count).min(lane.end));
+            (run.first..end).filter_map(move |offset| {
+                let chunk = lane?.chunk(offset).filter(|chunk| chunk.flying & bit(offset) != 0)?;
+                chunk.tracked(bit(offset)).map(|tracked| tracked.taker)
+            })
+        })
+    }
+
     fn touch_sent(&self, sent: &Sent<'_>, visit: Visit<'_>) {
         visit(lane_row(sent.lane));
         if !sent.is_plain() {
@@ -140,11 +189,13 @@ impl State {
             Event::Remembered(fact) => self.touch_remembered(fact, visit),
             Event::OfExchanges(event) => self.exchanges.touches(event, visit),
             Event::OfSchedules(event) => self.schedules.touches(event, visit),
+            Event::OfConsumers(event) => self.touch_consumers(event, visit),
             Event::Altered { queue, .. } | Event::Paused { queue, .. } => visit(queue_row(*queue)),
             Event::Retired { queue } => {
                 visit(COUNTERS);
                 visit(ROUTES);
                 visit(queue_row(*queue));
+                self.consumers.of(*queue).for_each(|(number, _)| visit(consumer_row(number)));
             }
             Event::LaneOpened { lane, .. } => {
                 visit(COUNTERS);
@@ -172,7 +223,10 @@ impl State {
             Event::Rescheduled { place, .. } => visit(message_row(*place)),
             Event::Trimmed { queue, lane, .. } => visit(lane.map_or(notes_row(*queue), lane_row)),
             Event::Stayed { queue, runs } => self.touch_messages(*queue, runs, false, visit),
-            Event::Adopted { from, .. } => self.touch_held(*from, visit),
+            Event::Adopted { from, .. } => {
+                self.touch_held(*from, visit);
+                self.consumers.of_holder(*from).for_each(|(number, _)| visit(consumer_row(number)));
+            }
             Event::ClockBegan { .. } => {
                 visit(COUNTERS);
                 for (_, lane, number) in self.queues.values().flat_map(|queue| &queue.boot) {

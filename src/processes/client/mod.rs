@@ -264,7 +264,8 @@ impl Client {
     /// Watches a queue of which the host with this number told. Another is not asked, and whoever waits when there is
     /// another is told to look there.
     pub(crate) fn watch(self: &Arc<Self>, watch: &WatchQueue, host: u64) -> Result<PendingQuestion, Unasked> {
-        let pending = self.begin(watch)?;
+        let mut pending = self.begin(watch)?;
+        pending.is_called = true;
         if self.host() == host { Ok(pending) } else { Err(Unasked::Moved) }
     }
 
@@ -284,7 +285,7 @@ impl Client {
         let (frame, slot) = (frame.into_bytes(), Slot::new());
         state.outbox.gathered().raw(&frame);
         state.unanswered.push_question(number, Request { frame, slot: slot.clone() });
-        Ok(PendingQuestion { client: self.clone(), slot, number })
+        Ok(PendingQuestion { client: self.clone(), slot, number, is_called: false })
     }
 
     /// Reads records; with `waits` until there are some or the deadline has passed: `None` then.

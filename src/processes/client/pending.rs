@@ -30,6 +30,8 @@ pub(crate) struct PendingQuestion {
     pub(super) client: Arc<Client>,
     pub(super) slot: Arc<Slot>,
     pub(super) number: u64,
+    /// The host keeps a place in line for who was told to look, until he does.
+    pub(super) is_called: bool,
 }
 
 impl PendingWrite {
@@ -113,11 +115,16 @@ impl Future for PendingQuestion {
 
 impl Drop for PendingQuestion {
     fn drop(&mut self) {
-        if !self.client.is_here() || self.slot.is_done() {
+        if !self.client.is_here() {
+            return;
+        }
+        let is_done = self.slot.is_done();
+        let is_kept_waiting = is_done && self.is_called && self.slot.take().is_some();
+        if is_done && !is_kept_waiting {
             return;
         }
         let mut state = self.client.state.lock();
-        if state.unanswered.take_question(self.number).is_some() {
+        if state.unanswered.take_question(self.number).is_some() || is_kept_waiting {
             state.outbox.withdraw(self.number);
             drop(state);
             self.client.send();

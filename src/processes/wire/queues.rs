@@ -6,7 +6,7 @@
 //!   3 delete             queue
 //!   4 erase              queue
 //!   5 send               queue · count · messages
-//!   6 receive            queue · max
+//!   6 receive            queue · max · taker
 //!   7 settle             queue · how u8 · fields · count · deliveries
 //!     how                1 ack, 2 fail (error · delay (option u8, varint)), 3 release (delay), 4 reject (error),
 //!                        5 extend (duration), 6 set apart (error)
@@ -22,6 +22,9 @@
 //!   40 to 42             of schedules (`schedules.rs`)
 //!   20 cancel            queue · sequence
 //!   21 reschedule        queue · sequence · due u8 (1 at, 2 in) · its varint
+//!   35 join              queue · priority u8 · prefetch · name
+//!   36 leave             queue · consumer
+//!   37 ack through       queue · delivery
 //! delivery               lane · offset · acquired
 //! place                  lane · offset
 //! stretch                lane · from · end
@@ -34,8 +37,8 @@ use crate::base::bounds::{DELIVERIES_PER_CALL_MAX, HEADERS_PER_BATCH_MAX, RECORD
 use crate::base::codec::{Malformed, Take};
 use crate::base::time::Timestamp;
 use crate::primitives::queues::{
-    Command as C, DeliveryId, Destination, DueTime, Erasing, ExchangeNumber, Holder, LaneNumber, Message, Options,
-    Origin, Place, QueueNumber, Settlement, Stretch,
+    Command as C, ConsumerNumber, DeliveryId, Destination, DueTime, Erasing, ExchangeNumber, Holder, Joining,
+    LaneNumber, Message, Options, Origin, Place, QueueNumber, Settlement, Stretch, Taker,
 };
 use crate::primitives::streams::{Header, Record, take_record};
 use crate::processes::questions::put_list;
@@ -54,18 +57,29 @@ pub(super) fn put_of_queues(command: &C<'_>, out: &mut Out) {
             put_head(5, *queue, out);
             put_list(messages, out, put_message);
         }
-        C::Receive { queue, max, .. } => {
+        C::Receive { queue, max, taker, .. } => {
             put_head(6, *queue, out);
             out.varint(u64::from(*max));
+            out.varint(taker.0);
+        }
+        C::Join(Joining { queue, priority, prefetch, name, .. }) => {
+            put_head(35, *queue, out);
+            out.u8(*priority);
+            out.varint(u64::from(*prefetch));
+            out.text(name);
+        }
+        C::Leave { queue, consumer, .. } => {
+            put_head(36, *queue, out);
+            out.varint(consumer.0);
+        }
+        C::AckThrough { queue, delivery } => {
+            put_head(37, *queue, out);
+            put_delivery(out, delivery);
         }
         C::Settle { queue, how, deliveries } => {
             put_head(7, *queue, out);
             put_settlement(how, out);
-            put_list(deliveries, out, |out, delivery| {
-                out.varint(u64::from(delivery.lane.0));
-                out.varint(delivery.offset);
-                out.varint(u64::from(delivery.acquired));
-            });
+            put_list(deliveries, out, put_delivery);
         }
         C::Pause { queue, is_paused } => {
             put_head(8, *queue, out);
@@ -113,6 +127,12 @@ fn put_definition(kind: u8, name: &str, options: &Options, out: &mut Out) {
     out.u8(kind);
     out.text(name);
     out.put(options.encoded_len(), |put| options.encode(put));
+}
+
+fn put_delivery(out: &mut Out, delivery: &DeliveryId) {
+    out.varint(u64::from(delivery.lane.0));
+    out.varint(delivery.offset);
+    out.varint(u64::from(delivery.acquired));
 }
 
 fn put_place(out: &mut Out, place: &Place) {
@@ -236,13 +256,13 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
             messages = parsed.messages();
             C::Send { queue, messages: &messages }
         }
-        6 => C::Receive { queue, holder: Holder::HOST, max: take.varint32()? },
+        6 => {
+            let max = take.varint32()?;
+            C::Receive { queue, holder: Holder::HOST, max, taker: Taker(take.varint()?) }
+        }
         7 => {
             let how = take_settlement(take)?;
-            deliveries = take_each(take, |take| {
-                let (lane, offset) = (LaneNumber(take.varint32()?), take.varint()?);
-                Ok(DeliveryId { lane, offset, acquired: take.varint32()? })
-            })?;
+            deliveries = take_each(take, take_delivery)?;
             C::Settle { queue, how, deliveries: &deliveries }
         }
         8 => C::Pause { queue, is_paused: take.u8()? == 1 },
@@ -269,10 +289,21 @@ pub(super) fn with_command_of_queues<T>(mut take: Take<'_>, then: impl FnOnce(C<
             let due = take_due(take)?.ok_or(Malformed("a message is rescheduled to some time"))?;
             C::Reschedule { queue, sequence, due }
         }
+        35 => {
+            let (priority, prefetch, name) = (take.u8()?, take.varint32()?, take.text()?);
+            C::Join(Joining { queue, holder: Holder::HOST, priority, prefetch, name })
+        }
+        36 => C::Leave { queue, holder: Holder::HOST, consumer: ConsumerNumber(take.varint()?) },
+        37 => C::AckThrough { queue, delivery: take_delivery(take)? },
         _ => return Err(Malformed("a command that queues do not have")),
     };
     take.end()?;
     Ok(then(command))
+}
+
+fn take_delivery(take: &mut Take<'_>) -> Result<DeliveryId, Malformed> {
+    let (lane, offset) = (LaneNumber(take.varint32()?), take.varint()?);
+    Ok(DeliveryId { lane, offset, acquired: take.varint32()? })
 }
 
 fn take_place(take: &mut Take<'_>) -> Result<Place, Malformed> {

@@ -7,6 +7,7 @@
 mod commit;
 mod disk;
 mod lending;
+mod line;
 mod retire;
 mod ring;
 mod wake;

@@ -6,6 +6,7 @@ use super::super::QueueCounts;
 use super::super::command::{
     Command, DeliveryId, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
+use super::super::consumers::Taker;
 use super::super::message::Message;
 use super::super::options::{Backoff, Growth, JitterKind, Options};
 use super::super::reply::Reply;
@@ -112,12 +113,18 @@ impl Bench {
 
     /// The same, or with what news a waiter knows.
     pub(super) fn told(&mut self, holder: u64, max: u32) -> Result<Vec<&'static str>, u64> {
-        let receive = Command::Receive { queue: self.queue, holder: Holder(holder), max };
+        self.told_to(holder, Taker::NOBODY, max).map_err(|reply| match reply {
+            Reply::Nothing { known } => known,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// The same for a consumer, or with what it is told instead.
+    pub(super) fn told_to(&mut self, holder: u64, taker: Taker, max: u32) -> Result<Vec<&'static str>, Reply> {
+        let receive = Command::Receive { queue: self.queue, holder: Holder(holder), taker, max };
         let runs = match self.world.submit(&receive) {
             Outcome::Accept(Reply::Handed(runs)) => runs,
-            Outcome::Accept(Reply::Nothing { known }) | Outcome::Unchanged { reply: Reply::Nothing { known }, .. } => {
-                return Err(known);
-            }
+            Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => return Err(reply),
             other => panic!("{other:?}"),
         };
         let mut bodies = Vec::new();
@@ -186,7 +193,7 @@ impl Bench {
 
     /// Hands out whatever is next, whoever sent it.
     pub(super) fn receive_any(&mut self, queue: QueueNumber) -> Vec<DeliveryId> {
-        let receive = Command::Receive { queue, holder: Holder::HOST, max: 1 };
+        let receive = Command::Receive { queue, holder: Holder::HOST, taker: Taker::NOBODY, max: 1 };
         let Reply::Handed(runs) = self.world.accept(&receive) else { panic!("a message waits") };
         runs.iter().map(|run| DeliveryId { lane: run.lane, offset: run.first, acquired: run.acquired }).collect()
     }

@@ -1,5 +1,6 @@
 //! Generated histories: after each step the machine says what the twin says.
 
+mod consuming;
 mod ids;
 mod letters;
 mod publishing;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Refusal, Settlement, Stretch,
 };
+use super::super::consumers::{ConsumerNumber, Taker};
 use super::super::dedup::Horizon;
 use super::super::handing::KNOWS_NOTHING;
 use super::super::message::{Due, Message};
@@ -43,8 +45,10 @@ struct History {
     numbers: BTreeMap<&'static str, QueueNumber>,
     /// Hand-outs that were told, settled ones among them: queue, holder, delivery, priority.
     told: Vec<(QueueNumber, u64, DeliveryId, u8)>,
-    /// News with which a holder was told that there is nothing.
-    nothing: BTreeMap<(QueueNumber, u64), u64>,
+    /// News with which somebody was told that there is nothing.
+    nothing: BTreeMap<(QueueNumber, u64, Taker), u64>,
+    /// Who was told to wait for its turn.
+    no_room: BTreeSet<ConsumerNumber>,
     /// Ends of lanes as they once were.
     once: BTreeMap<QueueNumber, Vec<(u8, u64)>>,
     lags: bool,
@@ -79,6 +83,7 @@ fn options(random: &mut Random, name: &str, targets: &[Destination]) -> Options 
         overflow: if max_messages.is_some() && random.chance(128) { Overflow::DropOldest } else { Overflow::Reject },
         dead_letters,
         dedup: ids::horizon(random, name),
+        single_active_consumer: name == "reports" && random.chance(170),
         ..Options::default()
     }
 }
@@ -90,7 +95,7 @@ impl History {
         let (twin, random) = (Twin::default(), Random::new(seed));
         let (numbers, told, nothing, once) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (bound, once_named, published) = (BTreeSet::new(), BTreeMap::new(), (TwinIds::default(), Horizon::None));
-        let (lags, schedules) = (false, BTreeMap::new());
+        let (lags, schedules, no_room) = (false, BTreeMap::new(), BTreeSet::new());
         let mut history = History {
             random,
             world,
@@ -98,6 +103,7 @@ impl History {
             numbers,
             told,
             nothing,
+            no_room,
             once,
             lags,
             bound,
@@ -144,7 +150,10 @@ impl History {
             27..=29 if self.random.chance(32) => self.alter_exchange(),
             27..=29 => self.bind(),
             30..=52 => self.receive(),
-            53..=75 => self.settle(),
+            53..=70 => self.settle(),
+            71..=72 => self.join(),
+            73 => self.quit(),
+            74..=75 => self.ack_through(),
             76..=87 => self.wait(),
             88..=89 => self.change_schedules(),
             90 => self.pause(),
@@ -229,20 +238,25 @@ impl History {
     }
 
     fn receive(&mut self) {
-        let (queue, holder) = (self.queue(), self.random.pick(&HOLDERS));
+        let queue = self.queue();
+        let (holder, taker) = self.taker(queue);
         let max = self.random.pick(&[1, 1, 2, 3, 10, 200]);
         // Of more an attached process may be handed a part, as `safeguards.rs` says.
         let max = if holder == 0 { max } else { max.min(HANDED_RUNS_MAX as u32) };
         let news = self.world.news(queue);
-        let reply = match self.world.submit(&Command::Receive { queue, holder: Holder(holder), max }) {
+        let reply = match self.world.submit(&Command::Receive { queue, holder: Holder(holder), taker, max }) {
             Outcome::Accept(reply) | Outcome::Unchanged { reply, .. } => reply,
             other => panic!("{other:?}"),
         };
-        let expected = self.twin.receive(queue.0, holder, max as usize);
+        if !self.twin.queues[&queue.0].is_paused && !self.takes_turns(queue, holder, taker, &reply) {
+            return;
+        }
+        let room = self.twin.room(queue.0, holder, taker.0, max as usize).unwrap_or(0);
+        let expected = self.twin.receive(queue.0, holder, taker.0, room);
         match reply {
             Reply::Handed(runs) => {
                 assert_eq!(handed(&runs), expected);
-                let told_nothing = self.nothing.remove(&(queue, holder));
+                let told_nothing = self.nothing.remove(&(queue, holder, taker));
                 assert_ne!(told_nothing, Some(news), "who waits for news would have missed {expected:?}");
                 for run in runs {
                     for offset in run.first..run.first + u64::from(run.count) {
@@ -256,9 +270,9 @@ impl History {
             Reply::Nothing { known } => {
                 assert_eq!(expected, Vec::<Handed>::new());
                 if known == KNOWS_NOTHING {
-                    self.nothing.remove(&(queue, holder));
+                    self.nothing.remove(&(queue, holder, taker));
                 } else {
-                    self.nothing.insert((queue, holder), known);
+                    self.nothing.insert((queue, holder, taker), known);
                 }
             }
             other => panic!("{other:?}"),
@@ -384,7 +398,7 @@ impl History {
                 self.twin.end(holder, DIED, &self.world.pauses);
             }
         }
-        self.nothing.retain(|(_, other), _| *other != holder);
+        self.nothing.retain(|(_, other, _), _| *other != holder);
     }
 
     /// The host's process ends, and the next one loads the checkpoint; perhaps the machine was restarted too.
@@ -443,7 +457,8 @@ impl History {
         self.bound.remove(&queue);
         self.once.remove(&queue);
         self.told.retain(|told| told.0 != queue);
-        self.nothing.retain(|(other, _), _| *other != queue);
+        self.nothing.retain(|(other, _, _), _| *other != queue);
+        self.twin.consumers.retain(|consumer| consumer.queue != queue.0);
         if self.random.chance(128) {
             self.create(name);
             self.erase();
@@ -496,6 +511,12 @@ impl History {
             queues.insert(QueueNumber(*number));
             twin.is_paused = false;
         }
+        for (name, queue) in self.numbers.clone() {
+            let twin = self.twin.queues.get_mut(&queue.0).expect("a queue of the world");
+            twin.options.single_active_consumer = false;
+            let options = &twin.options.clone();
+            self.world.submit(&Command::Ensure { name, options });
+        }
         for queue in &queues {
             self.world.submit(&Command::Pause { queue: *queue, is_paused: false });
         }
@@ -521,14 +542,14 @@ impl History {
 
     fn take_all(&mut self, queue: QueueNumber, holder: u64) {
         let max = HANDED_RUNS_MAX as u32;
-        let receive = Command::Receive { queue, holder: Holder(holder), max };
+        let receive = Command::Receive { queue, holder: Holder(holder), taker: Taker::NOBODY, max };
         while let Outcome::Accept(Reply::Handed(runs)) = self.world.submit(&receive) {
             self.acknowledge(queue, holder, &runs, max);
         }
     }
 
     fn acknowledge(&mut self, queue: QueueNumber, holder: u64, runs: &[HandedRun], max: u32) {
-        let expected = self.twin.receive(queue.0, holder, max as usize);
+        let expected = self.twin.receive(queue.0, holder, 0, max as usize);
         assert_eq!(handed(runs), expected);
         let delivery = |run: &HandedRun| {
             let HandedRun { lane, first, count, acquired, .. } = *run;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::super::command::Reason;
 use super::super::options::{DeadLetters, Growth, JitterKind, Options, Overflow};
 use super::super::{QueueCounts, Settlement, sequence};
+use super::consumers::TwinConsumer;
 
 /// Where a message stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +20,9 @@ pub(super) enum Stands {
     InFlight {
         holder: u64,
         until: u64,
+        /// Of which consumer, and the how-manyeth hand-out of all.
+        taker: u64,
+        handed: u64,
     },
     Backoff {
         until: u64,
@@ -69,7 +73,7 @@ impl TwinMessage {
         !matches!(self.stands, Stands::Dead { .. } | Stands::Gone)
     }
 
-    fn is_held_by(&self, by: u64) -> bool {
+    pub(super) fn is_held_by(&self, by: u64) -> bool {
         matches!(self.stands, Stands::InFlight { holder, .. } if holder == by)
     }
 
@@ -134,6 +138,9 @@ pub(super) struct Twin {
     pub(super) boot: u64,
     /// Up to where what was written is durable.
     pub(super) durable: u64,
+    pub(super) consumers: Vec<TwinConsumer>,
+    /// How often something was handed out.
+    pub(super) hand_outs: u64,
 }
 
 impl TwinQueue {
@@ -371,7 +378,7 @@ impl TwinQueue {
         self.messages.iter().find(|message| (message.priority, message.offset) == (priority, offset))
     }
 
-    fn in_flight(&self, priority: u8, offset: u64, acquired: u32) -> Option<usize> {
+    pub(super) fn in_flight(&self, priority: u8, offset: u64, acquired: u32) -> Option<usize> {
         self.messages.iter().position(|message| {
             (message.priority, message.offset, message.acquired) == (priority, offset, acquired)
                 && matches!(message.stands, Stands::InFlight { .. })
@@ -381,7 +388,7 @@ impl TwinQueue {
 
 impl Twin {
     /// Does something with one queue while the others, and the time, can be looked at.
-    fn with<T>(&mut self, number: u32, change: impl FnOnce(&mut TwinQueue, &Twin) -> T) -> T {
+    pub(super) fn with<T>(&mut self, number: u32, change: impl FnOnce(&mut TwinQueue, &Twin) -> T) -> T {
         let mut queue = self.queues.remove(&number).expect("a queue of the world");
         let changed = change(&mut queue, self);
         queue.forget_gone();
@@ -395,7 +402,8 @@ impl Twin {
     }
 
     /// Hands messages out; those that are over and in the way die.
-    pub(super) fn receive(&mut self, number: u32, holder: u64, max: usize) -> Vec<Handed> {
+    pub(super) fn receive(&mut self, number: u32, holder: u64, taker: u64, max: usize) -> Vec<Handed> {
+        self.hand_outs += 1;
         let mut has_suspect = self.holds_suspect(holder);
         self.with(number, |queue, twin| {
             let mut handed = Vec::new();
@@ -416,7 +424,7 @@ impl Twin {
                 let until = twin.boot + queue.options.visibility_micros;
                 let message = &mut queue.messages[at];
                 message.acquired += 1;
-                message.stands = Stands::InFlight { holder, until };
+                message.stands = Stands::InFlight { holder, until, taker, handed: twin.hand_outs };
                 has_suspect |= message.is_suspect;
                 let TwinMessage { priority, offset, acquired, failed, .. } = *message;
                 handed.push(Handed { priority, offset, acquired, failed });
@@ -518,6 +526,7 @@ impl Twin {
 
     /// A process leaves in order.
     pub(super) fn release(&mut self, holder: u64) {
+        self.consumers.retain(|consumer| consumer.holder != holder);
         for number in self.queues.keys().copied().collect::<Vec<_>>() {
             self.with(number, |queue, twin| {
                 for at in queue.in_order(|message| message.is_held_by(holder)) {
@@ -531,6 +540,7 @@ impl Twin {
     pub(super) fn end(&mut self, holder: u64, died: &str, pauses: &Pauses) {
         let all = self.queues.values().flat_map(|queue| &queue.messages);
         let is_alone = all.filter(|message| message.is_held_by(holder)).count() == 1;
+        self.consumers.retain(|consumer| consumer.holder != holder);
         for number in self.queues.keys().copied().collect::<Vec<_>>() {
             self.with(number, |queue, twin| {
                 for at in queue.in_order(|message| message.is_held_by(holder)) {
@@ -544,6 +554,7 @@ impl Twin {
     }
 
     pub(super) fn adopt(&mut self, from: u64, to: u64) {
+        self.consumers.iter_mut().filter(|consumer| consumer.holder == from).for_each(|consumer| consumer.holder = to);
         for message in self.queues.values_mut().flat_map(|queue| &mut queue.messages) {
             if let Stands::InFlight { holder, .. } = &mut message.stands
                 && *holder == from

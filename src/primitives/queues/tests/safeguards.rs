@@ -3,6 +3,7 @@
 use super::super::command::{
     Clock, Command, DeliveryId, Erasing, Holder, Outcome, Place, QueueNumber, Reason, Refusal, Settlement, Stretch,
 };
+use super::super::consumers::Taker;
 use super::super::dedup::Horizon;
 use super::super::event::{Event, Run};
 use super::super::exchanges::ExchangeOptions;
@@ -151,7 +152,8 @@ fn an_attached_process_is_handed_no_more_than_its_kept_answer_can_tell() {
     let mut bench = Bench::new(at_once());
     let batch = vec![order("parcel"); 200];
     bench.world.accept(&Command::Send { queue: bench.queue, messages: &batch });
-    let receive = |holder| Command::Receive { queue: QueueNumber(1), holder: Holder(holder), max: 1024 };
+    let receive =
+        |holder| Command::Receive { queue: QueueNumber(1), holder: Holder(holder), taker: Taker::NOBODY, max: 1024 };
     let Reply::Handed(runs) = bench.world.accept(&receive(0)) else { panic!("all are there") };
     let lane = runs[0].lane;
     let every_other = |first: u64| -> Vec<DeliveryId> {

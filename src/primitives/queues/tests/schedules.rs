@@ -1,6 +1,7 @@
 //! The rules of schedules, one by one.
 
 use super::super::command::{Command, DeliveryId, Holder, Outcome, QueueNumber, Refusal, Settlement};
+use super::super::consumers::Taker;
 use super::super::decide::decide;
 use super::super::dedup::Horizon;
 use super::super::exchanges::ExchangeOptions;
@@ -94,7 +95,7 @@ impl Clockwork {
     }
 
     fn take(&mut self) -> Vec<HandedRun> {
-        let receive = Command::Receive { queue: self.bench.queue, holder: Holder::HOST, max: 1 };
+        let receive = Command::Receive { queue: self.bench.queue, holder: Holder::HOST, taker: Taker::NOBODY, max: 1 };
         match self.bench.world.submit(&receive) {
             Outcome::Accept(Reply::Handed(runs)) => runs,
             _ => Vec::new(),

@@ -1,9 +1,10 @@
 //! The machine as the engine drives it: facts are written and read back, rows are kept up by what events say they
 //! touch, timers by what they say they hasten, logs by what they say of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::command::{Command, Holder, Outcome, Place, QueueNumber};
+use super::super::consumers::{ConsumerNumber, Taker, turn_row};
 use super::super::decide::decide;
 use super::super::event::Event;
 use super::super::lane::LaneNumber;
@@ -50,6 +51,8 @@ pub(super) struct World {
     pub(super) items: Items,
     /// Pauses after failures, since they were last taken.
     pub(super) pauses: Pauses,
+    /// Rows that were touched and have no bytes: who waits for a turn looks there.
+    pub(super) turns: BTreeSet<RowKey>,
     /// Any number, for what is only sampled.
     pub(super) sample: u64,
 }
@@ -73,6 +76,7 @@ impl World {
             items: Items::default(),
             arrivals: Arrivals::new(),
             pauses: Pauses::new(),
+            turns: BTreeSet::new(),
             sample: 0,
         };
         world.begin_life();
@@ -124,6 +128,7 @@ impl World {
         self.state.apply(if self.replays { &read } else { event }, frame);
         self.note_arrivals(event, frame);
         for key in touched {
+            self.turns.extend((key.kind == turn_row(ConsumerNumber(0)).kind).then_some(key));
             match self.state.row(key) {
                 Some(row) => self.rows.insert(key, row),
                 None => self.rows.remove(&key),
@@ -354,6 +359,7 @@ impl World {
         keys.extend(state.exchanges.keys());
         keys.extend(state.keys_of_ids());
         keys.extend(state.schedules.keys());
+        keys.extend(state.consumers.keys());
         keys.into_iter().filter_map(|key| Some((key, state.row(key)?))).collect()
     }
 
@@ -400,6 +406,8 @@ impl World {
         assert_eq!(other.queues.keys().copied().collect::<Vec<_>>(), queues);
         assert_eq!((&other.names, &other.retired), (&self.state.names, &self.state.retired));
         assert_eq!(other.schedules, self.state.schedules);
+        assert_eq!(other.consumers, self.state.consumers);
+        assert_eq!(other.shared.taken, self.state.shared.taken);
         for log in self.state.logs.keys() {
             let key = |state: &State| state.log_timer(*log).map(|timer| timer.key);
             assert_eq!(key(other), key(&self.state));
@@ -424,7 +432,7 @@ impl World {
         let known = Known::default();
         let World { now, clock, watched, logs, durable, .. } = self;
         let context = Context { now: *now, known: &known, clock, watched, logs, durable: *durable };
-        let receive = Command::Receive { queue, holder, max: 1024 };
+        let receive = Command::Receive { queue, holder, taker: Taker::NOBODY, max: 1024 };
         match decide(state, &Overlay::default(), &receive, &context, |_| {}) {
             Outcome::Accept(Reply::Handed(runs)) => runs,
             Outcome::Accept(Reply::Nothing { .. }) | Outcome::Unchanged { .. } => Vec::new(),
