@@ -187,10 +187,8 @@ impl<'a> Attributes<'a> {
     }
 
     pub(super) fn decode(take: &mut Take<'a>) -> Result<Attributes<'a>, Malformed> {
+        // Each of the eight has its meaning.
         let flags = take.u8()?;
-        if flags & !(DUE | TTL | DEADLINE | GROUP | ATTEMPTS | ORIGIN | HISTORY | ID) != 0 {
-            return Err(Malformed("an attribute that messages do not have"));
-        }
         let has = |flag: u8| flags & flag != 0;
         Ok(Attributes {
             due: if has(DUE) { Some(Timestamp(take.varint()?)) } else { None },
