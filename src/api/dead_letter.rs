@@ -153,13 +153,18 @@ impl Queue {
     /// # Errors
     /// [`Error::NotFound`] if the queue was deleted, [`Error::Poisoned`], [`Error::Closed`].
     pub fn dead_letters(&self, after: Option<&DeadLetter>, max: usize) -> Result<Vec<DeadLetter>, Error> {
-        let after = after.map(|letter| (letter.priority, letter.place.offset));
+        let mut after = after.map(|letter| (letter.priority, letter.place.offset));
         let max = max.min(FREEZE_CHUNK) as u32;
-        let found = self.database.ask(&DeadLetters { queue: self.number, after, max })?;
-        let found = found.ok_or_else(|| self.not_found())?;
-        let mut letters = Vec::with_capacity(found.len());
-        for letter in found {
-            letters.extend(self.read_letter(letter)?);
+        let mut letters = Vec::new();
+        // Those of a page may all have gone meanwhile: that is not the end.
+        while letters.is_empty() {
+            let found = self.database.ask(&DeadLetters { queue: self.number, after, max })?;
+            let found = found.ok_or_else(|| self.not_found())?;
+            let Some(last) = found.last() else { break };
+            after = Some((last.priority, last.place.offset));
+            for letter in found {
+                letters.extend(self.read_letter(letter)?);
+            }
         }
         Ok(letters)
     }
@@ -224,9 +229,9 @@ impl Queue {
         Ok(Some(((note.entry.timestamp, note.text.to_owned()), note.previous)))
     }
 
-    /// Up to `max` messages behind this one, or from the first on, that wait here and died elsewhere: the letters of a queue
-    /// that is where the dead of others go. In the order of [`Queue::dead_letters`], which tells of those that died
-    /// here. At most 256 are given at once; fewer, where others wait among them, and none only if none are left.
+    /// Up to `max` messages behind this one, or from the first on, that wait here and died first elsewhere: the letters of
+    /// a queue that is where the dead of others go. In the order of [`Queue::dead_letters`], which tells of those that
+    /// died here. At most 256 are given at once; fewer, where others wait among them, and none only if none are left.
     ///
     /// # Errors
     /// As for [`Queue::dead_letters`].
@@ -256,7 +261,10 @@ impl Queue {
         };
         let read = message.and_then(|message| Some((message.machine_history()?, message)));
         let Some((history, message)) = read else { return Ok(None) };
-        let Some(last) = history.deaths.first() else { return Ok(None) };
+        // One that died here first is no letter: it was sent again.
+        let Some(last) = history.deaths.first().filter(|_| history.first_death.queue != self.name()) else {
+            return Ok(None);
+        };
         let (queue, reason, died_at) = (self.clone(), last.reason.into(), last.last);
         let failed_attempts = u32::try_from(last.attempts).unwrap_or(u32::MAX);
         let (message, failures) = (Ok(message), failures_of(&history));

@@ -30,8 +30,8 @@ impl Queue {
         self.send_again(&letters, &To::FirstDeath, None)
     }
 
-    /// Chooses among the letters of this queue, and sends them again: of its dead set, or, if dead letters of others go to
-    /// this queue, of those that wait here.
+    /// Chooses among the letters of this queue, and sends them again: those of its dead set and, if dead letters of others
+    /// go to this queue, those that wait here.
     ///
     /// ```
     /// # use towpath::{DeathReason, QueueOptions};
@@ -118,7 +118,8 @@ pub struct Redriven {
     pub chosen: u64,
     /// Of these, letters that were sent again: none in a dry run.
     pub redriven: u64,
-    /// Of these, letters that cannot be read, or that somebody else took meanwhile.
+    /// Of these, letters that cannot be read, that somebody else took meanwhile, or that cannot go where they are to: their
+    /// queue was deleted, nothing leads them anywhere, or a limit forbids it.
     pub left: u64,
 }
 
@@ -130,27 +131,35 @@ impl Redrive<'_> {
     }
 
     /// Sends them. Each letter leaves and arrives in the same instant; after a crash the next run goes on with those that
-    /// are left. Letters that die while it runs may be among them, at the latest those that were there when it began
-    /// are. Blocks until it is done or was stopped. What was sent is durable on return.
+    /// are left. It goes over no more letters than there were when it began. Blocks until it is done or was stopped.
+    /// What was sent is durable on return.
     ///
     /// # Errors
     /// As for [`Queue::redrive`]: [`Error::Full`] if a queue has no room for the next letter. What was sent before is
     /// sent; the same call goes on with the rest.
     pub fn run(self) -> Result<Redriven, Error> {
-        let (mut redriven, mut after) = (Redriven::default(), None);
-        let of_others = self.queue.describe()?.is_target;
-        while redriven.chosen < self.limit && !self.stopper.is_stopped() {
-            let letters = match of_others {
-                true => self.queue.moved_letters(after.as_ref(), FREEZE_CHUNK)?,
-                false => self.queue.dead_letters(after.as_ref(), FREEZE_CHUNK)?,
-            };
+        let described = self.queue.describe()?;
+        let mut redriven = Redriven::default();
+        self.run_over(described.dead, &|after| self.queue.dead_letters(after, FREEZE_CHUNK), &mut redriven)?;
+        let waiting = if described.is_target { described.ready + described.delayed } else { 0 };
+        self.run_over(waiting, &|after| self.queue.moved_letters(after, FREEZE_CHUNK), &mut redriven)?;
+        Ok(redriven)
+    }
+
+    /// Goes over no more letters than there were: what is sent again may come to be one.
+    fn run_over(&self, mut left: u64, next: NextLetters<'_>, redriven: &mut Redriven) -> Result<(), Error> {
+        let mut after: Option<DeadLetter> = None;
+        while left > 0 && redriven.chosen < self.limit && !self.stopper.is_stopped() {
+            let mut letters = next(after.as_ref())?;
+            letters.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             let Some(last) = letters.last() else { break };
             after = Some(last.clone());
+            left -= letters.len() as u64;
             let mut chosen: Vec<&DeadLetter> = letters.iter().filter(|letter| self.chosen.is(letter)).collect();
             chosen.truncate(usize::try_from(self.limit - redriven.chosen).unwrap_or(usize::MAX));
-            self.send(&chosen, &mut redriven)?;
+            self.send(&chosen, redriven)?;
         }
-        Ok(redriven)
+        Ok(())
     }
 
     fn send(&self, chosen: &[&DeadLetter], redriven: &mut Redriven) -> Result<(), Error> {
@@ -158,23 +167,36 @@ impl Redrive<'_> {
             redriven.chosen += chosen.len() as u64;
             return Ok(());
         }
-        let readable: Vec<&DeadLetter> = chosen.iter().copied().filter(|letter| letter.message().is_ok()).collect();
-        redriven.chosen += (chosen.len() - readable.len()) as u64;
-        redriven.left += (chosen.len() - readable.len()) as u64;
+        let (mut rest, unreadable): (Vec<&DeadLetter>, Vec<&DeadLetter>) =
+            chosen.iter().partition(|letter| letter.message().is_ok());
+        redriven.chosen += unreadable.len() as u64;
+        redriven.left += unreadable.len() as u64;
+        while let Some(first) = rest.first() {
+            let home = first.machine_history().first_death.queue.clone();
+            let (now, later): (Vec<_>, Vec<_>) =
+                rest.iter().partition(|letter| letter.machine_history().first_death.queue == home);
+            self.send_home(&now, redriven)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Sends letters that died first in one queue.
+    fn send_home(&self, letters: &[&DeadLetter], redriven: &mut Redriven) -> Result<(), Error> {
         // Those of one call arrive together or not at all, and one that went meanwhile holds up the others.
-        if self.pause_micros == 0 && self.queue.send_again(&readable, &self.to, self.edit.as_deref()).is_ok() {
-            redriven.chosen += readable.len() as u64;
-            redriven.redriven += readable.len() as u64;
+        if self.pause_micros == 0 && self.queue.send_again(letters, &self.to, self.edit.as_deref()).is_ok() {
+            redriven.chosen += letters.len() as u64;
+            redriven.redriven += letters.len() as u64;
             return Ok(());
         }
-        for letter in readable {
+        for letter in letters {
             if self.stopper.is_stopped() {
                 return Ok(());
             }
             redriven.chosen += 1;
             match self.queue.send_again(&[letter], &self.to, self.edit.as_deref()) {
                 Ok(()) => redriven.redriven += 1,
-                Err(Error::Stale { .. }) => redriven.left += 1,
+                Err(error) if is_of_one(&error) => redriven.left += 1,
                 Err(error) => return Err(error),
             }
             if let Some(stopped) = self.stopper.listen().filter(|_| self.pause_micros > 0) {
@@ -183,4 +205,13 @@ impl Redrive<'_> {
         }
         Ok(())
     }
+}
+
+/// Pages of letters, behind this one.
+type NextLetters<'n> = &'n dyn Fn(Option<&DeadLetter>) -> Result<Vec<DeadLetter>, Error>;
+
+/// Whether the next letter may be sent although this one may not.
+fn is_of_one(error: &Error) -> bool {
+    let is_gone = matches!(error, Error::Stale { .. } | Error::NotFound { .. });
+    is_gone || matches!(error, Error::Unroutable { .. } | Error::LimitExceeded { .. } | Error::InvalidOption { .. })
 }

@@ -14,8 +14,10 @@ pub(super) enum Ran {
     /// There was none.
     Idle,
     Done,
-    /// Nothing could be read yet, there is no room, or what was read does not hold any more: it is to be tried again.
+    /// Nothing could be read yet: it is to be tried again soon.
     Later,
+    /// There is no room, or it was refused.
+    MuchLater,
 }
 
 impl<M: Machine> Engine<M> {
@@ -24,9 +26,10 @@ impl<M: Machine> Engine<M> {
         let Some(errand) = self.core.lock().machine.errand(key) else { return Ran::Idle };
         let mut ran = Ran::Later;
         let mut submit = |command: &M::Command<'_>| {
-            if matches!(self.submit_if_room(command), Ok(Tried::Accepted)) {
-                ran = Ran::Done;
-            }
+            ran = match self.submit_if_room(command) {
+                Ok(Tried::Accepted) => Ran::Done,
+                Ok(Tried::Refused | Tried::NoRoom) | Err(_) => Ran::MuchLater,
+            };
         };
         M::run_errand(&errand, &mut |log, offset| self.read_for_errand(log, offset), &mut submit);
         ran
@@ -41,7 +44,7 @@ impl<M: Machine> Engine<M> {
                 Ok(Found { item: batch.shared_bytes(item), entry: item.entry })
             }
             Ok(Read::Below { .. } | Read::Gone) => Err(Unfound::Damaged),
-            Err(Fault::Corrupt { .. } | Fault::FileGone(_) | Fault::Io { .. }) => Err(Unfound::Damaged),
+            Err(Fault::Corrupt { .. } | Fault::FileGone(_)) => Err(Unfound::Damaged),
             Ok(Read::AtEnd) | Err(_) => Err(Unfound::NotYet),
         }
     }

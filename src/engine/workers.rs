@@ -326,6 +326,7 @@ impl<M: Machine> Engine<M> {
             let ran = self.run_errand(*key);
             let rest = match self.submit(&M::tick(*key), Level::Buffered, None) {
                 _ if ran == Ran::Later => SOON_MICROS,
+                _ if ran == Ran::MuchLater => TICK_RETRY_MICROS,
                 _ if ran == Ran::Done => 0,
                 Ok(submitted) if !submitted.is_held => 0,
                 Ok(_) | Err(Refused::Refusal(_)) => SOON_MICROS,

@@ -4,7 +4,7 @@ use crate::base::bounds::FREEZE_CHUNK;
 use crate::base::codec::{Malformed, Take};
 use crate::engine::Refused;
 use crate::primitives::Refusal;
-use crate::primitives::queues::{Consumer, ConsumerNumber, Holder, QueueNumber, consumer_row};
+use crate::primitives::queues::{Consumer, ConsumerNumber, Holder, QueueNumber, consumer_row, queue_row};
 
 use super::operation::{Kind, Question};
 use super::questions::{put_list, take_list};
@@ -55,6 +55,7 @@ impl Question for DescribeConsumers {
             let behind = state.consumers.behind(self.queue, self.after).take(FREEZE_CHUNK);
             Some(behind.map(|(number, consumer)| facts(number, consumer)).collect::<Vec<_>>())
         })?;
+        host.engine.reveal_object(queue_row(self.queue))?;
         let Some(found) = found else { return Ok(None) };
         for (_, facts) in &found {
             host.engine.reveal_object(consumer_row(facts.number))?;

@@ -103,6 +103,7 @@ fn ask_of_queues(db: &Database) {
     assert_eq!(mails.purge_dead(&mails.dead_letters(None, 1).unwrap()).unwrap(), 0);
     assert_eq!(mails.ack_batch(mails.try_receive_batch(1).unwrap()).unwrap(), 0);
     assert_eq!(mails.consumers().unwrap(), []);
+    assert!(mails.moved_letters(None, 10).unwrap().is_empty(), "nothing died elsewhere");
     let later = mails.send(Message::from("later").delay(Duration::from_secs(3600))).unwrap().sequence;
     assert_eq!((mails.peek(1).unwrap().len(), mails.oldest().unwrap().is_some()), (1, true));
     assert!(matches!(mails.explain(later).unwrap(), Explanation::Delayed { .. }));

@@ -1,5 +1,5 @@
-//! `towpath dead …`: the dead letters of queues. Those of a queue that is where the dead of others go are the messages
-//! that came from there, those of any other are in its dead set.
+//! `towpath dead …`: the dead letters of queues: those of the dead set and, in a queue that is where the dead of others
+//! go, the messages that came from there.
 
 mod redrive;
 
@@ -73,33 +73,54 @@ fn take_all(
 ) -> Result<u64, Failure> {
     with(place, name, |queue| {
         let described = queue.describe()?;
-        let mut left = if described.is_target { described.ready + described.delayed } else { described.dead };
-        let (mut taken, mut last) = (0, None);
-        while left > 0 {
-            let letters = some(queue, described.is_target, last.as_ref(), LETTERS_AT_ONCE.min(left as usize))?;
-            let Some(letter) = letters.last() else { break };
-            last = Some(letter.clone());
-            left -= (letters.len() as u64).min(left);
-            taken += act(queue, letters)? as u64;
+        let mut taken = 0;
+        for (kind, mut left) in [(Kind::Dead, described.dead), (Kind::Moved, described.ready + described.delayed)] {
+            let mut last = None;
+            while left > 0 {
+                let letters = kind.some(queue, last.as_ref(), LETTERS_AT_ONCE.min(left as usize))?;
+                let Some(letter) = letters.last() else { break };
+                last = Some(letter.clone());
+                left -= (letters.len() as u64).min(left);
+                taken += act(queue, letters)? as u64;
+            }
         }
         Ok(taken)
     })
 }
 
-fn some(queue: &Queue, of_others: bool, after: Option<&DeadLetter>, max: usize) -> Result<Vec<DeadLetter>, Failure> {
-    Ok(if of_others { queue.moved_letters(after, max)? } else { queue.dead_letters(after, max)? })
+/// Letters of a queue.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// In its dead set.
+    Dead,
+    /// That came from where they died, and wait.
+    Moved,
+}
+
+impl Kind {
+    fn some(self, queue: &Queue, after: Option<&DeadLetter>, max: usize) -> Result<Vec<DeadLetter>, Failure> {
+        Ok(match self {
+            Kind::Dead => queue.dead_letters(after, max)?,
+            // Of others there are none, and a look at all that wait would take long.
+            Kind::Moved if !queue.describe()?.is_target => Vec::new(),
+            Kind::Moved => queue.moved_letters(after, max)?,
+        })
+    }
 }
 
 fn for_each(queue: &Queue, mut visit: impl FnMut(&DeadLetter) -> Result<(), Failure>) -> Result<(), Failure> {
-    let (mut last, of_others): (Option<DeadLetter>, _) = (None, queue.describe()?.is_target);
-    loop {
-        let letters = some(queue, of_others, last.as_ref(), LETTERS_AT_ONCE)?;
-        letters.iter().try_for_each(&mut visit)?;
-        match letters.into_iter().next_back() {
-            None => return Ok(()),
-            letter => last = letter,
+    for kind in [Kind::Dead, Kind::Moved] {
+        let mut last: Option<DeadLetter> = None;
+        loop {
+            let letters = kind.some(queue, last.as_ref(), LETTERS_AT_ONCE)?;
+            letters.iter().try_for_each(&mut visit)?;
+            match letters.into_iter().next_back() {
+                None => break,
+                letter => last = letter,
+            }
         }
     }
+    Ok(())
 }
 
 fn list(place: &Place, name: &str, json: bool) -> Result<(), Failure> {

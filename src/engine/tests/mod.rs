@@ -8,11 +8,13 @@ mod consumers;
 mod damage;
 mod full_disk;
 mod groups;
+mod ids;
 mod letting_go;
 mod poison;
 mod queues;
 mod recovery;
 mod reveal;
+mod scheduling;
 mod timers;
 
 use std::sync::Arc;

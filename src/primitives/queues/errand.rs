@@ -81,10 +81,18 @@ impl Errand {
     /// those behind it, so that letters arrive in order.
     pub(crate) fn run(&self, read: Read<'_>, submit: &mut dyn FnMut(&Command<'_>)) {
         let (mut unpacked, mut unread, mut bytes) = (Vec::new(), Vec::new(), 0);
+        // Letters that were sent together lie in one item.
+        let mut last: Option<Found> = None;
+        let mut read_once = |log, offset| match &last {
+            Some(found) if found.entry.log == log && (found.entry.first..found.entry.end()).contains(&offset) => {
+                Ok(found.clone())
+            }
+            _ => read(log, offset).inspect(|found| last = Some(found.clone())),
+        };
         for letter in &self.letters {
-            match self.unpack(letter, read) {
+            match self.unpack(letter, &mut read_once) {
                 Ok(letter) => {
-                    bytes += letter.item.len() + letter.history.len();
+                    bytes += letter.message().record.user_bytes() + letter.history.len();
                     unpacked.push(letter);
                 }
                 Err(Unfound::Damaged) => unread.push(letter.place),

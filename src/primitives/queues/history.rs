@@ -87,8 +87,8 @@ impl History {
         };
         let is_same = |known: &Deaths| known.queue == newest.queue && known.reason == reason;
         if let Some(known) = history.deaths.iter().position(is_same).map(|at| history.deaths.remove(at)) {
-            newest.count += known.count;
-            newest.attempts += known.attempts;
+            newest.count = newest.count.saturating_add(known.count);
+            newest.attempts = newest.attempts.saturating_add(known.attempts);
             newest.first = known.first;
         }
         history.deaths.insert(0, newest);
@@ -99,7 +99,7 @@ impl History {
         history.ttl_micros = ttl_micros.or(history.ttl_micros);
         if reason.is_of_an_attempt() {
             history.left.clear();
-        } else {
+        } else if history.left.len() <= HISTORY_QUEUES_MAX {
             history.left.push(number);
         }
         history
@@ -169,6 +169,11 @@ impl Deaths {
             true => Some((take.text()?.to_owned(), take.text()?.to_owned())),
             false => None,
         };
+        let is_name = |name: &str| name.len() <= NAME_BYTES_MAX;
+        let fits = |(exchange, key): &(String, String)| is_name(exchange) && key.len() <= ROUTING_KEY_BYTES_MAX;
+        if !is_name(&queue) || !origin.as_ref().is_none_or(fits) {
+            return Err(Malformed("a name that is longer than names are"));
+        }
         Ok(Deaths { queue, reason, count, first, last, attempts, origin })
     }
 }

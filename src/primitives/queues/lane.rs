@@ -29,6 +29,9 @@ pub(crate) struct Lane {
     /// Chunks that have ready messages of no group, those that are suspects apart.
     pub(super) ready: BTreeSet<u64>,
     pub(super) suspects: BTreeSet<u64>,
+    /// Chunks that have messages which wait and are not in line, and those that have dead ones.
+    pub(super) waiting: BTreeSet<u64>,
+    pub(super) dead: BTreeSet<u64>,
     /// Chunks that have, or had, messages in flight.
     pub(super) flying: BTreeSet<u64>,
     /// First messages of groups of which none is in flight.
@@ -59,6 +62,8 @@ impl Lane {
             chunks: BTreeMap::new(),
             ready: BTreeSet::new(),
             suspects: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            dead: BTreeSet::new(),
             flying: BTreeSet::new(),
             heads: BTreeSet::new(),
         }

@@ -68,8 +68,8 @@ impl Queue {
         let lanes = self.lanes.iter().filter(|lane| lane.priority <= priority);
         let letters = lanes.flat_map(|lane| {
             let from = if lane.priority == priority { from } else { 0 };
-            let chunks = lane.chunks.range(chunk_of(from)..).filter(|(_, chunk)| chunk.dead != 0);
-            chunks.flat_map(move |(number, chunk)| {
+            lane.dead.range(chunk_of(from)..).flat_map(move |number| {
+                let chunk = &lane.chunks[number];
                 let offset = move |bit: u64| number * 64 + u64::from(bit.trailing_zeros());
                 let dead = bits(chunk.dead).filter(move |bit| offset(*bit) >= from);
                 dead.filter_map(move |bit| Some(self.letter(lane, offset(bit), chunk.death(bit)?)))

@@ -63,7 +63,8 @@ pub(super) fn move_on<'c>(
     }
     let mut stay = unread.to_vec();
     if let Some(to) = to.filter(|_| !messages.is_empty()) {
-        sending::check(state, messages)?;
+        // How much there is of others must not keep the dead here: as they go there is less.
+        sending::check_each(messages)?;
         let lost = exchanges::send_on(state, to, messages, context, emit)?;
         let is_moved = |number: &usize| lost.binary_search(number).is_err();
         let moved: Vec<Place> = (0..letters.len()).filter(is_moved).map(|number| letters[number]).collect();

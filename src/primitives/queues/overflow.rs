@@ -50,11 +50,11 @@ fn oldest(queue: &Queue, count: u64) -> Vec<Run> {
 /// Messages of a lane from an offset on that are neither dead nor in flight, in order.
 pub(super) fn waiting_in(lane: &Lane, from: u64) -> impl Iterator<Item = Place> {
     let place = |offset| Place { lane: lane.number, offset };
-    let behind =
-        lane.chunks.range(chunk_of(from.min(lane.cursor))..=chunk_of(lane.cursor)).flat_map(|(number, chunk)| {
-            bits(chunk.ready | chunk.backoff | chunk.delayed)
-                .map(move |bit| number * 64 + u64::from(bit.trailing_zeros()))
-        });
+    let chunks = lane.waiting.range(chunk_of(from.min(lane.cursor))..=chunk_of(lane.cursor));
+    let behind = chunks.flat_map(|number| {
+        let chunk = &lane.chunks[number];
+        bits(chunk.ready | chunk.backoff | chunk.delayed).map(move |bit| number * 64 + u64::from(bit.trailing_zeros()))
+    });
     let behind = behind.filter(move |offset| (from..lane.cursor).contains(offset));
     let ahead = (lane.cursor.max(from)..lane.end).filter(|offset| match lane.chunk(*offset) {
         Some(chunk) => (chunk.flying | chunk.dead | chunk.gone) & (1 << (offset % 64)) == 0,

@@ -176,9 +176,12 @@ impl Queue {
             _ => (Lane::ready_bits(chunk, false), Lane::ready_bits(chunk, true)),
         };
         let (flying, is_empty) = (chunk.flying != 0, chunk.is_empty());
+        let (waiting, dead) = (chunk.ready | chunk.backoff | chunk.delayed != 0, chunk.dead != 0);
         enter(&mut lane.ready, number, ready != 0);
         enter(&mut lane.suspects, number, suspects != 0);
         enter(&mut lane.flying, number, flying);
+        enter(&mut lane.waiting, number, waiting);
+        enter(&mut lane.dead, number, dead);
         // The chunk at the cursor is about to be used again.
         if is_empty && number != chunk_of(lane.cursor) {
             lane.chunks.remove(&number);

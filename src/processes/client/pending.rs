@@ -118,13 +118,13 @@ impl Drop for PendingQuestion {
         if !self.client.is_here() {
             return;
         }
-        let is_done = self.slot.is_done();
-        let is_kept_waiting = is_done && self.is_called && self.slot.take().is_some();
-        if is_done && !is_kept_waiting {
+        let is_unseen = || self.is_called && self.slot.take().is_some();
+        if self.slot.is_done() && !is_unseen() {
             return;
         }
         let mut state = self.client.state.lock();
-        if state.unanswered.take_question(self.number).is_some() || is_kept_waiting {
+        // The answer may have come just now: who was called by it does not look, and says so all the same.
+        if state.unanswered.take_question(self.number).is_some() || self.is_called {
             state.outbox.withdraw(self.number);
             drop(state);
             self.client.send();

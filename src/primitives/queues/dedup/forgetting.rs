@@ -26,7 +26,8 @@ impl State {
 
     /// When the tick of a queue by the wall clock is to forget ids.
     pub(in crate::primitives::queues) fn ids_due(&self, queue: &Queue) -> Option<Timestamp> {
-        let is_first = self.log_of_exchanges() == Some(queue.notes.log);
+        // Where nothing is remembered the exchanges need not be looked at.
+        let is_first = self.shared.ids > 0 && self.log_of_exchanges() == Some(queue.notes.log);
         let memories = self.exchanges.memories().filter(|_| is_first);
         let of_exchanges = memories.filter_map(|(_, memory, horizon)| memory.due(horizon));
         of_exchanges.chain(queue.ids_due()).min()

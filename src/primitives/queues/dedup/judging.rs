@@ -68,7 +68,7 @@ impl<'a> Judged<'a> {
     pub(in crate::primitives::queues) fn by_queue(queue: &'a Queue, messages: &[Message<'_>], now: Timestamp) -> Self {
         let (point, horizon) = (EntryPoint::Queue(queue.number), queue.options.dedup);
         let entry = queue.ids.as_deref().map(|memory| Entry { point, memory, horizon, now });
-        Judged::of(entry, messages)
+        Judged::of(entry, messages, |_| false)
     }
 
     pub(in crate::primitives::queues) fn by_exchange(
@@ -77,8 +77,9 @@ impl<'a> Judged<'a> {
         horizon: Horizon,
         messages: &[Message<'_>],
         now: Timestamp,
+        goes_nowhere: impl Fn(usize) -> bool,
     ) -> Self {
-        Judged::of(state.memory(point).map(|memory| Entry { point, memory, horizon, now }), messages)
+        Judged::of(state.memory(point).map(|memory| Entry { point, memory, horizon, now }), messages, goes_nowhere)
     }
 
     /// All of them pass.
@@ -86,7 +87,8 @@ impl<'a> Judged<'a> {
         Judged { entry: None, verdicts: Vec::new(), stored: messages.len(), new: 0 }
     }
 
-    fn of(entry: Option<Entry<'a>>, messages: &[Message<'_>]) -> Judged<'a> {
+    /// A message that goes nowhere leaves no trace: those behind it in the call are judged without it.
+    fn of(entry: Option<Entry<'a>>, messages: &[Message<'_>], goes_nowhere: impl Fn(usize) -> bool) -> Judged<'a> {
         let Some(entry) = entry.filter(|_| messages.iter().any(|message| message.id.is_some())) else {
             return Judged::unasked(messages);
         };
@@ -96,7 +98,10 @@ impl<'a> Judged<'a> {
         for (number, message) in (0..).zip(messages) {
             let verdict = match message.id {
                 None => Verdict::Passes,
-                Some(id) => judged.verdict(&entry, IdHash::of(entry.point, id), number, &mut fresh),
+                Some(id) => {
+                    let is_lost = goes_nowhere(number as usize);
+                    judged.verdict(&entry, IdHash::of(entry.point, id), number, is_lost, &mut fresh)
+                }
             };
             judged.stored += usize::from(matches!(verdict, Verdict::Passes | Verdict::New(_)));
             judged.verdicts.push(verdict);
@@ -110,6 +115,7 @@ impl<'a> Judged<'a> {
         entry: &Entry<'_>,
         hash: IdHash,
         number: u32,
+        is_lost: bool,
         fresh: &mut Map<IdHash, (u32, usize)>,
     ) -> Verdict {
         if let Some((message, before)) = fresh.get(&hash) {
@@ -121,6 +127,9 @@ impl<'a> Judged<'a> {
         let known = entry.memory.find(&hash, entry.horizon, entry.now, self.new as u64);
         if let Some(known) = known {
             return Verdict::Known { value: known.value, lsn: known.lsn };
+        }
+        if is_lost {
+            return Verdict::Passes;
         }
         fresh.insert(hash, (number, self.new));
         self.new += 1;

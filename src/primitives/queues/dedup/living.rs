@@ -89,11 +89,18 @@ impl Living {
             found.remove();
         }
         self.free.insert(slot);
+        // What was there in a crowded hour does not stay.
+        if self.len() == 0 {
+            *self = Living::default();
+        }
     }
 
     /// Slots of ids whose messages have sequences in this range, in no order.
     pub(super) fn slots_of(&self, sequences: std::ops::Range<u64>) -> Vec<u32> {
-        if sequences.end.saturating_sub(sequences.start) <= self.len() as u64 {
+        if self.len() == 0 {
+            return Vec::new();
+        }
+        if sequences.end.saturating_sub(sequences.start) <= u64::from(self.slots()) {
             return sequences.filter_map(|sequence| self.slot_of(sequence)).collect();
         }
         let is_within = |slot: &u32| self.get(*slot).is_some_and(|known| sequences.contains(&known.value));

@@ -92,6 +92,10 @@ impl Window {
             self.known.pop_front();
             self.first += 1;
         }
+        // What was there in a crowded hour does not stay.
+        if self.known.is_empty() {
+            (self.known, self.table) = Default::default();
+        }
     }
 
     /// How many of the oldest had arrived before this time, up to `max`.

@@ -8,7 +8,7 @@ use crate::journal::entry::Entry;
 
 use super::super::command::{Outcome, QueueNumber, Reason, Refusal};
 use super::super::decide::{Emit, Refused, check_lanes};
-use super::super::dedup::{Claims, EntryPoint, Judged, check_room, told_of};
+use super::super::dedup::{Claims, EntryPoint, Horizon, Judged, check_room, told_of};
 use super::super::event::{Event, Run};
 use super::super::history::History;
 use super::super::lane::{LaneNumber, sequence};
@@ -50,7 +50,15 @@ pub(in crate::primitives::queues) fn publish<'c>(
     let allows_unroutable = limits.allows_unroutable || found.is_some_and(|found| found.options.allows_unroutable);
     let (point, now) = (EntryPoint::Exchange(exchange), context.now.wall);
     let judged = match found {
-        Some(found) => Judged::by_exchange(state, point, found.options.dedup, messages, now),
+        Some(found) => {
+            let may_be_lost = allows_unroutable && messages.len() > 1 && found.options.dedup != Horizon::None;
+            let all = match may_be_lost {
+                true => Some(Routes::of(state, exchange, messages, &Judged::unasked(messages), true)?),
+                false => None,
+            };
+            let goes_nowhere = |number| all.as_ref().is_some_and(|all| all.of_message(number).is_empty());
+            Judged::by_exchange(state, point, found.options.dedup, messages, now, goes_nowhere)
+        }
         None => Judged::unasked(messages),
     };
     let routes = Routes::of(state, exchange, messages, &judged, allows_unroutable)?;
@@ -85,8 +93,11 @@ pub(in crate::primitives::queues) fn send_on<'c>(
     let routes = Routes::of_letters(state, to, letters);
     let mut places = Places::new(state);
     places.take_all(letters, &routes)?;
-    let claims = places.claims(letters, &routes, context.now.wall);
-    check_room(state, claims.iter().map(Claims::len).sum(), 0)?;
+    let mut claims = places.claims(letters, &routes, context.now.wall);
+    if check_room(state, claims.iter().map(Claims::len).sum(), 0).is_err() {
+        // What dies is moved although no more ids can be known.
+        claims.clear();
+    }
     places.emit(letters, &routes, context, emit);
     claims.into_iter().for_each(|claims| claims.emit(emit));
     let mut taken = places.all.iter();

@@ -2,11 +2,11 @@
 //!
 //! | kind | id       | row                                                                                |
 //! |------|----------|------------------------------------------------------------------------------------|
-//! | 62   | 0        | log: it carries the timer of all schedules                                         |
-//! | 62   | schedule | u8 (1 paused) · next · sent · left out · made up · last run that sent · when ·     |
+//! | 60   | 0        | log: it carries the timer of all schedules                                         |
+//! | 60   | schedule | u8 (1 paused) · next · sent · left out · made up · last run that sent · when ·     |
 //! |      |          | u8 (0 none was left out, else the reason) [· run · when · slice(text)] · count ·   |
 //! |      |          | per place queue · lane · offset · plan · slice(message) · slice(name)              |
-//! | 63   | log      | none: the timer                                                                    |
+//! | 56   | log      | none: the timer                                                                    |
 //!
 //! Times that there are not are 0. Plans are as in `plan.rs`, messages as in `kept.rs`.
 

@@ -354,6 +354,24 @@ fn what_goes_to_no_queue_leaves_no_trace() {
 }
 
 #[test]
+fn a_message_that_goes_nowhere_hides_none_behind_it_in_its_batch() {
+    let mut bench = Bench::new(at_once());
+    let dedup = Horizon::Last { count: 1 };
+    let options = &ExchangeOptions { kind: Kind::Direct, alternate: None, allows_unroutable: true, dedup };
+    let declared = bench.world.accept(&Command::DeclareExchange { name: "events", options });
+    let Reply::Exchange(exchange) = declared else { panic!("{declared:?}") };
+    let (destination, condition) = (Destination::Queue(bench.queue), Condition::Key("order.created".into()));
+    bench.world.accept(&Command::Bind { binding: &Binding { exchange, destination, condition } });
+    let nowhere =
+        |id| Message { origin: Some(Origin { exchange: "events", routing_key: "nowhere" }), ..posted(id, "") };
+    let batch = [nowhere("a"), posted("a", "stored"), nowhere("b"), posted("a", "twice")];
+    let told = vec![Told { message: 3, count: 1, value: 1, lsn: Lsn(0) }];
+    let published = publish(&mut bench, exchange, &batch);
+    assert_eq!(published, Outcome::Accept(Reply::PublishedSome { queues: 1, told }));
+    assert_eq!((bench.counts().ready, remembered(&bench)), (1, 1));
+}
+
+#[test]
 fn where_one_message_of_an_id_lives_a_published_one_passes_and_has_its_id_if_nobody_has_it() {
     let mut bench = until_settled();
     let exchange = declare(&mut bench, Horizon::None);
