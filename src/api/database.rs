@@ -199,8 +199,8 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Mismatch`] if it exists with other options, [`Error::InvalidName`], [`Error::LimitExceeded`],
-    /// [`Error::InvalidOption`], [`Error::NotFound`] if there is nothing of the name that dead letters are to go to, and
-    /// what any write may meet.
+    /// [`Error::InvalidOption`], [`Error::NotFound`] if there is nothing of the name that dead letters are to go to,
+    /// and what any write may meet.
     pub fn create_queue(&self, name: &str, options: QueueOptions) -> Result<Queue, Error> {
         self.open_queue(name, &options, false)
     }
@@ -351,8 +351,8 @@ impl Database {
     /// Deletes an exchange with its bindings, from it and to it. Durable on return.
     ///
     /// # Errors
-    /// [`Error::IsAlternate`] if another exchange has it as its alternate, [`Error::IsTarget`] if dead letters go there,
-    /// [`Error::NotFound`],
+    /// [`Error::IsAlternate`] if another exchange has it as its alternate, [`Error::IsTarget`] if dead letters go
+    /// there, [`Error::NotFound`],
     /// [`Error::InvalidOption`] for the default one, and what any write may meet.
     pub fn delete_exchange(&self, name: &str) -> Result<(), Error> {
         let exchange = self.exchange(name)?;

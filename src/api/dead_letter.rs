@@ -98,8 +98,8 @@ impl DeadLetter {
         self.failed_attempts
     }
 
-    /// What was said of its failed attempts, the newest first; at most ten, those before a redrive or a move among them.
-    /// Where one cannot be read those before it are missing too.
+    /// What was said of its failed attempts, the newest first; at most ten, those before a redrive or a move among
+    /// them. Where one cannot be read those before it are missing too.
     #[must_use]
     pub fn failures(&self) -> &[Failure] {
         &self.failures
@@ -229,9 +229,10 @@ impl Queue {
         Ok(Some(((note.entry.timestamp, note.text.to_owned()), note.previous)))
     }
 
-    /// Up to `max` messages behind this one, or from the first on, that wait here and died first elsewhere: the letters of
-    /// a queue that is where the dead of others go. In the order of [`Queue::dead_letters`], which tells of those that
-    /// died here. At most 256 are given at once; fewer, where others wait among them, and none only if none are left.
+    /// Up to `max` messages behind this one, or from the first on, that wait here and died first elsewhere: the letters
+    /// of a queue that is where the dead of others go. In the order of [`Queue::dead_letters`], which tells of those
+    /// that died here. At most 256 are given at once; fewer, where others wait among them, and none only if none are
+    /// left.
     ///
     /// # Errors
     /// As for [`Queue::dead_letters`].

@@ -30,8 +30,9 @@ pub enum DeadLetters {
     Keep,
     /// It goes for good.
     Discard,
-    /// It is moved to the end of this queue, whatever that holds: without its ttl, deadline and delay, with its history.
-    /// A message that comes round to a queue which it left for no attempt of anybody's is dead there, and stays.
+    /// It is moved to the end of this queue, whatever that holds: without its ttl, deadline and delay, with its
+    /// history. A message that comes round to a queue which it left for no attempt of anybody's is dead there, and
+    /// stays.
     Queue(String),
     /// It is published to this exchange, in the same way. One that the exchange leads nowhere stays in the dead set.
     Exchange {

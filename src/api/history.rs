@@ -5,7 +5,8 @@ use crate::primitives::queues;
 
 use super::queue_outcomes::{DeathReason, Failure};
 
-/// What became of a message that died, once or several times. It goes with the message wherever that is moved or redriven.
+/// What became of a message that died, once or several times. It goes with the message wherever that is moved or
+/// redriven.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct History(pub(super) queues::History);
 
@@ -25,7 +26,8 @@ pub struct Deaths {
     pub last_at: Timestamp,
     /// Failed attempts, of all these deaths together.
     pub attempts: u64,
-    /// The exchange that it had been published to, empty for the default one; `None` if it was sent to the queue itself.
+    /// The exchange that it had been published to, empty for the default one; `None` if it was sent to the queue
+    /// itself.
     pub exchange: Option<String>,
     /// The routing key that it had been published with.
     pub routing_key: Option<String>,

@@ -30,8 +30,8 @@ impl Queue {
         self.send_again(&letters, &To::FirstDeath, None)
     }
 
-    /// Chooses among the letters of this queue, and sends them again: those of its dead set and, if dead letters of others
-    /// go to this queue, those that wait here.
+    /// Chooses among the letters of this queue, and sends them again: those of its dead set and, if dead letters of
+    /// others go to this queue, those that wait here.
     ///
     /// ```
     /// # use towpath::{DeathReason, QueueOptions};
@@ -118,8 +118,8 @@ pub struct Redriven {
     pub chosen: u64,
     /// Of these, letters that were sent again: none in a dry run.
     pub redriven: u64,
-    /// Of these, letters that cannot be read, that somebody else took meanwhile, or that cannot go where they are to: their
-    /// queue was deleted, nothing leads them anywhere, or a limit forbids it.
+    /// Of these, letters that cannot be read, that somebody else took meanwhile, or that cannot go where they are to:
+    /// their queue was deleted, nothing leads them anywhere, or a limit forbids it.
     pub left: u64,
 }
 
@@ -130,9 +130,9 @@ impl Redrive<'_> {
         self.stopper.clone()
     }
 
-    /// Sends them. Each letter leaves and arrives in the same instant; after a crash the next run goes on with those that
-    /// are left. It goes over no more letters than there were when it began. Blocks until it is done or was stopped.
-    /// What was sent is durable on return.
+    /// Sends them. Each letter leaves and arrives in the same instant; after a crash the next run goes on with those
+    /// that are left. It goes over no more letters than there were when it began. Blocks until it is done or was
+    /// stopped. What was sent is durable on return.
     ///
     /// # Errors
     /// As for [`Queue::redrive`]: [`Error::Full`] if a queue has no room for the next letter. What was sent before is

@@ -214,9 +214,8 @@ fn what_dead_letters_go_to_is_there_and_stays_there() {
     for options in [to("nowhere"), to("orders")] {
         assert!(db.ensure_queue("orders", options).is_err());
     }
-    assert!(
-        matches!(db.create_queue("new", to("nowhere")), Err(Error::NotFound { kind: "queue", name }) if name == "nowhere")
-    );
+    let missing = db.create_queue("new", to("nowhere"));
+    assert!(matches!(missing, Err(Error::NotFound { kind: "queue", name }) if name == "nowhere"));
     assert!(matches!(
         db.create_queue("itself", to("itself")),
         Err(Error::InvalidOption { option: "dead letters", .. })

@@ -42,8 +42,8 @@ pub(crate) struct WaitingMessage {
 }
 
 impl Queue {
-    /// Messages that wait behind this priority and offset, in the order of [`Queue::letters`], as far as `shown` says that
-    /// they may be seen.
+    /// Messages that wait behind this priority and offset, in the order of [`Queue::letters`], as far as `shown` says
+    /// that they may be seen.
     pub(crate) fn waiting_behind(
         &self,
         after: Option<(u8, u64)>,

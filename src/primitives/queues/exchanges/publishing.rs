@@ -81,8 +81,8 @@ pub(in crate::primitives::queues) fn publish<'c>(
     Ok(Outcome::Accept(routes.reply(&judged)))
 }
 
-/// Sends letters to where dead ones go, whatever the queues hold there. Tells which went nowhere; one that has come back
-/// without that anybody tried it is dead where it arrives.
+/// Sends letters to where dead ones go, whatever the queues hold there. Tells which went nowhere; one that has come
+/// back without that anybody tried it is dead where it arrives.
 pub(in crate::primitives::queues) fn send_on<'c>(
     state: &State,
     to: Destination,
