@@ -52,7 +52,8 @@ fn a_compacted_stream_is_created_as_told_and_takes_no_record_without_a_key() {
     assert!(place.text(&["stream", "describe", "prices"]).contains("; compacted, tombstones kept 7"));
     let refused = place.append(&["prices"], b"one blue mug\n");
     assert!(!refused.status.success() && told(&refused).contains("each record needs one"), "{}", told(&refused));
-    assert!(place.append(&["prices", "--key-field", "1"], b"mug 12\n").status.success());
+    let appended = place.append(&["prices", "--key-field", "1"], b"mug 12\n");
+    assert!(appended.status.success(), "{}", told(&appended));
     let alone = place.run(&["stream", "create", "other", "--tombstone-retention", "7d"]);
     assert_eq!(code(&alone), 2, "without compaction it would say nothing");
 }
