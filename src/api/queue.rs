@@ -236,7 +236,12 @@ impl Queue {
     }
 
     /// Asks for messages; `called` is who was woken for that.
-    pub(super) fn hand_out(&self, consumer: &Consumer, max: usize, called: Option<Called>) -> Result<HandedOut, Error> {
+    pub(super) fn hand_out(
+        &self,
+        consumer: &Consumer,
+        max: usize,
+        mut called: Option<Called>,
+    ) -> Result<HandedOut, Error> {
         if self.database.shared.is_closing() {
             return Err(Error::Closed);
         }
@@ -246,12 +251,11 @@ impl Queue {
             let taker = consumer.taker();
             let command = OfQueues::Receive { queue: self.number, holder: Holder::HOST, taker, max };
             let nothing = |news, awaits| Ok(HandedOut::Nothing { known: Known { news, taker, max, awaits, host } });
-            return match self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0 {
-                queues::Reply::Handed(runs) => {
-                    // Others need not wait until it is read.
-                    drop(called);
-                    self.take_hold(&runs).map(HandedOut::Messages)
-                }
+            let reply = self.submit(command, Level::Buffered).map_err(|refused| self.refusal(refused))?.0;
+            // Others need not wait until what was handed out is read.
+            called.take().into_iter().for_each(Called::has_looked);
+            return match reply {
+                queues::Reply::Handed(runs) => self.take_hold(&runs).map(HandedOut::Messages),
                 queues::Reply::Nothing { known: news } => nothing(news, Awaits::News),
                 queues::Reply::NoRoom => nothing(0, Awaits::Turn),
                 queues::Reply::Yields => nothing(0, Awaits::Others),

@@ -365,22 +365,28 @@ impl Link {
     ) -> Answered<Option<Called>> {
         let watch = known.watch(queue);
         let Ok(left) = micros_left(deadline) else { return Ok(None) };
-        let elsewhere = || Some(Called::elsewhere());
+        let nobody = || Some(Called::by_nobody());
         match self.station()? {
             // Who was woken asks the queue, and does not look here again: more may have been sent at `Sync` meanwhile,
             // and to wait for the last of it would be to wait for as long as anybody sends.
             Station::Host(station) => {
                 if known.host != u64::MAX {
-                    return Ok(elsewhere());
+                    return Ok(nobody());
                 }
-                Ok(watch.wait(station.engine())?.map_or_else(elsewhere, |waiting| waiting.be_called(left)))
+                Ok(watch.wait(station.engine())?.map_or_else(nobody, |waiting| waiting.be_called(left)))
             }
             Station::Attached(client) => {
-                let asked = client.watch(&watch, known.host).and_then(|pending| pending.wait(deadline));
+                let asked = client.watch(&watch, known.host).and_then(|pending| {
+                    let call = pending.call();
+                    Ok(pending.wait(deadline)?.map(|bytes| (bytes, call)))
+                });
                 match answered(asked) {
-                    Some(bytes) => bytes?.map_or(Ok(None), |bytes| Ok(taken(&bytes)?.then(Called::elsewhere))),
+                    Some(told) => told?.map_or(Ok(None), |(bytes, call)| {
+                        let called = Called::by_host(call());
+                        Ok(taken(&bytes)?.then_some(called))
+                    }),
                     // What was known of another host's queue is not known of this one's.
-                    None => Ok(elsewhere()),
+                    None => Ok(nobody()),
                 }
             }
         }
@@ -390,21 +396,23 @@ impl Link {
     pub(crate) async fn wait_for_queue_async(&self, queue: QueueNumber, known: Known) -> Answered<Called> {
         let watch = known.watch(queue);
         match self.station()? {
-            Station::Host(_) if known.host != u64::MAX => Ok(Called::elsewhere()),
+            Station::Host(_) if known.host != u64::MAX => Ok(Called::by_nobody()),
             Station::Host(station) => match watch.wait(station.engine())? {
-                None => Ok(Called::elsewhere()),
+                None => Ok(Called::by_nobody()),
                 Some(mut waiting) => {
                     (&mut waiting).await;
                     Ok(waiting.into_called())
                 }
             },
             Station::Attached(client) => {
-                let bytes = match client.watch(&watch, known.host) {
-                    Ok(pending) => pending.await,
+                let called = match client.watch(&watch, known.host) {
+                    Ok(pending) => {
+                        let call = pending.call();
+                        pending.await.map(|_| Called::by_host(call()))
+                    }
                     Err(unasked) => Err(unasked),
                 };
-                answered(bytes).map_or(Ok(()), |bytes| bytes.map(drop))?;
-                Ok(Called::elsewhere())
+                answered(called).unwrap_or_else(|| Ok(Called::by_nobody()))
             }
         }
     }

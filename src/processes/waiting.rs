@@ -12,6 +12,8 @@ use crate::engine::{Engine, micros_left};
 use crate::primitives::Primitives;
 use crate::storage::disk::clock;
 
+use super::client::Call;
+
 /// Leaves its lines when dropped. As a future it is ready once what it waits for may be there in one of them.
 pub(super) struct Waiting {
     first: Line,
@@ -35,14 +37,37 @@ enum Awaited {
 }
 
 /// Who was woken in a line and has yet to look: when it is dropped, and there is something still, the next is woken.
-/// Nothing, if the line is in another process.
 #[must_use = "the next in line is woken when it is dropped"]
-pub(crate) struct Called(#[expect(dead_code, reason = "what matters is when it goes")] Option<Place>);
+pub(crate) struct Called(By);
+
+enum By {
+    /// Nobody: there was no reason to wait.
+    Nobody,
+    Line {
+        _place: Place,
+    },
+    /// The process that hosts the database, which has the line.
+    Host(Call),
+}
 
 impl Called {
-    /// In the process that hosts the database, which looks after the line itself; or nobody waited.
-    pub(super) fn elsewhere() -> Called {
-        Called(None)
+    pub(super) fn by_nobody() -> Called {
+        Called(By::Nobody)
+    }
+
+    pub(super) fn by_host(call: Call) -> Called {
+        Called(By::Host(call))
+    }
+
+    fn in_line(place: Place) -> Called {
+        Called(By::Line { _place: place })
+    }
+
+    /// It has looked: what it asked for was decided.
+    pub(crate) fn has_looked(self) {
+        if let By::Host(call) = self.0 {
+            call.has_looked();
+        }
     }
 }
 
@@ -59,12 +84,12 @@ impl Waiting {
     /// Sleeps until it is called in its only line; `None` once the time is over.
     pub(super) fn be_called(self, micros: Option<u64>) -> Option<Called> {
         let Line { listener, _place } = self.first;
-        wait_listener(listener, micros).then_some(Called(Some(_place)))
+        wait_listener(listener, micros).then(|| Called::in_line(_place))
     }
 
     /// What it is once it was woken in its only line.
     pub(super) fn into_called(self) -> Called {
-        Called(Some(self.first._place))
+        Called::in_line(self.first._place)
     }
 
     /// Tells whether it was woken, or the time was over.

@@ -14,6 +14,8 @@ mod keeper;
 mod outbox;
 mod pending;
 mod slot;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod unanswered;
 
 use std::io;
@@ -46,7 +48,7 @@ use super::queueing::WatchQueue;
 use super::reading::{Fetched, ReadRecords, take_read};
 use super::wire::{Out, Submit, Welcome};
 use outbox::Outbox;
-pub(crate) use pending::{PendingQuestion, PendingWrite};
+pub(crate) use pending::{Call, PendingQuestion, PendingWrite};
 use slot::Slot;
 use unanswered::{Request, Unanswered};
 

@@ -83,6 +83,12 @@ impl PendingQuestion {
         &self.client
     }
 
+    /// The call that its answer is.
+    pub(crate) fn call(&self) -> impl FnOnce() -> Call + use<> {
+        let (client, number) = (self.client.clone(), self.number);
+        move || Call { client, number, has_looked: false }
+    }
+
     /// The bytes of the answer; `None` if the deadline has passed before.
     pub(crate) fn wait(&self, deadline: Option<BootTime>) -> Result<Option<Vec<u8>>, Unasked> {
         match self.client.wait_done(&self.slot, deadline) {
@@ -97,6 +103,32 @@ impl PendingQuestion {
             Some(Outcome::Refused(refused)) => Err(Unasked::Refused(refused)),
             Some(Outcome::Moved) => Err(Unasked::Moved),
             None => unreachable!("an answer is taken once, when it is there"),
+        }
+    }
+}
+
+/// Who was told to look at a queue, and for whom the host keeps a place in line until he does. If he leaves without
+/// having looked, the host is told, and wakes the next.
+#[derive(Debug)]
+pub(crate) struct Call {
+    client: Arc<Client>,
+    /// That of the question.
+    number: u64,
+    has_looked: bool,
+}
+
+impl Call {
+    /// The host has decided what he asked for.
+    pub(crate) fn has_looked(mut self) {
+        self.has_looked = true;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.has_looked && self.client.is_here() {
+            self.client.state.lock().outbox.withdraw(self.number);
+            self.client.send();
         }
     }
 }
